@@ -1,0 +1,1 @@
+"""Imperative shell: all input and output, no decisions."""

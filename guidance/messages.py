@@ -1,0 +1,197 @@
+"""The one language for everything that crosses a boundary: frozen values, no behaviour, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+U8 = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
+
+Vector3 = tuple[float, float, float]
+Matrix34 = tuple[float, ...]  # 12 numbers, row-major, pixel_from_patient, w in mm along the central ray
+
+EMPTY_METADATA: Final[Mapping[str, str]] = {}
+
+
+class GeometryState(StrEnum):
+    """What the overlay may do with a frame's geometry (contract 5.3)."""
+
+    TRUSTED = "trusted"
+    DEGRADED = "degraded"
+    WITHHELD = "withheld"
+    ABSENT = "absent"
+
+
+class InputState(StrEnum):
+    """What an input is doing (contract 5.3); `FROZEN_CLOCK` is a sender clock that stands while frames come."""
+
+    CONNECTED = "connected"
+    STREAMING = "streaming"
+    VALID = "valid"
+    HELD = "held"
+    SILENT = "silent"
+    FROZEN_CLOCK = "frozen_clock"
+
+
+class VolumeState(StrEnum):
+    RECEIVING = "receiving"
+    READY = "ready"
+    REFUSED = "refused"
+
+
+class Severity(StrEnum):
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FluoroFrame:
+    """One fluoroscopy picture as the sender gave it.
+
+    Attributes:
+        device: OpenIGTLink device name, `Fluoro`, `FluoroA` or `FluoroB`.
+        pixels: (rows, columns), C order, native byte order; uint8, int8, uint16, int16 or float32. Never altered.
+        timestamp_igtl: header timestamp as on the wire, 32.32 fixed point seconds; 0 = unused.
+        received_ns: server's monotonic clock when the last byte was in.
+        metadata: `XRay.*` texts of the message.
+        pixel_pitch_mm: (column step, row step) from the IMAGE header's matrix; None where it is unusable.
+        header_version: version in the OpenIGTLink header.
+        connection_id: which connection it came by.
+        sequence: the server's own running number of frames of this device, never reused.
+    """
+
+    device: str
+    pixels: Pixels
+    timestamp_igtl: int
+    received_ns: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    pixel_pitch_mm: tuple[float, float] | None = None
+    header_version: int = 2
+    connection_id: int = 0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformSample:
+    """One TRANSFORM message.
+
+    Attributes:
+        name: device name, `DetectorToPatient` or `SourceToPatient`, with `A` / `B` at the end for biplane.
+        matrix: (4, 4) float64, as on the wire (no RAS/LPS conversion yet).
+        timestamp_igtl: header timestamp; 0 = unused.
+        received_ns: server's monotonic clock.
+        connection_id: which connection it came by.
+    """
+
+    name: str
+    matrix: F64
+    timestamp_igtl: int
+    received_ns: int
+    connection_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found about a volume; `code` is one of the contract's (5.2)."""
+
+    code: str
+    severity: Severity
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CbctVolume:
+    """A received volume; the voxels live in shared memory, this is everything else.
+
+    Attributes:
+        id: the server's id.
+        series_instance_uid, study_instance_uid, patient_id, patient_name: DICOM identity.
+        frame_of_reference_uid: Frame of Reference the affine is in; "" if the objects have none.
+        patient_position: DICOM (0018,5100), `HFS` ... `FFDR`; "" if absent.
+        state: receiving, ready or refused.
+        findings: named findings, errors first.
+        shape_kji: (slices, rows, columns); None until ready.
+        affine_lps_from_ijk: 16 numbers, row-major 4x4, voxel centres at integers; None until ready.
+        table_at_cbct_mm: table position in the axes of design section 3 from the objects; None if unknown.
+        isocenter_lps_mm: isocentre in the patient frame from the objects; None if unknown.
+        shared_memory: name of the int16 block `[k, j, i]` in HU; "" until ready.
+        instance_count: instances taken into it.
+        description: Series Description, for the page only.
+    """
+
+    id: str
+    series_instance_uid: str
+    study_instance_uid: str = ""
+    patient_id: str = ""
+    patient_name: str = ""
+    frame_of_reference_uid: str = ""
+    patient_position: str = ""
+    state: VolumeState = VolumeState.RECEIVING
+    findings: tuple[Finding, ...] = ()
+    shape_kji: tuple[int, int, int] | None = None
+    affine_lps_from_ijk: tuple[float, ...] | None = None
+    table_at_cbct_mm: Vector3 | None = None
+    isocenter_lps_mm: Vector3 | None = None
+    shared_memory: str = ""
+    instance_count: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPath:
+    """A planned instrument path.
+
+    Attributes:
+        id: at most 10 ASCII characters (OpenIGTLink device names carry it).
+        entry_lps_mm, target_lps_mm: ends of the axis, patient LPS.
+        diameter_mm: true outer diameter, > 0.
+        label: what the operator reads, any language.
+        color: `#rrggbb`.
+        instrument, approach: free words here; the planning issue gives them meaning.
+    """
+
+    id: str
+    entry_lps_mm: Vector3
+    target_lps_mm: Vector3
+    diameter_mm: float
+    label: str = ""
+    color: str = "#00ff00"
+    instrument: str = ""
+    approach: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathProjection:
+    """Where a path falls on one frame; px (u, v), centre of the first pixel is (0, 0)."""
+
+    id: str
+    entry_px: tuple[float, float] | None
+    target_px: tuple[float, float] | None
+    drawn: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeometryVerdict:
+    """What was found out about a frame's geometry.
+
+    Attributes:
+        state: see `GeometryState`.
+        reason: words for the operator; "" when trusted.
+        code: stable snake_case name of the reason, counted in /metrics; "" when trusted.
+        pixel_from_patient: 12 numbers row-major, pixel of the picture as sent from patient LPS mm at the time of
+            the CBCT, scaled so that w is mm along the central ray; None unless trusted or degraded.
+        source: `metadata_matrix`, `metadata_angles`, `transforms`, `table` or "".
+    """
+
+    state: GeometryState
+    reason: str = ""
+    code: str = ""
+    pixel_from_patient: Matrix34 | None = None
+    source: str = ""
