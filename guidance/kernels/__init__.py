@@ -1,0 +1,1 @@
+"""The native core's documented face; `reference` is the specification of each kernel in NumPy."""
