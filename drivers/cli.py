@@ -1,0 +1,57 @@
+"""The `guidance` command: finds the room of a command, runs it, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Final
+
+from guidance import VERSION
+from guidance.errors import ConfigError, GuidanceError
+
+_COMMANDS: Final = {
+    "serve": "run the server",
+    "demo": "server, simulated suite and page in one command",
+    "simulate": "a simulated device alone, against any server",
+    "geometry": "print where points must land",
+    "bench": "measure, print figures",
+    "check": "validate configuration, ports, certificates, geometry tables",
+    "schemas": "write the JSON Schemas of all messages",
+}
+
+_EXIT_WRONG_USE: Final = 2
+_EXIT_FAILURE: Final = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0 done, 1 failed, 2 wrong use."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="guidance",
+        description="C-arm guidance server. Research use only, not for clinical use.",
+    )
+    parser.add_argument("--version", action="version", version=f"guidance {VERSION}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for name, summary in _COMMANDS.items():
+        # Only the chosen command's room is imported: `guidance --help` must not wait for numpy.
+        if name == chosen:
+            importlib.import_module(f"drivers.commands.{name}").register(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
+    namespace = parser.parse_args(words)
+    try:
+        return int(namespace.run(namespace))
+    except ConfigError as error:
+        print(f"guidance {namespace.command}: {error}", file=sys.stderr)
+        return _EXIT_WRONG_USE
+    except (GuidanceError, OSError) as error:
+        print(f"guidance {namespace.command}: {error}", file=sys.stderr)
+        return _EXIT_FAILURE
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
