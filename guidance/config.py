@@ -15,13 +15,13 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class DataSettings(_Section):
+class DataSettings(_Section, frozen=True):
     """Where what must not be lost is stored; `dir` may begin with `~`."""
 
     dir: str = "~/.local/share/guidance"
 
 
-class DicomSettings(_Section):
+class DicomSettings(_Section, frozen=True):
     """Storage SCP (contract 5.2)."""
 
     enabled: bool = True
@@ -38,7 +38,7 @@ class DicomSettings(_Section):
     tls_ca: str = ""  # with it, callers must show a certificate that it signed
 
 
-class OpenIGTLinkSettings(_Section):
+class OpenIGTLinkSettings(_Section, frozen=True):
     """Fluoroscopy in, overlay out (contract 5.3)."""
 
     host: str = "127.0.0.1"
@@ -58,7 +58,7 @@ class OpenIGTLinkSettings(_Section):
     transform_frame: Literal["ras", "lps"] = "ras"
 
 
-class HttpSettings(_Section):
+class HttpSettings(_Section, frozen=True):
     """API and page (contract 5.4)."""
 
     host: str = "127.0.0.1"
@@ -67,7 +67,7 @@ class HttpSettings(_Section):
     jpeg_quality: int = 80
 
 
-class MqttSettings(_Section):
+class MqttSettings(_Section, frozen=True):
     """Events to a broker (contract 5.5); off while `url` is empty."""
 
     url: str = ""  # mqtt://host:1883 or mqtts://host:8883
@@ -82,7 +82,7 @@ class MqttSettings(_Section):
     outbox_limit: int = 1000
 
 
-class GeometrySettings(_Section):
+class GeometrySettings(_Section, frozen=True):
     """Where geometry comes from and when it is trusted (design section 4)."""
 
     shared_frame_of_reference: bool = False  # stream without a Frame of Reference UID shares the volume's frame
@@ -94,7 +94,7 @@ class GeometrySettings(_Section):
     maximum_source_to_detector_mm: float = 2500.0
 
 
-class OverlaySettings(_Section):
+class OverlaySettings(_Section, frozen=True):
     """What is drawn."""
 
     line_width_px: float = 1.5
@@ -102,12 +102,12 @@ class OverlaySettings(_Section):
     text_height_px: int = 16
 
 
-class LogSettings(_Section):
+class LogSettings(_Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = False
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """Everything a site can set; every default is in `deploy/guidance.toml`."""
 
     data: DataSettings = DataSettings()
