@@ -72,8 +72,11 @@ def test_a_new_run_is_counted() -> None:
         ("-1", None),
         ("1.0", None),
         ("", None),
-    ]
-    + [(None, None), ("٣", None), ("x", None), ("1" * 400, None)],
+        (None, None),
+        ("٣", None),
+        ("x", None),
+        ("1" * 400, None),
+    ],
 )
 def test_frame_numbers_are_whole_and_bounded(text: str | None, number: int | None) -> None:
     assert whole_number(text) == number
