@@ -155,6 +155,7 @@ class PlannedPath:
         label: what the operator reads, any language.
         color: `#rrggbb`.
         instrument, approach: free words here; the planning issue gives them meaning.
+        frame_of_reference_uid: frame that the ends are in; "" while the case has no volume yet.
     """
 
     id: str
@@ -165,6 +166,25 @@ class PlannedPath:
     color: str = "#00ff00"
     instrument: str = ""
     approach: str = ""
+    frame_of_reference_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanItem:
+    """One path of a plan that came by OpenIGTLink (POINT group or TRAJ element), patient LPS.
+
+    Attributes:
+        name: what the sender calls it; the same name later changes the same path.
+        entry_lps_mm, target_lps_mm: ends of the axis, already converted from RAS.
+        diameter_mm: the DIAMETER field.
+        color: `#rrggbb` from the RGBA field; "" lets the case choose.
+    """
+
+    name: str
+    entry_lps_mm: Vector3
+    target_lps_mm: Vector3
+    diameter_mm: float
+    color: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,3 +215,33 @@ class GeometryVerdict:
     code: str = ""
     pixel_from_patient: Matrix34 | None = None
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectorReading:
+    """What the cement injector tells (contract 5.5); None is "not told".
+
+    Attributes:
+        volume_ml: delivered since the injection began.
+        flow_ml_s: present flow.
+        pressure_bar: pressure at the injector.
+        elapsed_s: seconds since the injection began.
+        running: the plunger moves.
+        received_ns: server's monotonic clock.
+    """
+
+    volume_ml: float | None
+    flow_ml_s: float | None
+    pressure_bar: float | None
+    elapsed_s: float | None
+    running: bool
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CArmEvent:
+    """Something the C-arm reports by MQTT, such as `acquisition_started`; `details` are its other members as sent."""
+
+    event: str
+    details: Mapping[str, Any]
+    received_ns: int

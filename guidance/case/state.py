@@ -1,0 +1,236 @@
+"""Which volume counts: the case value and the rule by which a volume becomes the active one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from guidance.case.fields import BadFieldsError, FieldError
+from guidance.errors import CaseError
+from guidance.messages import CbctVolume, PlannedPath, VolumeState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveVolume:
+    """The volume that counts, as far as the case must remember it over a restart.
+
+    Attributes:
+        id: the server's id of it.
+        series_instance_uid, study_instance_uid, patient_id: DICOM identity of the case.
+        frame_of_reference_uid: the frame paths are planned in; the series UID where the objects have none, for a
+            volume without a Frame of Reference shares one with nothing else.
+        shape_kji, affine_lps_from_ijk: its grid; another grid under the same id is a new registration.
+    """
+
+    id: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    frame_of_reference_uid: str
+    shape_kji: tuple[int, int, int] | None
+    affine_lps_from_ijk: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeQuestion:
+    """What the operator is asked: use this newer volume of the same patient and study?"""
+
+    volume_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything that is planned and known about one patient.
+
+    Attributes:
+        paths: in the order they were made.
+        volumes: every volume the server holds, oldest first.
+        active: the volume that counts; None until one is ready.
+        patient_id, study_instance_uid: whose case it is, from the first active volume on; None for an empty case.
+        epoch: number of the registration; 0 before the first volume, +1 with each active volume or frame.
+        shared_frame_confirmed: the operator said that stream and active volume share a frame; ends with the epoch.
+        question: pending question about a newer volume.
+        path_count: paths ever made in this case; ids come from it and are never reused.
+        plan_names: (name in an OpenIGTLink plan, path id) pairs, so that the plan sent again changes its paths.
+    """
+
+    paths: tuple[PlannedPath, ...] = ()
+    volumes: tuple[CbctVolume, ...] = ()
+    active: ActiveVolume | None = None
+    patient_id: str | None = None
+    study_instance_uid: str | None = None
+    epoch: int = 0
+    shared_frame_confirmed: bool = False
+    question: VolumeQuestion | None = None
+    path_count: int = 0
+    plan_names: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def active_volume_id(self) -> str:
+        """Id of the active volume, "" without one."""
+        return self.active.id if self.active else ""
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """Frame the case plans in, "" without an active volume."""
+        return self.active.frame_of_reference_uid if self.active else ""
+
+
+def find_volume(case: Case, volume_id: str) -> CbctVolume:
+    """The volume of that id.
+
+    Raises:
+        CaseError: `unknown_volume`.
+    """
+    for volume in case.volumes:
+        if volume.id == volume_id:
+            return volume
+    raise CaseError(f"no volume {volume_id!r}", code="unknown_volume", mend="GET /api/v1/volumes lists them")
+
+
+def volume_changed(case: Case, volume: CbctVolume) -> Case:
+    """Take in a volume that is new or has changed.
+
+    The first ready one of an empty case becomes active by itself; a later one of the same patient and study asks;
+    any other is only listed. The active one ends with its refusal, and starts a new epoch with a changed grid.
+    """
+    known = any(held.id == volume.id for held in case.volumes)
+    volumes = tuple(volume if held.id == volume.id else held for held in case.volumes)
+    case = replace(case, volumes=volumes if known else (*case.volumes, volume))
+    if case.question is not None and case.question.volume_id == volume.id and volume.state is not VolumeState.READY:
+        case = replace(case, question=None)
+    if volume.id == case.active_volume_id:
+        return _active_changed(case, volume)
+    if volume.state is not VolumeState.READY:
+        return case
+    if case.patient_id is None:
+        return _activated(case, volume)
+    if (volume.patient_id, volume.study_instance_uid) == (case.patient_id, case.study_instance_uid):
+        name = volume.description or volume.id
+        text = f"A newer volume of this patient is ready ({name}). Use it from now on?"
+        return replace(case, question=VolumeQuestion(volume_id=volume.id, text=text))
+    return case
+
+
+def forget_volume(case: Case, volume_id: str) -> Case:
+    """Drop a volume that the server no longer holds; the active one stays active by its identity.
+
+    Raises:
+        CaseError: `unknown_volume`.
+    """
+    find_volume(case, volume_id)
+    question = None if case.question and case.question.volume_id == volume_id else case.question
+    return replace(case, volumes=tuple(held for held in case.volumes if held.id != volume_id), question=question)
+
+
+def activate_volume(case: Case, volume_id: str) -> Case:
+    """The operator's word: this volume counts from now on, whatever patient it is of; it answers the question.
+
+    Raises:
+        CaseError: `unknown_volume`, or `volume_not_ready`.
+    """
+    volume = find_volume(case, volume_id)
+    if volume.state is not VolumeState.READY:
+        reasons = "; ".join(finding.message for finding in volume.findings)
+        raise CaseError(
+            f"volume {volume_id} is {volume.state.value}" + (f": {reasons}" if reasons else ""),
+            code="volume_not_ready",
+            mend="wait until it is ready, or choose another",
+        )
+    if volume_id == case.active_volume_id:
+        return replace(case, question=None)
+    return _activated(case, volume)
+
+
+def confirm_shared_frame(case: Case, confirmed: bool) -> Case:
+    """The operator's word that stream and active volume share a frame (contract 5.3); it ends with the epoch.
+
+    Raises:
+        CaseError: `no_active_volume`: there is nothing to share a frame with.
+    """
+    if confirmed and case.active is None:
+        raise CaseError(
+            "no volume is active, so the stream cannot share its frame",
+            code="no_active_volume",
+            mend="send a CBCT first, or choose one",
+        )
+    return replace(case, shared_frame_confirmed=confirmed)
+
+
+def update_case(case: Case, fields: Mapping[str, Any]) -> Case:
+    """Apply `PUT /case`: `active_volume_id` (text) and `shared_frame_confirmed` (true or false), either or both.
+
+    Raises:
+        BadFieldsError: none given, unknown name or wrong type.
+        CaseError: see `activate_volume` and `confirm_shared_frame`.
+    """
+    errors = [
+        FieldError(str(name), "can't be set; only active_volume_id and shared_frame_confirmed can")
+        for name in fields
+        if name not in ("active_volume_id", "shared_frame_confirmed")
+    ]
+    volume_id = fields.get("active_volume_id", "")
+    confirmed = fields.get("shared_frame_confirmed", False)
+    if not isinstance(volume_id, str) or ("active_volume_id" in fields and not volume_id):
+        errors.append(FieldError("active_volume_id", "must be the id of a volume"))
+    if not isinstance(confirmed, bool):
+        errors.append(FieldError("shared_frame_confirmed", "must be true or false"))
+    if not fields:
+        errors.append(FieldError("active_volume_id", "is required, or shared_frame_confirmed"))
+    if errors:
+        raise BadFieldsError(errors, what="case")
+    # In this order: a confirmation that comes with a volume is about that volume.
+    if volume_id:
+        case = activate_volume(case, volume_id)
+    if "shared_frame_confirmed" in fields:
+        case = confirm_shared_frame(case, confirmed)
+    return case
+
+
+def new_case(case: Case) -> Case:
+    """An empty case for the next patient: volumes stay listed, the epoch goes on so that no number comes twice."""
+    return Case(volumes=case.volumes, epoch=case.epoch + 1 if case.epoch else 0, path_count=case.path_count)
+
+
+def _activated(case: Case, volume: CbctVolume) -> Case:
+    active = ActiveVolume(
+        id=volume.id,
+        series_instance_uid=volume.series_instance_uid,
+        study_instance_uid=volume.study_instance_uid,
+        patient_id=volume.patient_id,
+        frame_of_reference_uid=volume.frame_of_reference_uid or volume.series_instance_uid,
+        shape_kji=volume.shape_kji,
+        affine_lps_from_ijk=volume.affine_lps_from_ijk,
+    )
+    paths = case.paths
+    if case.patient_id is None:
+        # Planned before any volume came: they can only have meant the first one's frame.
+        paths = tuple(
+            path if path.frame_of_reference_uid else replace(path, frame_of_reference_uid=active.frame_of_reference_uid)
+            for path in paths
+        )
+    return replace(
+        case,
+        paths=paths,
+        active=active,
+        patient_id=volume.patient_id,
+        study_instance_uid=volume.study_instance_uid,
+        epoch=case.epoch + 1,
+        shared_frame_confirmed=False,
+        question=None,
+    )
+
+
+def _active_changed(case: Case, volume: CbctVolume) -> Case:
+    active = case.active
+    if active is None or volume.state is VolumeState.RECEIVING:
+        return case
+    if volume.state is VolumeState.REFUSED:
+        # What late instances have shown to be wrong can no longer carry an overlay.
+        return replace(case, active=None, epoch=case.epoch + 1, shared_frame_confirmed=False)
+    same_frame = active.frame_of_reference_uid == (volume.frame_of_reference_uid or volume.series_instance_uid)
+    same_grid = (active.shape_kji, active.affine_lps_from_ijk) == (volume.shape_kji, volume.affine_lps_from_ijk)
+    same_patient = (active.patient_id, active.study_instance_uid) == (volume.patient_id, volume.study_instance_uid)
+    return case if same_frame and same_grid and same_patient else _activated(case, volume)
