@@ -26,5 +26,6 @@ def load_settings(config: str | None) -> Settings:
         try:
             text = Path(config).expanduser().read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {config}: {error}", code="unreadable_config", mend="mend --config") from None
+            message = f"cannot read {config}: {error}"
+            raise ConfigError(message, code="unreadable_config", mend="mend --config") from None
     return settings_from_text(text, os.environ, origin=config or "environment")
