@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
-from guidance.messages import F64, PlannedPath
+from guidance.messages import F64, PlanItem, PlannedPath, Vector3
 from guidance.wire.openigtlink.bodies import Color, Point, Points, PolyData, Trajectories, Trajectory
 from guidance.wire.openigtlink.coordinates import lps_from_ras, ras_from_lps
 
@@ -78,29 +78,29 @@ def polydata_of(paths: Sequence[PlannedPath]) -> PolyData:
     )
 
 
-def plan_items(message: Points | Trajectories) -> list[Mapping[str, Any]]:
-    """The paths that a peer plans, as fields of POST /paths; what makes no whole path is left out.
+def plan_items(message: Points | Trajectories) -> list[PlanItem]:
+    """The paths that a peer plans; what makes no whole path is left out.
 
     POINT: the points of one group make a path; a name that ends in `entry` or `target` says which end it is,
     else the first is the entry and the second the target. TRAJ needs type 3 (contract fine print 17).
     """
     if isinstance(message, Trajectories):
         return [
-            _fields(item.name or item.group, item.entry_ras_mm, item.target_ras_mm, item.diameter_mm, item.rgba)
+            _item(item.name or item.group, item.entry_ras_mm, item.target_ras_mm, item.diameter_mm, item.rgba)
             for item in message.trajectories
             if item.kind == _ENTRY_AND_TARGET
         ]
     groups: dict[str, list[Point]] = {}
     for point in message.points:
         groups.setdefault(point.group, []).append(point)
-    items = []
+    items: list[PlanItem] = []
     for group, points in groups.items():
         ends = _ends(points)
         if ends is not None:
             entry, target = ends
             label = group or entry.name.removesuffix("entry").strip()
             diameter_mm = entry.diameter_mm or target.diameter_mm
-            items.append(_fields(label, entry.position_ras_mm, target.position_ras_mm, diameter_mm, entry.rgba))
+            items.append(_item(label, entry.position_ras_mm, target.position_ras_mm, diameter_mm, entry.rgba))
     return items
 
 
@@ -114,14 +114,14 @@ def _ends(points: list[Point]) -> tuple[Point, Point] | None:
     return None
 
 
-def _fields(label: str, entry: Any, target: Any, diameter_mm: float, rgba: Color) -> dict[str, Any]:
-    return {
-        "label": label,
-        "entry_lps_mm": list(lps_from_ras(entry)),
-        "target_lps_mm": list(lps_from_ras(target)),
-        "diameter_mm": diameter_mm,
-        "color": "#{:02x}{:02x}{:02x}".format(*rgba[:3]),
-    }
+def _item(name: str, entry: Vector3, target: Vector3, diameter_mm: float, rgba: Color) -> PlanItem:
+    return PlanItem(
+        name=name,
+        entry_lps_mm=lps_from_ras(entry),
+        target_lps_mm=lps_from_ras(target),
+        diameter_mm=diameter_mm,
+        color="#{:02x}{:02x}{:02x}".format(*rgba[:3]),
+    )
 
 
 def _name(path: PlannedPath) -> str:
