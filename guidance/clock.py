@@ -8,6 +8,7 @@ from typing import Final
 _NS_PER_S: Final = 1_000_000_000
 _WINDOW: Final = 64  # blocks kept; each holds the least delayed frame of one second
 _BLOCK_NS: Final = _NS_PER_S
+_SOUND_AFTER: Final = 10  # seconds with frames
 _MAXIMUM_DRIFT: Final = 500e-6  # quartz is within 100 ppm; beyond 500 ppm it is a step, not a drift
 _STEP_NS: Final = 2 * _NS_PER_S  # a residual that large is a clock that was set
 _FROZEN_AFTER: Final = 5  # frames with one and the same timestamp
@@ -50,8 +51,8 @@ class SenderClock:
 
     @property
     def sound(self) -> bool:
-        """True when ages may be computed from it."""
-        return bool(self.floors) and not self.frozen
+        """True when it has kept real time for ten seconds; only then may a lag be read from it."""
+        return len(self.floors) >= _SOUND_AFTER and not self.frozen and abs(self._slope()) <= _MAXIMUM_DRIFT
 
     def monotonic_ns(self, sender_ns: int) -> int | None:
         """The server's monotonic time at which the sender stamped; None while the clock is unknown.
@@ -61,20 +62,23 @@ class SenderClock:
         """
         if not self.floors or sender_ns == 0:
             return None
-        reference_ns, offset_ns = self.floors[-1]
-        return sender_ns + offset_ns + round(self._drift() * (sender_ns - reference_ns))
+        slope = self._slope()
+        drift = slope if abs(slope) <= _MAXIMUM_DRIFT else 0.0
+        return sender_ns + min(delay_ns + round(drift * (sender_ns - at_ns)) for at_ns, delay_ns in self.floors)
 
-    def _drift(self) -> float:
+    def lag_ns(self, sender_ns: int, received_ns: int) -> int | None:
+        """How much longer than the quickest frames this one was on its way; None where the clock can't tell."""
+        stamped_ns = self.monotonic_ns(sender_ns) if self.sound and not self.suspects else None
+        return None if stamped_ns is None else max(0, received_ns - stamped_ns)
+
+    def _slope(self) -> float:
         # Slope of the lower envelope between the halves of the window; needs 10 s of frames to mean anything.
-        if len(self.floors) < 10:
+        if len(self.floors) < _SOUND_AFTER:
             return 0.0
         half = len(self.floors) // 2
         early = min(self.floors[:half], key=lambda floor: floor[1])
         late = min(self.floors[half:], key=lambda floor: floor[1])
-        if late[0] <= early[0]:
-            return 0.0
-        slope = (late[1] - early[1]) / (late[0] - early[0])
-        return slope if abs(slope) <= _MAXIMUM_DRIFT else 0.0
+        return (late[1] - early[1]) / (late[0] - early[0]) if late[0] > early[0] else 0.0
 
 
 def observe(clock: SenderClock, sender_ns: int, received_ns: int) -> SenderClock:

@@ -61,6 +61,21 @@ def test_one_late_frame_is_no_step_but_a_set_clock_is() -> None:
     assert ahead.steps == 1
 
 
+def test_a_queue_on_the_way_is_a_lag_once_the_clock_has_proved_sound() -> None:
+    clock = _run(SenderClock(), 30 * 12, offset_ns=0, drift=0.0, seed=3)
+    sender_ns = 10**18 + 30 * 12 * _FRAME
+    assert clock.lag_ns(sender_ns, sender_ns + 700_000_000) == pytest.approx(700_000_000, abs=5e6)
+
+
+@pytest.mark.parametrize("pace", [0.2, 3.0])
+def test_timestamps_that_keep_no_real_time_give_no_lag(pace: float) -> None:
+    clock = SenderClock()
+    for index in range(30 * 20):
+        sender_ns = 10**18 + round(index * _FRAME * pace)
+        clock = observe(clock, sender_ns, index * _FRAME)
+        assert clock.lag_ns(sender_ns, index * _FRAME) is None
+
+
 def test_unused_timestamps_leave_the_clock_unknown() -> None:
     clock = observe(SenderClock(), 0, 1)
     assert clock == SenderClock()
