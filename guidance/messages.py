@@ -65,6 +65,7 @@ class FluoroFrame:
         header_version: version in the OpenIGTLink header.
         connection_id: which connection it came by.
         sequence: the server's own running number of frames of this device, never reused.
+        pixels_crc64: CRC-64 of the pixel bytes as they came over the wire: equal for repeated content.
     """
 
     device: str
@@ -76,6 +77,7 @@ class FluoroFrame:
     header_version: int = 2
     connection_id: int = 0
     sequence: int = 0
+    pixels_crc64: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
