@@ -1,0 +1,6 @@
+// Each family of kernels adds its own functions to the module.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+void bind_drr(nanobind::module_& m);
