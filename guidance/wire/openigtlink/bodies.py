@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from guidance.messages import EMPTY_METADATA, Vector3
+from guidance.messages import Vector3
 
 Matrix12 = tuple[float, ...]  # 12 numbers in wire order: x, y and z column, then translation or centre
 Color = tuple[int, int, int, int]  # red green blue alpha, 0..255
@@ -60,7 +60,7 @@ class Message:
     TYPE: ClassVar[str] = ""
     device: str = ""
     timestamp_igtl: int = 0
-    metadata: Mapping[str, str] = EMPTY_METADATA
+    metadata: Mapping[str, str] = field(default_factory=dict)
     header_version: int = 2
     message_id: int = 0
 
