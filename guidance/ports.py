@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from guidance.case import Case
 from guidance.messages import CbctVolume, PlannedPath
+from guidance.shapes import GeometryAnswer, PictureHeader, StatusAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,15 +17,30 @@ class LiveUpdate:
 
     Attributes:
         device: the input it is of, `Fluoro`, `FluoroA` or `FluoroB`; the newest update of each device wins.
-        state: the object that `/geometry` answers, all inputs (`guidance.schemas.GeometryAnswer`).
-        header: what goes before the picture (`guidance.schemas.PictureHeader`); None without a picture.
+        state: the object that `/geometry` answers, all inputs.
+        header: what goes before the picture; None without a picture.
         picture: JPEG of the live picture without overlay; None where only the state has changed.
     """
 
     device: str
-    state: Mapping[str, Any]
-    header: Mapping[str, Any] | None = None
+    state: GeometryAnswer
+    header: PictureHeader | None = None
     picture: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricFamily:
+    """A Prometheus metric and its samples.
+
+    Attributes:
+        name: without the prefix `guidance_`; a counter's without `_total`.
+        samples: ((label, value) pairs, number), every sample with the same label names.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    samples: tuple[tuple[tuple[tuple[str, str], ...], float], ...]
 
 
 class CaseApi(Protocol):
@@ -68,17 +84,17 @@ class CaseApi(Protocol):
     def delete_path(self, path_id: str) -> None:
         """Take a path away."""
 
-    def geometry(self) -> Mapping[str, Any]:
+    def geometry(self) -> GeometryAnswer:
         """The newest frame of each input, as contract 5.4 has it, with ages as of now."""
 
-    def status(self) -> Mapping[str, Any]:
-        """Inputs, clients, counters, latency, versions, what the volume is (`guidance.schemas.StatusAnswer`)."""
+    def status(self) -> StatusAnswer:
+        """Inputs, clients, counters, latency, versions, what the volume is."""
 
     def ready(self) -> tuple[bool, Sequence[str]]:
         """Whether all listen, and what is still missing in words."""
 
-    def metrics(self) -> bytes:
-        """Prometheus text exposition format 0.0.4."""
+    def metrics(self) -> Sequence[MetricFamily]:
+        """Every counter and gauge."""
 
     def subscribe(self, deliver: Callable[[LiveUpdate], None]) -> Callable[[], None]:
         """Have every update delivered, in the event loop's thread, until the returned function is called.

@@ -1,0 +1,319 @@
+"""The JSON shapes of the HTTP contract as types, and what fills them from the core's values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from guidance.case import Case
+from guidance.messages import CbctVolume, GeometryState, InputState, PlannedPath, Severity, VolumeState
+
+NOTICE: Final = "Research use only, not for clinical use"
+
+Vector3Mm = Annotated[tuple[float, float, float], msgspec.Meta(description="x, y, z in mm, patient LPS")]
+PixelUv = Annotated[
+    tuple[float, float], msgspec.Meta(description="u, v in px; (0, 0) is the centre of the first pixel")
+]
+Color = Annotated[str, msgspec.Meta(pattern="^#[0-9a-f]{6}$", description="#rrggbb")]
+Text64 = Annotated[str, msgspec.Meta(max_length=64)]
+DiameterMm = Annotated[float, msgspec.Meta(gt=0, le=50, description="true outer diameter in mm")]
+
+
+class PathFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client sends to make or replace a path."""
+
+    entry_lps_mm: Vector3Mm
+    target_lps_mm: Vector3Mm
+    diameter_mm: DiameterMm
+    label: Text64 | None = None
+    color: Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")] | None = None
+    instrument: Text64 | None = None
+    approach: Text64 | None = None
+
+
+class PathPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a client sends to change a path: only what is to change."""
+
+    entry_lps_mm: Vector3Mm | msgspec.UnsetType = msgspec.UNSET
+    target_lps_mm: Vector3Mm | msgspec.UnsetType = msgspec.UNSET
+    diameter_mm: DiameterMm | msgspec.UnsetType = msgspec.UNSET
+    label: Text64 | msgspec.UnsetType | None = msgspec.UNSET
+    color: Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")] | msgspec.UnsetType | None = msgspec.UNSET
+    instrument: Text64 | msgspec.UnsetType | None = msgspec.UNSET
+    approach: Text64 | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored path; `in_active_frame` false means that it was planned in another frame and is not drawn."""
+
+    id: str
+    entry_lps_mm: Vector3Mm
+    target_lps_mm: Vector3Mm
+    diameter_mm: DiameterMm
+    label: str
+    color: Color
+    instrument: str
+    approach: str
+    frame_of_reference_uid: str
+    in_active_frame: bool
+
+
+class PathList(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of GET /paths."""
+
+    items: tuple[Path, ...]
+
+
+class VolumeFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding about a volume; codes as in contract 5.2."""
+
+    code: str
+    severity: Severity
+    message: str
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume the server holds."""
+
+    id: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    frame_of_reference_uid: str
+    patient_position: str
+    description: str
+    state: VolumeState
+    active: bool
+    same_patient: bool | None
+    findings: tuple[VolumeFinding, ...]
+    instance_count: int
+    shape_kji: tuple[int, int, int] | None
+    affine_lps_from_ijk: tuple[float, ...] | None
+
+
+class VolumeList(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of GET /volumes."""
+
+    items: tuple[Volume, ...]
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator is asked; answered by PUT /case with this or the present volume's id."""
+
+    volume_id: str
+    text: str
+
+
+class CaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of GET and PUT /case."""
+
+    active_volume_id: str | None
+    frame_of_reference_uid: str
+    patient_id: str | None
+    study_instance_uid: str | None
+    epoch: int
+    shared_frame_confirmed: bool
+    question: Question | None
+
+
+class CaseUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What PUT /case takes."""
+
+    active_volume_id: str | msgspec.UnsetType = msgspec.UNSET
+    shared_frame_confirmed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class PathPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a path falls on a frame; null where an end is not in front of the source or geometry is not trusted."""
+
+    id: str
+    entry_px: PixelUv | None
+    target_px: PixelUv | None
+    drawn: bool
+
+
+class InputGeometry(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest frame of one input; `age_ms` counts from the frame's last byte to now."""
+
+    state: InputState
+    geometry_state: GeometryState
+    reason: str
+    frame_number: int | None
+    age_ms: float | None
+    pixel_from_patient: tuple[float, ...] | None
+    paths: tuple[PathPlace, ...] = ()
+
+
+class GeometryAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of GET /geometry, and the text message of the stream."""
+
+    inputs: dict[str, InputGeometry]
+
+
+class OverlayVector(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of the overlay in px of the live picture.
+
+    A `line` joins `points` (u, v, u, v, ...), back to the first where `closed`; a `text` stands with its left
+    baseline at its one point.
+    """
+
+    kind: Literal["line", "text"]
+    color: Color
+    points: tuple[float, ...]
+    width_px: float = 1.5
+    closed: bool = False
+    text: str = ""
+    size_px: float = 16.0
+    path_id: str = ""
+
+
+class PictureHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands before the JPEG in a binary message: little-endian uint32 length of this JSON, this JSON, the JPEG.
+
+    Attributes:
+        width, height: size of the live picture in px; `overlay` is in these.
+        scale: px of the JPEG per px of the live picture.
+        age_ms: from the frame's last byte in to the making of this message.
+        latency_ms: from the frame's last byte in to the overlay's first byte out; null before one went out.
+    """
+
+    device: str
+    sequence: int
+    frame_number: int | None
+    width: int
+    height: int
+    scale: float
+    age_ms: float
+    latency_ms: float | None
+    state: InputState
+    geometry_state: GeometryState
+    reason: str
+    epoch: int
+    overlay: tuple[OverlayVector, ...]
+
+
+class LatencyFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Last byte in to first byte out, ms; null before the first frame."""
+
+    now: float | None
+    p50: float | None
+    p99: float | None
+    worst: float | None
+
+
+class VolumeShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What the active volume is, in words for everyone who looks at the page."""
+
+    id: str
+    name: str
+    kind: Literal["real", "procedural", "unknown"]
+
+
+class InputStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One input as the status page shows it."""
+
+    state: InputState
+    peer: str
+    frames: int
+    dropped: int
+    rate_hz: float | None
+    detail: str = ""
+
+
+class ClientStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One connected receiver; `dropped` are the frames that this slow reader lost."""
+
+    kind: str
+    peer: str
+    frames: int
+    dropped: int
+
+
+class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of GET /status; `counters` holds every refusal and loss by name."""
+
+    version: str
+    ready: bool
+    reasons: tuple[str, ...]
+    uptime_s: float
+    volume: VolumeShown | None
+    inputs: dict[str, InputStatus]
+    clients: tuple[ClientStatus, ...]
+    latency_ms: LatencyFigures
+    counters: dict[str, int]
+    listeners: dict[str, str]
+    notice: str = NOTICE
+
+
+class FieldAtFault(msgspec.Struct, frozen=True, kw_only=True):
+    """Which member of the request is at fault; `pointer` is a JSON pointer (RFC 6901)."""
+
+    field: str
+    message: str
+    pointer: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error (RFC 9457); `code` is the stable name, `mend` what the reader can do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    mend: str = ""
+    errors: tuple[FieldAtFault, ...] = ()
+
+
+def path_shape(case: Case, path: PlannedPath) -> Path:
+    """A path as HTTP tells it."""
+    frame_uid = case.frame_of_reference_uid
+    return Path(
+        id=path.id,
+        entry_lps_mm=path.entry_lps_mm,
+        target_lps_mm=path.target_lps_mm,
+        diameter_mm=path.diameter_mm,
+        label=path.label,
+        color=path.color,
+        instrument=path.instrument,
+        approach=path.approach,
+        frame_of_reference_uid=path.frame_of_reference_uid,
+        in_active_frame=not frame_uid or path.frame_of_reference_uid == frame_uid,
+    )
+
+
+def volume_shape(case: Case, volume: CbctVolume) -> Volume:
+    """A volume as HTTP tells it; the patient's name stays inside."""
+    return Volume(
+        id=volume.id,
+        series_instance_uid=volume.series_instance_uid,
+        study_instance_uid=volume.study_instance_uid,
+        patient_id=volume.patient_id,
+        frame_of_reference_uid=volume.frame_of_reference_uid,
+        patient_position=volume.patient_position,
+        description=volume.description,
+        state=volume.state,
+        active=volume.id == case.active_volume_id and volume.state is VolumeState.READY,
+        same_patient=None if case.patient_id is None else volume.patient_id == case.patient_id,
+        findings=tuple(
+            VolumeFinding(code=found.code, severity=found.severity, message=found.message) for found in volume.findings
+        ),
+        instance_count=volume.instance_count,
+        shape_kji=volume.shape_kji,
+        affine_lps_from_ijk=volume.affine_lps_from_ijk,
+    )
+
+
+def case_shape(case: Case) -> CaseAnswer:
+    """The case as HTTP tells it."""
+    asked = case.question
+    return CaseAnswer(
+        active_volume_id=case.active_volume_id or None,
+        frame_of_reference_uid=case.frame_of_reference_uid,
+        patient_id=case.patient_id,
+        study_instance_uid=case.study_instance_uid,
+        epoch=case.epoch,
+        shared_frame_confirmed=case.shared_frame_confirmed,
+        question=Question(volume_id=asked.volume_id, text=asked.text) if asked else None,
+    )
