@@ -63,6 +63,7 @@ class HttpSettings(_Section, frozen=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    allowed_hosts: tuple[str, ...] = ()  # names by which browsers may ask, besides localhost and addresses
     picture_rate_hz: float = 15.0
     jpeg_quality: int = 80
 

@@ -22,7 +22,9 @@ from guidance.messages import PlanItem, PlannedPath
 MAXIMUM_PATHS: Final = 64
 
 _LONGEST_ID: Final = 10  # an OpenIGTLink device name has 20 bytes, `NeedleTip_` takes 10
-_READ_ONLY: Final = ("id", "frame_of_reference_uid")
+_ENDS: Final = REQUIRED_FIELDS[:2]
+# A client that reads, changes and writes back sends these along.
+_SENT_BACK: Final = ("id", "frame_of_reference_uid", "in_active_frame")
 
 
 def find_path(case: Case, path_id: str) -> PlannedPath:
@@ -86,39 +88,42 @@ def create_path(case: Case, fields: Mapping[str, Any], *, new_id: str = "") -> t
 def replace_path(case: Case, path_id: str, fields: Mapping[str, Any]) -> tuple[Case, PlannedPath]:
     """PUT: all fields anew; what is left out gets its default, but the colour, which stays.
 
+    Ends that differ from the old ones are in the active volume's frame, unless `frame_of_reference_uid` says that
+    they are in the path's old one.
+
     Raises:
         BadFieldsError: a field at fault.
         CaseError: `unknown_path`.
     """
     old = find_path(case, path_id)
-    values = checked_path_fields(_without_read_only(old, fields))
+    values = checked_path_fields(_own_fields(case, old, fields))
     check_ends(values["entry_lps_mm"], values["target_lps_mm"])
     chosen = {name: value for name, value in values.items() if value is not None}
     chosen.setdefault("color", old.color)
     chosen.setdefault("label", path_id)
-    path = PlannedPath(id=path_id, frame_of_reference_uid=case.frame_of_reference_uid, **chosen)
+    path = PlannedPath(id=path_id, frame_of_reference_uid=_frame_uid(case, old, values, fields), **chosen)
     return _with(case, path), path
 
 
 def update_path(case: Case, path_id: str, fields: Mapping[str, Any]) -> tuple[Case, PlannedPath]:
     """PATCH (RFC 7396): only what is given changes; null gives an optional field its default.
 
-    A path whose end is set anew is from then on in the active volume's frame.
+    New ends are in the active volume's frame, see `replace_path`; one end alone cannot change the frame.
 
     Raises:
         BadFieldsError: a field at fault.
         CaseError: `unknown_path`.
     """
     old = find_path(case, path_id)
-    values = checked_path_fields(_without_read_only(old, fields), required=())
-    moved = [name for name in REQUIRED_FIELDS[:2] if name in values]
-    frame_uid = old.frame_of_reference_uid
-    if moved and frame_uid != case.frame_of_reference_uid:
+    values = checked_path_fields(_own_fields(case, old, fields), required=())
+    frame_uid = _frame_uid(case, old, values, fields)
+    if frame_uid != old.frame_of_reference_uid:
         # One end in the old frame and one in the new would be a path that nobody planned.
-        if len(moved) == 1:
-            missing = next(name for name in REQUIRED_FIELDS[:2] if name not in values)
-            raise BadFieldsError([FieldError(missing, "is in another frame of reference: give both ends")])
-        frame_uid = case.frame_of_reference_uid
+        missing = [name for name in _ENDS if name not in values]
+        if missing:
+            raise BadFieldsError(
+                [FieldError(name, "must come too: the frame of reference changes") for name in missing]
+            )
     defaults = {"color": old.color, "label": path_id, "instrument": "", "approach": ""}
     chosen: dict[str, Any] = {name: defaults[name] if value is None else value for name, value in values.items()}
     path = replace(old, **(chosen | {"frame_of_reference_uid": frame_uid}))
@@ -179,16 +184,24 @@ def _with(case: Case, path: PlannedPath) -> Case:
     return replace(case, paths=tuple(path if held.id == path.id else held for held in case.paths))
 
 
-def _without_read_only(old: PlannedPath, fields: Mapping[str, Any]) -> dict[str, Any]:
-    # A client that reads, changes and writes back sends these along; they may only say what is so.
-    errors = [
-        FieldError(name, f"can't be changed; it is {getattr(old, name)!r}")
-        for name in _READ_ONLY
-        if name in fields and fields[name] != getattr(old, name)
-    ]
+def _own_fields(case: Case, old: PlannedPath, fields: Mapping[str, Any]) -> dict[str, Any]:
+    errors = []
+    if fields.get("id", old.id) != old.id:
+        errors.append(FieldError("id", f"can't be changed; it is {old.id!r}"))
+    stated = fields.get("frame_of_reference_uid", old.frame_of_reference_uid)
+    if stated not in (old.frame_of_reference_uid, case.frame_of_reference_uid):
+        errors.append(FieldError("frame_of_reference_uid", "is neither the path's nor the active volume's"))
     if errors:
         raise BadFieldsError(errors)
-    return {name: value for name, value in fields.items() if name not in _READ_ONLY}
+    return {name: value for name, value in fields.items() if name not in _SENT_BACK}
+
+
+def _frame_uid(case: Case, old: PlannedPath, values: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    if "frame_of_reference_uid" in fields:
+        return str(fields["frame_of_reference_uid"])
+    # Writing the same coordinates back must not carry them into a frame that they were not planned in.
+    moved = any(name in values and values[name] != getattr(old, name) for name in _ENDS)
+    return case.frame_of_reference_uid if moved else old.frame_of_reference_uid
 
 
 def _unused_color(case: Case) -> str:

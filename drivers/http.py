@@ -1,0 +1,178 @@
+"""The HTTP listener in the server's own loop: API, page, health, metrics and the live stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from drivers.http_api import PREFIX, CaseRoutes
+from drivers.http_guard import Guard
+from drivers.http_metrics import CONTENT_TYPE, MetricsPage
+from drivers.http_problem import RequestError, on_bug, on_case_error, on_http_exception, on_request_error
+from drivers.http_stream import StreamEndpoint
+from guidance.config import HttpSettings
+from guidance.errors import CaseError, ConfigError
+from guidance.ports import CaseApi
+from guidance.shapes import ClientStatus
+
+_PAGE: Final = Path(__file__).parent / "page"
+_PAGE_FILES: Final = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_LARGEST_WORD_BYTES: Final = 4096  # what a page may send on the stream: acknowledgements
+_CLOSE_WITHIN_S: Final = 2  # of the 5 s that SIGTERM leaves
+
+
+class HttpServer:
+    """API and page.
+
+    Args:
+        settings: address, port (0: any free one), names that browsers may use.
+        api: what answers; called in the event loop's thread only.
+    """
+
+    def __init__(self, settings: HttpSettings, api: CaseApi) -> None:
+        self._settings = settings
+        self._api = api
+        self._stream = StreamEndpoint(api)
+        self._metrics = MetricsPage(api.metrics)
+        self._server: _EmbeddedServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 before `start`."""
+        return self._port
+
+    def clients(self) -> tuple[ClientStatus, ...]:
+        """Pages connected to the stream."""
+        return self._stream.clients()
+
+    async def start(self) -> None:
+        """Listen; returns once connections are accepted.
+
+        Raises:
+            ConfigError: `port_taken` or `cannot_listen`.
+        """
+        listener = await _listener(self._settings.host, self._settings.port)
+        self._port = listener.getsockname()[1]
+        self._server = _EmbeddedServer(
+            uvicorn.Config(
+                self._app(),
+                http="h11",
+                ws="websockets-sansio",
+                ws_max_size=_LARGEST_WORD_BYTES,
+                # Compressing pictures that are compressed costs five times the CPU of sending them.
+                ws_per_message_deflate=False,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_CLOSE_WITHIN_S,
+            )
+        )
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
+        # Over when it accepts connections; or when it failed, and then its error is ours.
+        accepting = asyncio.create_task(self._server.accepting.wait())
+        await asyncio.wait({accepting, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+        accepting.cancel()
+        if self._serving.done():
+            self._serving.result()
+
+    async def stop(self) -> None:
+        """Close every connection and the listener."""
+        if self._server is None or self._serving is None:
+            return
+        self._server.should_exit = True
+        await self._serving
+        self._server = self._serving = None
+
+    def _app(self) -> Guard:
+        routes: list[BaseRoute] = [
+            *CaseRoutes(self._api).routes(),
+            Route("/healthz", self._healthz, methods=["GET"]),
+            Route("/readyz", self._readyz, methods=["GET"]),
+            Route("/metrics", self._metrics_text, methods=["GET"]),
+            *(Route(path, _file_endpoint(name, kind), methods=["GET"]) for path, (name, kind) in _PAGE_FILES.items()),
+        ]
+        app = Starlette(
+            routes=[*routes, WebSocketRoute(f"{PREFIX}/stream", self._stream.__call__)],
+            exception_handlers={
+                CaseError: on_case_error,
+                RequestError: on_request_error,
+                HTTPException: on_http_exception,
+                Exception: on_bug,
+            },
+        )
+        app.router.redirect_slashes = False
+        return Guard(app, (self._settings.host, *self._settings.allowed_hosts))
+
+    async def _healthz(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _readyz(self, _request: Request) -> Response:
+        ready, reasons = self._api.ready()
+        body = msgspec.json.encode({"ready": ready, "reasons": list(reasons)})
+        return Response(body, status_code=200 if ready else 503, media_type="application/json")
+
+    async def _metrics_text(self, _request: Request) -> Response:
+        return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _file_endpoint(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    content = (_PAGE / name).read_bytes()
+
+    async def endpoint(_request: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return endpoint
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """Uvicorn without signal handlers (SIGTERM is the server's own business), that says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.accepting.set()
+
+
+async def _listener(host: str, port: int) -> socket.socket:
+    mend = "set http.host and http.port, or GUIDANCE_HTTP_PORT (0: any free one)"
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        raise ConfigError(
+            f"HTTP cannot listen on {host}:{port}: {'the port is taken' if taken else error.strerror or error}",
+            code="port_taken" if taken else "cannot_listen",
+            mend=mend,
+        ) from None

@@ -1,0 +1,77 @@
+"""Errors as application/problem+json (RFC 9457); decides only which HTTP status an error's code has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from guidance.case import BadFieldsError
+from guidance.errors import CaseError
+from guidance.shapes import FieldAtFault, Problem
+
+
+class RequestError(Exception):
+    """A request that never reaches the case: not JSON, too large, from a foreign page."""
+
+    def __init__(self, status: int, detail: str, *, code: str, mend: str = "") -> None:
+        super().__init__(detail)
+        self.problem = _problem(status, detail, code=code, mend=mend)
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """The response that carries a problem."""
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        headers=dict(headers or {}),
+        media_type="application/problem+json",
+    )
+
+
+async def on_case_error(_request: Request, error: Exception) -> Response:
+    """Starlette handler: an error of the case."""
+    assert isinstance(error, CaseError)
+    detail = str(error.args[0])
+    if isinstance(error, BadFieldsError):
+        at_fault = tuple(
+            FieldAtFault(field=field.field, message=field.message, pointer=_pointer(field.field))
+            for field in error.errors
+        )
+        return problem_response(_problem(422, detail, code=error.code, mend=error.mend, errors=at_fault))
+    status = 404 if error.code.startswith("unknown_") else 409
+    return problem_response(_problem(status, detail, code=error.code, mend=error.mend))
+
+
+async def on_request_error(_request: Request, error: Exception) -> Response:
+    """Starlette handler: a request that cannot be understood or is not let in."""
+    assert isinstance(error, RequestError)
+    return problem_response(error.problem)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette handler: no such resource, or no such method of it."""
+    assert isinstance(error, HTTPException)
+    words = {404: f"there is no {request.url.path}", 405: f"{request.url.path} does not take {request.method}"}
+    detail = words.get(error.status_code, error.detail)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    mend = "GET /api/v1/openapi.json lists what there is"
+    return problem_response(_problem(error.status_code, detail, code=code, mend=mend), error.headers)
+
+
+async def on_bug(_request: Request, _error: Exception) -> Response:
+    """Starlette handler: our bug; Starlette raises it again after the answer, so that it is logged."""
+    return problem_response(_problem(500, "the server failed on this request", code="internal", mend="see its log"))
+
+
+def _problem(status: int, detail: str, **members: Any) -> Problem:
+    return Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, **members)
+
+
+def _pointer(field: str) -> str:
+    return "/" + field.replace("~", "~0").replace("/", "~1")

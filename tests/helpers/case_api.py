@@ -1,0 +1,142 @@
+"""An in-process case API over the pure case, with a scripted picture stream: what HTTP and the page are tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from guidance import VERSION
+from guidance import case as rules
+from guidance.case import Case
+from guidance.messages import CbctVolume, GeometryState, InputState, PlannedPath, VolumeState
+from guidance.ports import LiveUpdate, MetricFamily
+from guidance.shapes import (
+    GeometryAnswer,
+    InputGeometry,
+    InputStatus,
+    LatencyFigures,
+    StatusAnswer,
+    VolumeShown,
+)
+
+
+class FakeCaseApi:
+    """Satisfies `guidance.ports.CaseApi`; tests set its members and call `deliver`."""
+
+    def __init__(self) -> None:
+        self.held = Case()
+        self.inputs: dict[str, InputGeometry] = {}
+        self.not_ready: list[str] = []
+        self.families: list[MetricFamily] = []
+        self.latency = LatencyFigures(now=None, p50=None, p99=None, worst=None)
+        self.subscribers: list[Callable[[LiveUpdate], None]] = []
+
+    def case(self) -> Case:
+        return self.held
+
+    def update_case(self, fields: Mapping[str, Any]) -> Case:
+        self.held = rules.update_case(self.held, fields)
+        return self.held
+
+    def new_case(self) -> Case:
+        self.held = rules.new_case(self.held)
+        return self.held
+
+    def volumes(self) -> Sequence[CbctVolume]:
+        return self.held.volumes
+
+    def volume(self, volume_id: str) -> CbctVolume:
+        return rules.find_volume(self.held, volume_id)
+
+    def paths(self) -> Sequence[PlannedPath]:
+        return self.held.paths
+
+    def path(self, path_id: str) -> PlannedPath:
+        return rules.find_path(self.held, path_id)
+
+    def create_path(self, fields: Mapping[str, Any]) -> PlannedPath:
+        self.held, path = rules.create_path(self.held, fields)
+        return path
+
+    def replace_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
+        self.held, path = rules.replace_path(self.held, path_id, fields)
+        return path
+
+    def update_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
+        self.held, path = rules.update_path(self.held, path_id, fields)
+        return path
+
+    def delete_path(self, path_id: str) -> None:
+        self.held = rules.delete_path(self.held, path_id)
+
+    def geometry(self) -> GeometryAnswer:
+        return GeometryAnswer(inputs=dict(self.inputs))
+
+    def status(self) -> StatusAnswer:
+        active = self.held.active_volume_id
+        return StatusAnswer(
+            version=VERSION,
+            ready=not self.not_ready,
+            reasons=tuple(self.not_ready),
+            uptime_s=1.0,
+            volume=VolumeShown(id=active, name="Procedural pelvis, seed 7", kind="procedural") if active else None,
+            inputs={
+                device: InputStatus(state=seen.state, peer="127.0.0.1:50000", frames=1, dropped=0, rate_hz=15.0)
+                for device, seen in self.inputs.items()
+            },
+            clients=(),
+            latency_ms=self.latency,
+            counters={},
+            listeners={},
+        )
+
+    def ready(self) -> tuple[bool, Sequence[str]]:
+        return not self.not_ready, self.not_ready
+
+    def metrics(self) -> Sequence[MetricFamily]:
+        return self.families
+
+    def subscribe(self, deliver: Callable[[LiveUpdate], None]) -> Callable[[], None]:
+        self.subscribers.append(deliver)
+        return lambda: self.subscribers.remove(deliver)
+
+    def deliver(self, update: LiveUpdate) -> None:
+        """One frame of the live path, to whoever has subscribed."""
+        for subscriber in tuple(self.subscribers):
+            subscriber(update)
+
+    def take_volume(self, volume: CbctVolume) -> None:
+        """What the DICOM side does when a volume is new or has changed."""
+        self.held = rules.volume_changed(self.held, volume)
+
+
+def ready_volume(number: int = 1, **members: Any) -> CbctVolume:
+    """A ready volume of patient `PAT1`, study `1.2.3`; its own series and the frame `1.2.3.4`."""
+    volume = CbctVolume(
+        id=f"V{number}",
+        series_instance_uid=f"1.2.3.{number}.1",
+        study_instance_uid="1.2.3",
+        patient_id="PAT1",
+        frame_of_reference_uid="1.2.3.4",
+        patient_position="HFP",
+        state=VolumeState.READY,
+        shape_kji=(64, 128, 128),
+        affine_lps_from_ijk=(1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+        instance_count=64,
+        description=f"CBCT {number}",
+    )
+    return replace(volume, **members)
+
+
+def input_geometry(**members: Any) -> InputGeometry:
+    """A streaming input with trusted geometry."""
+    told: dict[str, Any] = {
+        "state": InputState.STREAMING,
+        "geometry_state": GeometryState.TRUSTED,
+        "reason": "",
+        "frame_number": 1,
+        "age_ms": 20.0,
+        "pixel_from_patient": (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    }
+    return InputGeometry(**(told | members))
