@@ -235,6 +235,7 @@ class Refusal:
         detail: words for people.
         kept: the message itself is handed out all the same (one metadata entry was ignored).
         fatal: nothing behind it can be trusted: close the connection.
+        header_version: of the message, so that the answer is in one that its sender reads.
     """
 
     code: str
@@ -243,3 +244,4 @@ class Refusal:
     detail: str = ""
     kept: bool = False
     fatal: bool = False
+    header_version: int = 2

@@ -111,10 +111,10 @@ class Decoder:
 
     def end(self) -> Refusal | None:
         """End of the stream: a `Truncated` refusal if it is inside a message."""
-        if self._fatal is not None or not (self._skipping or self._header or self._filled > self._start):
+        if self._fatal is not None or not self.inside_message:
             return None
-        device, type_name = (self._header.device, self._header.type) if self._header else ("", "")
-        return Refusal(code="Truncated", device=device, type=type_name, detail="the stream ended inside a message")
+        header = self._header or Header(version=2, type="", device="", timestamp_igtl=0, body_size=0, crc64=0)
+        return _refusal(header, "Truncated", "the stream ended inside a message")
 
     @property
     def inside_message(self) -> bool:
@@ -185,7 +185,7 @@ class Decoder:
             code, detail = "BodyLength", f"{header.body_size} bytes of {header.type}"
         if not code:
             return None
-        return Refusal(code=code, device=header.device, type=header.type, detail=detail, fatal=code == "BodySize")
+        return _refusal(header, code, detail, fatal=code == "BodySize")
 
     def _take_message(self, header: Header) -> None:
         try:
@@ -193,7 +193,7 @@ class Decoder:
                 raise WireError("the CRC does not fit the body", code="Crc")
             self._events.append(self._parsed(header))
         except WireError as error:
-            self._events.append(Refusal(code=error.code, device=header.device, type=header.type, detail=str(error)))
+            self._events.append(_refusal(header, error.code, str(error)))
 
     def _parsed(self, header: Header) -> Message:
         assert self._block is not None
@@ -205,9 +205,7 @@ class Decoder:
         values_at = end - extended.metadata_size
         metadata, problems = parse_metadata(bytes(view[index_at:values_at]), bytes(view[values_at:end]))
         for code, key in problems:
-            self._events.append(
-                Refusal(code=code, device=header.device, type=header.type, detail=f"metadata {key!r}", kept=True)
-            )
+            self._events.append(_refusal(header, code, f"metadata {key!r}", kept=True))
         common: dict[str, Any] = {
             "device": header.device,
             "timestamp_igtl": header.timestamp_igtl,
@@ -297,6 +295,18 @@ class _RunningCrc:
         if size + IMAGE_HEADER_BYTES + behind <= self._end - self._body:  # else it is refused when it is complete
             self._pixels_at = self._body + size + IMAGE_HEADER_BYTES
             self._pixels_end = self._end - behind
+
+
+def _refusal(header: Header, code: str, detail: str, *, kept: bool = False, fatal: bool = False) -> Refusal:
+    return Refusal(
+        code=code,
+        device=header.device,
+        type=header.type,
+        detail=detail,
+        kept=kept,
+        fatal=fatal,
+        header_version=header.version,
+    )
 
 
 def _lead(header_version: int) -> int:
