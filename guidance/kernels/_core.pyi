@@ -37,3 +37,35 @@ def compose_frame(
     layer: numpy.typing.NDArray[numpy.uint8],
     dirty: numpy.typing.NDArray[numpy.uint8],
 ) -> tuple[int, int]: ...
+
+class ConeVolumeInt16:
+    def __init__(self, voxels: numpy.typing.NDArray[numpy.int16], nothing: int) -> None: ...
+    def project(
+        self,
+        pixel_from_ijk: numpy.typing.NDArray[numpy.float64],
+        mm_from_ijk: numpy.typing.NDArray[numpy.float64],
+        knots: numpy.typing.NDArray[numpy.float32],
+        coefficients: numpy.typing.NDArray[numpy.float32],
+        origin_u: float,
+        origin_v: float,
+        step_px: float,
+        threads: int,
+        portable: bool,
+        out: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+
+class ConeVolumeFloat32:
+    def __init__(self, voxels: numpy.typing.NDArray[numpy.float32], nothing: float) -> None: ...
+    def project(
+        self,
+        pixel_from_ijk: numpy.typing.NDArray[numpy.float64],
+        mm_from_ijk: numpy.typing.NDArray[numpy.float64],
+        knots: numpy.typing.NDArray[numpy.float32],
+        coefficients: numpy.typing.NDArray[numpy.float32],
+        origin_u: float,
+        origin_v: float,
+        step_px: float,
+        threads: int,
+        portable: bool,
+        out: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...

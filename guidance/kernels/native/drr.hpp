@@ -1,0 +1,72 @@
+// Line integrals through a volume along the rays of a cone-beam camera (digitally reconstructed radiographs).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace guidance {
+
+constexpr std::size_t kDrrLanes = 16;
+constexpr std::size_t kDrrBlock = 8;     // edge of a block of voxels whose largest value is known
+constexpr std::size_t kDrrMaxKnots = 8;  // bends of the material curves
+
+// Axis-aligned rays of one packet: lateral positions (a: strided axis, b: contiguous axis) at the plane `reference`.
+struct alignas(64) RayPacket {
+  std::array<float, kDrrLanes> a, da, b, db;
+};
+
+// A volume with one voxel of nothing around it, laid out so that the interpolated pair is contiguous.
+template <class T>
+struct PlaneStack {
+  const T* voxels;
+  std::int64_t plane_stride;
+  std::int32_t row_stride;
+  std::int32_t last_a;  // largest first index of an interpolated pair
+  std::int32_t last_b;
+};
+
+template <class T>
+class ConeVolume {
+ public:
+  // voxels (slices, rows, columns), C order; `nothing` is what surrounds it and must not count in any projection.
+  ConeVolume(const T* voxels, std::array<std::size_t, 3> shape_kji, T nothing);
+
+  // out (channels, rows, columns): sums over the bends of coefficient * integral of max(0, value - knot) in mm.
+  struct Request {
+    std::array<double, 12> pixel_from_ijk;  // (3, 4) row-major, of voxel indices i, j, k
+    std::array<double, 9> mm_from_ijk;      // (3, 3) row-major
+    const float* knots;
+    std::size_t knot_count;
+    const float* coefficients;  // (channels, knots)
+    std::size_t channels;
+    std::size_t rows, columns;
+    double origin_u, origin_v, step_px;
+    unsigned threads;
+    bool portable;  // without vector instructions: what other processors run, for tests
+    float* out;
+  };
+  void project(const Request& request) const;
+
+ private:
+  struct Camera;
+  template <std::size_t K>
+  void project_tiles(const Request& request, const Camera& camera) const;
+  template <std::size_t K>
+  void project_tile(const Request& request, const Camera& camera, std::size_t row, std::size_t column, std::size_t rows,
+                    std::size_t columns) const;
+  PlaneStack<T> stack_along(int axis) const;
+  bool occupied(int axis, std::array<std::int64_t, 6> box, float threshold) const;
+
+  std::array<std::int64_t, 3> size_ijk_;    // with the voxel of nothing on each side
+  std::array<std::int64_t, 3> blocks_ijk_;  // number of blocks
+  std::vector<T> kji_;
+  std::vector<float> block_largest_;
+  mutable std::vector<T> ikj_;  // made at the first view that looks along i
+  mutable std::once_flag ikj_made_;
+};
+
+}  // namespace guidance
