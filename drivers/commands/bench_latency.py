@@ -1,0 +1,371 @@
+"""`guidance bench latency`: last byte in to first byte out, beside a bare relay in C and a pyigtl relay, alternating."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from drivers.commands.bench_report import percentile, report
+from drivers.commands.latency_rig import Packer, RunResult, connect, free_port, run_frames, thread_cpu_ns
+from guidance.errors import CaseError
+from guidance.kernels import crc64
+from guidance.wire.openigtlink.image import pack_image_parts
+from simulators.cbct import send_small_volume
+
+_ROWS: Final = 1024
+_RATE_HZ: Final = 30.0
+_PICTURES: Final = 16  # distinct noise pictures sent in turn, so that none is taken for a held one
+_WARM_UP: Final = 30
+_IGTL_SECOND: Final = 1 << 32
+
+
+@dataclass(slots=True)
+class Series:
+    """All runs against one peer."""
+
+    latency_ms: list[float] = field(default_factory=list)
+    sent: int = 0
+    lost: int = 0
+    worst: tuple[float, int] = (0.0, -1)
+
+    def add(self, run: RunResult, offset: int) -> None:
+        self.latency_ms += run.latency_ms.values()
+        self.sent += run.sent
+        self.lost += run.lost
+        for frame, ms in run.latency_ms.items():
+            self.worst = max(self.worst, (ms, offset + frame))
+
+    def percentile(self, q: float) -> float | None:
+        return percentile(self.latency_ms, q)
+
+
+def run_latency(*, quick: bool) -> dict[str, Any]:
+    """Measure; see `guidance bench --help`.
+
+    Args:
+        quick: end within 45 s.
+    """
+    rounds, frames = (2, 90) if quick else (5, 300)
+    peer_frames = 45 if quick else 150
+    rates = (60.0, 90.0, 120.0) if quick else (60.0, 90.0, 120.0, 150.0, 180.0, 240.0)
+    pictures = _Pictures()
+    floor, ours, peer, during = Series(), Series(), Series(), Series()
+    with _Server() as server, _Floor() as floor_relay, _pyigtl_relay() as pyigtl_relay:
+        server.run(pictures, _WARM_UP)
+        cpu_before, ours_frames = thread_cpu_ns(server.pid), 0
+        cpu_by_thread: dict[str, int] = {}
+        for number in range(rounds):
+            floor.add(floor_relay.run(pictures, frames), number * frames)
+            before = thread_cpu_ns(server.pid)
+            ours.add(server.run(pictures, frames), number * frames)
+            ours_frames += frames
+            for name, spent in thread_cpu_ns(server.pid).items():
+                cpu_by_thread[name] = cpu_by_thread.get(name, 0) + spent - before.get(name, 0)
+            if pyigtl_relay is not None:
+                peer.add(pyigtl_relay.run(pictures, peer_frames), number * peer_frames)
+        del cpu_before
+        with _dicom_load(server.dicom_port, quick) as loading:
+            number = 0
+            while loading() and number < (6 if quick else 30):
+                during.add(server.run(pictures, 60), number * 60)
+                number += 1
+        sustained = _highest_rate(server, pictures, rates, seconds=1.5 if quick else 4.0)
+        dropped = server.status()["counters"]
+    cpu_ms = sum(cpu_by_thread.values()) / 1e6 / ours_frames
+    figures = {
+        "p50_ms": ours.percentile(50),
+        "p99_ms": ours.percentile(99),
+        "p999_ms": ours.percentile(99.9),
+        "worst_ms": ours.worst[0],
+        "worst_frame": ours.worst[1],
+        "floor_p50_ms": floor.percentile(50),
+        "floor_p99_ms": floor.percentile(99),
+        "cpu_ms_per_frame": cpu_ms,
+        "frames": ours.sent,
+        "frames_lost": ours.lost,
+        "max_rate_hz": sustained,
+        "p99_ms_during_dicom": during.percentile(99),
+        "p50_ms_during_dicom": during.percentile(50),
+        "frames_lost_during_dicom": during.lost,
+        "frames_during_dicom": during.sent,
+        "pyigtl_p50_ms": peer.percentile(50),
+        "pyigtl_p99_ms": peer.percentile(99),
+        "ratio_p50_vs_pyigtl": _ratio(ours.percentile(50), peer.percentile(50)),
+        "ratio_p99_vs_pyigtl": _ratio(ours.percentile(99), peer.percentile(99)),
+        "p50_above_floor_ms": _difference(ours.percentile(50), floor.percentile(50)),
+        "p99_limit_ms": None if floor.percentile(99) is None else 3.0 * (floor.percentile(99) or 0.0) + 5.0,
+    }
+    return report(
+        "latency",
+        settings={
+            "rows": _ROWS,
+            "columns": _ROWS,
+            "scalar": "uint16",
+            "rate_hz": _RATE_HZ,
+            "paths": len(_PATHS),
+            "clients": 1,
+            "rounds": rounds,
+            "quick": quick,
+            "order": "floor, guidance, pyigtl in turn",
+        },
+        figures=figures,
+        series={
+            "cpu_ms_per_frame_by_thread": {
+                name: round(spent / 1e6 / ours_frames, 4) for name, spent in sorted(cpu_by_thread.items())
+            },
+            "latency_percentiles_ms": {
+                name: {str(q): series.percentile(q) for q in (1, 10, 50, 90, 99, 99.9)}
+                for name, series in (("floor", floor), ("guidance", ours), ("pyigtl", peer), ("during_dicom", during))
+            },
+            "counters": dropped,
+        },
+    )
+
+
+_PATHS: Final[list[dict[str, Any]]] = [
+    {
+        "entry_lps_mm": [x, 60.0, z],
+        "target_lps_mm": [x / 3, -20.0, z],
+        "diameter_mm": 7.3,
+        "label": f"S1 screw {number}",
+    }
+    for number, (x, z) in enumerate(((-45.0, 10.0), (-20.0, 25.0), (20.0, 25.0), (45.0, 10.0)), start=1)
+]
+
+
+class _Pictures:
+    """Packs stamped frames of seeded noise; every frame has its own number and timestamp."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(7)
+        base = rng.normal(20000, 1500, (_ROWS, _ROWS))
+        self._pixels = [
+            np.ascontiguousarray(np.roll(base, shift, axis=1).astype(np.uint16)) for shift in range(_PICTURES)
+        ]
+        self._crc = [crc64(pixels.reshape(-1).view(np.uint8)) for pixels in self._pixels]
+        self._number = 0
+
+    def packer(self, frame_of_reference_uid: str) -> Packer:
+        geometry = {
+            "XRay.PrimaryAngleDeg": "20",
+            "XRay.SecondaryAngleDeg": "-10",
+            "XRay.SourceToDetectorMm": "1200",
+            "XRay.SourceToIsocenterMm": "750",
+            "XRay.ImagerPixelSpacingMm": "0.3 0.3",
+            "XRay.IsocenterLpsMm": "0 0 0",
+            "XRay.FrameOfReferenceUID": frame_of_reference_uid,
+            "XRay.Live": "1",
+        }
+
+        def pack(index: int) -> tuple[int, list[memoryview]]:
+            self._number += 1
+            picture = self._number % _PICTURES
+            # Real time as a sound sender stamps it, unique by construction: the number is in the fraction's low bits.
+            timestamp = (int(time.time() * _IGTL_SECOND) & ~0xFFFFF) | (self._number & 0xFFFFF)
+            prefix, suffix = pack_image_parts(
+                "Fluoro",
+                timestamp,
+                (_ROWS, _ROWS),
+                np.uint16,
+                pixels_crc64=self._crc[picture],
+                metadata=geometry | {"XRay.FrameNumber": str(self._number)},
+            )
+            pixels = memoryview(self._pixels[picture]).cast("B")
+            return timestamp, [memoryview(prefix), pixels, memoryview(suffix)]
+
+        return pack
+
+
+class _Server:
+    """The guidance server in its own process, with a small volume and four paths."""
+
+    def __enter__(self) -> _Server:
+        self._folder = tempfile.mkdtemp(prefix="guidance-bench-")
+        ports = {name: free_port() for name in ("INPUT", "OUTPUT", "HTTP", "DICOM")}
+        self.dicom_port = ports["DICOM"]
+        self._ports = ports
+        environment = {
+            **os.environ,
+            "GUIDANCE_DATA_DIR": self._folder,
+            "GUIDANCE_OPENIGTLINK_INPUT_PORT": str(ports["INPUT"]),
+            "GUIDANCE_OPENIGTLINK_OUTPUT_PORT": str(ports["OUTPUT"]),
+            "GUIDANCE_HTTP_PORT": str(ports["HTTP"]),
+            "GUIDANCE_DICOM_PORT": str(ports["DICOM"]),
+            "GUIDANCE_DICOM_SERIES_QUIET_S": "1",
+            "GUIDANCE_LOG_LEVEL": "error",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "drivers.cli", "serve"], env=environment, stdout=subprocess.DEVNULL
+        )
+        self.pid = self._process.pid
+        self._wait("/readyz", lambda answer: True)
+        self._frame_of_reference_uid = send_small_volume("127.0.0.1", self.dicom_port)
+        self._wait(
+            "/api/v1/volumes", lambda answer: any(item["active"] for item in json.loads(answer).get("items", []))
+        )
+        for path in _PATHS:
+            self._call("/api/v1/paths", path)
+        self._reader = connect(ports["OUTPUT"])
+        self._sender = connect(ports["INPUT"])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, pictures: _Pictures, frames: int, rate_hz: float = _RATE_HZ) -> RunResult:
+        pack = pictures.packer(self._frame_of_reference_uid)
+        return run_frames(self._sender, self._reader, pack, frames=frames, rate_hz=rate_hz, device="Overlay")
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self._call("/api/v1/status")))
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> bytes:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._ports['HTTP']}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bytes(answer.read())
+
+    def _wait(self, path: str, good: Callable[[bytes], bool], timeout_s: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise CaseError(f"the server ended with code {self._process.returncode}", code="server_ended")
+            with contextlib.suppress(OSError):
+                if good(self._call(path)):
+                    return
+            time.sleep(0.05)
+        raise CaseError(f"the server did not answer {path} in {timeout_s:g} s", code="server_slow")
+
+
+class _Floor:
+    """The relay in C++."""
+
+    def __enter__(self) -> _Floor:
+        self._input, self._output = free_port(), free_port()
+        program = floor_relay_program()
+        self._process = subprocess.Popen(
+            [str(program), str(self._input), str(self._output)], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+        self._reader = connect(self._output)
+        self._sender = connect(self._input)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def run(self, pictures: _Pictures, frames: int) -> RunResult:
+        return run_frames(self._sender, self._reader, pictures.packer("1.2.3"), frames=frames, rate_hz=_RATE_HZ)
+
+
+class _PyigtlRelay:
+    """The relay of pyigtl; stopped (SIGSTOP) between its runs, for its threads poll."""
+
+    def __enter__(self) -> _PyigtlRelay:
+        listener = socket.create_server(("127.0.0.1", 0))
+        output = free_port()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "drivers.commands.pyigtl_relay", str(listener.getsockname()[1]), str(output)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        listener.settimeout(20.0)
+        self._sender, _ = listener.accept()
+        self._reader = connect(output)
+        listener.close()
+        self._process.send_signal(19)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def run(self, pictures: _Pictures, frames: int) -> RunResult:
+        self._process.send_signal(18)
+        try:
+            return run_frames(self._sender, self._reader, pictures.packer("1.2.3"), frames=frames, rate_hz=_RATE_HZ)
+        finally:
+            self._process.send_signal(19)
+
+
+@contextlib.contextmanager
+def _pyigtl_relay() -> Iterator[_PyigtlRelay | None]:
+    if importlib.util.find_spec("pyigtl") is None:
+        print("pyigtl is not installed (make test installs it): its figures stay unknown", file=sys.stderr)
+        yield None
+        return
+    with _PyigtlRelay() as relay:
+        yield relay
+
+
+@contextlib.contextmanager
+def _dicom_load(port: int, quick: bool) -> Iterator[Callable[[], bool]]:
+    """A 200 MiB CBCT on its way to the server; gives a function that says whether it still is."""
+    megabytes = 60 if quick else 200
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulators.cbct", "--port", str(port), "--mebibytes", str(megabytes)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield lambda: process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _highest_rate(server: _Server, pictures: _Pictures, rates: tuple[float, ...], *, seconds: float) -> float:
+    """The highest rate at which every frame came back."""
+    best = _RATE_HZ
+    for rate_hz in rates:
+        run = server.run(pictures, round(rate_hz * seconds), rate_hz)
+        if run.lost or run.sent / run.seconds < 0.9 * rate_hz:
+            break
+        best = rate_hz
+    return best
+
+
+def floor_relay_program() -> Path:
+    """The floor relay that was built beside the native core.
+
+    Raises:
+        CaseError: `floor_relay_missing`.
+    """
+    from guidance.kernels import _core
+
+    program = Path(str(_core.__file__)).parent / "floor_relay"
+    if not program.exists():
+        raise CaseError(f"{program} is missing", code="floor_relay_missing", mend="build it: make setup")
+    return program
+
+
+def _ratio(ours: float | None, peer: float | None) -> float | None:
+    return None if ours is None or not peer else ours / peer
+
+
+def _difference(ours: float | None, floor: float | None) -> float | None:
+    return None if ours is None or floor is None else ours - floor

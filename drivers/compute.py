@@ -1,0 +1,143 @@
+"""The compute thread: takes the newest frame of each input, draws it natively without the GIL, hands pictures back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivers.buffers import Lease, LeasePool
+from guidance.kernels import compose_frame, window_levels
+from guidance.messages import FluoroFrame
+from guidance.overlay.scene import Scene
+from guidance.overlay.window import Window, followed_window, told_window
+from guidance.session import InputTrack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameJob:
+    """One frame to draw; `again` where its own picture was published before."""
+
+    track: InputTrack
+    frame: FluoroFrame
+    again: bool
+    make_scene: Callable[[], Scene]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposedFrame:
+    """What one frame became.
+
+    Attributes:
+        job: what was asked.
+        scene: what was drawn, also as vectors.
+        window: grey window that the picture is shown with.
+        lease: the pictures; whoever sends from them holds it.
+        rgb_crc64, layer_crc64: checksums of their bytes.
+        composed_ns: monotonic time when it was done.
+    """
+
+    job: FrameJob
+    scene: Scene
+    window: Window
+    lease: Lease
+    rgb_crc64: int
+    layer_crc64: int
+    composed_ns: int
+
+
+class ComputeThread:
+    """Draws frames in a thread of its own; per input the newest wins, what it overtakes is counted.
+
+    Args:
+        deliver: called in the compute thread with each result; must only hand it over.
+        fail: called in the compute thread with an error, which is a bug of ours; the thread has ended then.
+    """
+
+    def __init__(self, deliver: Callable[[ComposedFrame], None], fail: Callable[[BaseException], None]) -> None:
+        self._deliver = deliver
+        self._fail = fail
+        self._newest: dict[str, FrameJob] = {}
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._pool = LeasePool()
+        self._windows: dict[str, Window] = {}
+        self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
+        self.overtaken: dict[str, int] = {}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, job: FrameJob) -> None:
+        """Have a frame drawn; one of the same input that still waits is dropped and counted."""
+        device = job.frame.device
+        with self._wake:
+            if device in self._newest and not job.again:
+                self.overtaken[device] = self.overtaken.get(device, 0) + 1
+            self._newest[device] = job
+            self._wake.notify()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """End the thread after the frame that it works on."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        name_this_thread("compute")
+        try:
+            while (job := self._next()) is not None:
+                self._deliver(self._composed(job))
+        except BaseException as error:
+            self._fail(error)
+
+    def _next(self) -> FrameJob | None:
+        with self._wake:
+            while not self._newest and not self._stopping:
+                self._wake.wait()
+            if self._stopping:
+                return None
+            # Oldest input first, so that one fast stream cannot starve the other plane.
+            return self._newest.pop(next(iter(self._newest)))
+
+    def _composed(self, job: FrameJob) -> ComposedFrame:
+        frame = job.frame
+        rows, columns = frame.pixels.shape
+        window = told_window(frame.metadata)
+        if window is None:
+            before = self._windows.get(frame.device)
+            window = before if job.again and before else followed_window(before, *window_levels(frame.pixels))
+            self._windows[frame.device] = window
+        scene = job.make_scene()
+        lease = self._pool.lease(rows, columns)
+        rgb_crc64, layer_crc64 = compose_frame(
+            frame.pixels,
+            window.low,
+            window.high,
+            scene.strokes,
+            scene.sprites,
+            scene.sprite_table,
+            lease.buffers.rgb,
+            lease.buffers.layer,
+            lease.buffers.dirty,
+        )
+        return ComposedFrame(
+            job=job,
+            scene=scene,
+            window=window,
+            lease=lease,
+            rgb_crc64=rgb_crc64,
+            layer_crc64=layer_crc64,
+            composed_ns=time.monotonic_ns(),
+        )
+
+
+def name_this_thread(name: str) -> None:
+    """Show the calling thread under this name in `top` and in benchmarks; Linux only, elsewhere without effect."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name[:15], encoding="ascii")

@@ -1,0 +1,234 @@
+"""The live case: feeds events to the session, carries out its effects, answers what HTTP asks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from drivers.case_store import CaseStore
+from guidance import case as case_room
+from guidance.case import Case
+from guidance.errors import CaseError
+from guidance.messages import CbctVolume, FluoroFrame, PlanItem, PlannedPath, TransformSample
+from guidance.ports import LiveUpdate
+from guidance.session import (
+    CaseEdited,
+    ConnectionClosed,
+    DrawFrame,
+    Effect,
+    Event,
+    FrameArrived,
+    InputChanged,
+    InputTrack,
+    PublishPlan,
+    Session,
+    StoreCase,
+    Tick,
+    TransformArrived,
+    step,
+)
+from guidance.shapes import GeometryAnswer, InputGeometry, LatencyFigures, PathPlace
+
+_NS_PER_MS: Final = 1e6
+_LATENCIES_KEPT: Final = 1800  # a minute at 30/s
+
+_log = structlog.get_logger("live")
+
+
+class LiveCase:
+    """The session and its shell; everything runs in the event loop's thread.
+
+    Args:
+        session: where to begin.
+        store: keeps the case.
+        draw: has a frame drawn and published.
+        publish_plan: tells receivers the new paths.
+        input_changed: told of every change of an input's state.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        store: CaseStore,
+        *,
+        draw: Callable[[DrawFrame, Case], None],
+        publish_plan: Callable[[Case], None],
+        input_changed: Callable[[InputTrack | None, InputTrack], None],
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._draw = draw
+        self._publish_plan = publish_plan
+        self._input_changed = input_changed
+        self._subscribers: dict[int, Callable[[LiveUpdate], None]] = {}
+        self._next_subscriber = 0
+        self._latency_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self._worst_ms: float | None = None
+        self.counters: Counter[str] = Counter()
+
+    @property
+    def session(self) -> Session:
+        """What is known now."""
+        return self._session
+
+    # What comes in
+
+    def on_frame(self, frame: FluoroFrame) -> None:
+        """A fluoroscopy frame is in."""
+        self._step(FrameArrived(frame))
+
+    def on_transform(self, sample: TransformSample) -> None:
+        """A TRANSFORM is in."""
+        self._step(TransformArrived(sample))
+
+    def on_connection_closed(self, connection_id: int) -> None:
+        """An input connection has ended."""
+        self._step(ConnectionClosed(connection_id))
+
+    def on_tick(self) -> None:
+        """Time has passed."""
+        self._step(Tick())
+
+    def on_volume(self, volume: CbctVolume) -> None:
+        """A volume is new or has changed."""
+        self._edit(case_room.volume_changed(self._session.case, volume))
+        for finding in volume.findings:
+            _log.warning("volume finding", volume=volume.id, state=volume.state.value, code=finding.code)
+
+    def on_plan(self, items: Sequence[PlanItem]) -> None:
+        """A plan came by OpenIGTLink; what is refused of it is counted and logged."""
+        case, _, refused = case_room.paths_from_plan(self._session.case, items)
+        for error in refused:
+            self.counters[f"plan_{error.code}"] += 1
+            _log.warning("plan refused", error=str(error))
+        self._edit(case)
+
+    def on_published(self, latency_ms: float) -> None:
+        """A frame's overlay has begun to go out."""
+        self._latency_ms.append(latency_ms)
+        self._worst_ms = latency_ms if self._worst_ms is None else max(self._worst_ms, latency_ms)
+
+    # What HTTP asks (guidance.ports.CaseApi)
+
+    def case(self) -> Case:
+        return self._session.case
+
+    def update_case(self, fields: Mapping[str, Any]) -> Case:
+        self._edit(case_room.update_case(self._session.case, fields))
+        return self._session.case
+
+    def new_case(self) -> Case:
+        self._edit(case_room.new_case(self._session.case))
+        return self._session.case
+
+    def volumes(self) -> Sequence[CbctVolume]:
+        return self._session.case.volumes
+
+    def volume(self, volume_id: str) -> CbctVolume:
+        return case_room.find_volume(self._session.case, volume_id)
+
+    def paths(self) -> Sequence[PlannedPath]:
+        return self._session.case.paths
+
+    def path(self, path_id: str) -> PlannedPath:
+        return case_room.find_path(self._session.case, path_id)
+
+    def create_path(self, fields: Mapping[str, Any]) -> PlannedPath:
+        return self._edit_path(case_room.create_path(self._session.case, fields))
+
+    def replace_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
+        return self._edit_path(case_room.replace_path(self._session.case, path_id, fields))
+
+    def update_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
+        return self._edit_path(case_room.update_path(self._session.case, path_id, fields))
+
+    def delete_path(self, path_id: str) -> None:
+        self._edit(case_room.delete_path(self._session.case, path_id))
+
+    def geometry(self) -> GeometryAnswer:
+        now_ns = time.monotonic_ns()
+        return GeometryAnswer(
+            inputs={device: _input_geometry(track, now_ns) for device, track in self._session.inputs.items()}
+        )
+
+    def latency(self) -> LatencyFigures:
+        """Latency of the last minute of frames."""
+        if not self._latency_ms:
+            return LatencyFigures(now=None, p50=None, p99=None, worst=None)
+        p50, p99 = np.percentile(np.fromiter(self._latency_ms, np.float64), (50, 99))
+        return LatencyFigures(now=self._latency_ms[-1], p50=float(p50), p99=float(p99), worst=self._worst_ms)
+
+    def subscribe(self, deliver: Callable[[LiveUpdate], None]) -> Callable[[], None]:
+        key = self._next_subscriber = self._next_subscriber + 1
+        self._subscribers[key] = deliver
+        return lambda: self._subscribers.pop(key, None) and None
+
+    @property
+    def watched(self) -> bool:
+        """True while somebody looks at the page."""
+        return bool(self._subscribers)
+
+    def deliver(self, update: LiveUpdate) -> None:
+        """Give an update to every page."""
+        for subscriber in list(self._subscribers.values()):
+            subscriber(update)
+
+    # The session
+
+    def _edit_path(self, edited: tuple[Case, PlannedPath]) -> PlannedPath:
+        case, path = edited
+        self._edit(case)
+        return path
+
+    def _edit(self, case: Case) -> None:
+        self._step(CaseEdited(case))
+
+    def _step(self, event: Event) -> None:
+        before = self._session
+        self._session, effects = step(before, event, time.monotonic_ns())
+        try:
+            for effect in effects:
+                self._carry_out(effect)
+        except OSError as error:
+            if not isinstance(event, CaseEdited):
+                raise
+            # What could not be stored has not happened: nobody may plan on it.
+            self._session, effects = step(self._session, CaseEdited(before.case), time.monotonic_ns())
+            for effect in effects:
+                if not isinstance(effect, StoreCase):
+                    self._carry_out(effect)
+            raise CaseError(
+                f"the case cannot be stored: {error.strerror}", code="not_stored", mend="make room on the disk"
+            ) from None
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case DrawFrame():
+                self._draw(effect, self._session.case)
+            case StoreCase(case):
+                self._store.save(case)
+            case PublishPlan(case):
+                self._publish_plan(case)
+            case InputChanged(before, after):
+                self.counters[f"geometry_{after.verdict.code or after.verdict.state.value}"] += 1
+                self._input_changed(before, after)
+
+
+def _input_geometry(track: InputTrack, now_ns: int) -> InputGeometry:
+    return InputGeometry(
+        state=track.state,
+        geometry_state=track.verdict.state,
+        reason=track.verdict.reason,
+        frame_number=track.frame_number,
+        age_ms=round(track.age_ms(now_ns), 3) if track.frame else None,
+        pixel_from_patient=track.verdict.pixel_from_patient,
+        paths=tuple(
+            PathPlace(id=place.id, entry_px=place.entry_px, target_px=place.target_px, drawn=place.drawn)
+            for place in track.places
+        ),
+    )

@@ -1,0 +1,33 @@
+"""Names and metadata of the pictures that go out for a frame (contract 5.3 and its fine print)."""
+
+from __future__ import annotations
+
+from guidance.clock import ns_from_igtl
+from guidance.session import InputTrack
+
+_STEM = "Fluoro"
+
+
+def output_device(stem: str, input_device: str) -> str:
+    """`Overlay` for `Fluoro`, `OverlayA` for `FluoroA`: the biplane letter goes along."""
+    return stem + input_device.removeprefix(_STEM)
+
+
+def picture_metadata(track: InputTrack, latency_ms: float) -> dict[str, str]:
+    """The texts of every picture made from a frame; each key is always there, unknown is empty.
+
+    Args:
+        track: the input with the frame that the picture is of.
+        latency_ms: from the frame's last byte in to now.
+    """
+    frame = track.frame
+    return {
+        "XRay.FrameNumber": "" if track.frame_number is None else str(track.frame_number),
+        "XRay.TimestampNs": str(ns_from_igtl(frame.timestamp_igtl) if frame else 0),
+        "Guidance.Input": track.device,
+        "Guidance.LatencyMs": f"{latency_ms:.3f}",
+        "Guidance.GeometryState": track.verdict.state.value,
+        "Guidance.Reason": track.verdict.reason,
+        "Guidance.ResidualPx": "",
+        "Guidance.Epoch": str(track.epoch),
+    }

@@ -1,0 +1,341 @@
+"""The live session as one state machine: step(session, event, now_ns) -> (session, effects)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from guidance.case import Case, drawable_paths
+from guidance.clock import SenderClock, ns_from_igtl
+from guidance.clock import observe as observe_clock
+from guidance.config import GeometrySettings
+from guidance.geometry.calibration import CalibrationTable
+from guidance.geometry.trust import judge
+from guidance.liveness import FrameFacts, Liveness, whole_number
+from guidance.liveness import observe as observe_liveness
+from guidance.messages import (
+    CbctVolume,
+    FluoroFrame,
+    GeometryState,
+    GeometryVerdict,
+    InputState,
+    PathProjection,
+    TransformSample,
+)
+from guidance.overlay.place import place_paths
+
+_NS_PER_MS: Final = 1_000_000
+_TRANSFORMS_KEPT: Final = 64  # per connection and name; at 30/s two seconds, far more than half a frame interval
+_INTERVAL_WEIGHT: Final = 0.2
+_WAITING_FOR_TRANSFORMS: Final = ("transforms_not_paired", "no_geometry")
+_NO_GEOMETRY: Final = GeometryVerdict(state=GeometryState.ABSENT, reason="no frame yet", code="no_frame")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTrack:
+    """What is known of one input.
+
+    Attributes:
+        device: OpenIGTLink device name.
+        connection_id: connection that sends it.
+        frame: the newest frame; None before the first.
+        frames: how many came.
+        interval_ns: smoothed time between frames; 0 until two came.
+        liveness: is it live, and how old is the picture.
+        clock: the sender's clock.
+        verdict: what its geometry may be used for.
+        places: where the paths fall on the newest frame.
+        silent: no frame for longer than the limit, or its connection closed.
+        epoch: registration that the verdict was made in.
+    """
+
+    device: str
+    connection_id: int = 0
+    frame: FluoroFrame | None = None
+    frames: int = 0
+    interval_ns: int = 0
+    liveness: Liveness = field(default_factory=Liveness)
+    clock: SenderClock = field(default_factory=SenderClock)
+    verdict: GeometryVerdict = _NO_GEOMETRY
+    places: tuple[PathProjection, ...] = ()
+    silent: bool = False
+    epoch: int = 0
+
+    @property
+    def state(self) -> InputState:
+        """One of the contract's states; the sender's frozen clock is one of its own."""
+        if self.silent:
+            return InputState.SILENT
+        if self.frame is None:
+            return InputState.CONNECTED
+        if self.liveness.held:
+            return InputState.HELD
+        if self.clock.frozen:
+            return InputState.FROZEN_CLOCK
+        drawable = self.verdict.state in (GeometryState.TRUSTED, GeometryState.DEGRADED)
+        return InputState.VALID if drawable else InputState.STREAMING
+
+    @property
+    def frame_number(self) -> int | None:
+        return self.liveness.last.frame_number if self.liveness.last else None
+
+    def age_ms(self, now_ns: int) -> float:
+        """Age of the picture on the screen, ms."""
+        return self.liveness.age_ns(now_ns) / _NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Everything the live path knows.
+
+    Attributes:
+        settings: when geometry is trusted.
+        silence_ns: how long an input may be without a frame.
+        transform_frame: "ras" or "lps": what "patient" means in TRANSFORM messages.
+        calibration: the suite's table, contract form (c).
+        case: paths, volumes, epoch.
+        inputs: by device name.
+        transforms: newest TRANSFORM samples by (connection, name), oldest first.
+    """
+
+    settings: GeometrySettings = field(default_factory=GeometrySettings)
+    silence_ns: int = 2_000_000_000
+    transform_frame: str = "ras"
+    calibration: CalibrationTable | None = None
+    case: Case = field(default_factory=Case)
+    inputs: Mapping[str, InputTrack] = field(default_factory=dict)
+    transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameArrived:
+    frame: FluoroFrame
+
+
+@dataclass(frozen=True, slots=True)
+class TransformArrived:
+    sample: TransformSample
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEdited:
+    """The case was changed by one of guidance.case's functions."""
+
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    connection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; nothing else happened."""
+
+
+Event = FrameArrived | TransformArrived | CaseEdited | ConnectionClosed | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class DrawFrame:
+    """Draw this input's newest frame and publish it; `again` where the frame itself was published before."""
+
+    track: InputTrack
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCase:
+    """The case must be on disk before whoever changed it is answered."""
+
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPlan:
+    """The paths that receivers show have changed."""
+
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class InputChanged:
+    """An input's state, its geometry's state or the reason changed."""
+
+    before: InputTrack | None
+    after: InputTrack
+
+
+Effect = DrawFrame | StoreCase | PublishPlan | InputChanged
+
+
+def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Effect]]:
+    """Take one event in.
+
+    Args:
+        session: what was known.
+        event: what happened.
+        now_ns: the server's monotonic clock.
+
+    Returns:
+        What is known now, and what the shell must do, in this order.
+    """
+    match event:
+        case FrameArrived(frame):
+            return _frame_arrived(session, frame, now_ns)
+        case TransformArrived(sample):
+            return _transform_arrived(session, sample, now_ns)
+        case CaseEdited(edited):
+            return _case_edited(session, edited, now_ns)
+        case ConnectionClosed(connection_id):
+            gone = [track for track in session.inputs.values() if track.connection_id == connection_id]
+            kept = {key: samples for key, samples in session.transforms.items() if key[0] != connection_id}
+            return _silenced(replace(session, transforms=kept), gone, "its connection closed")
+        case Tick():
+            late = [
+                track
+                for track in session.inputs.values()
+                if track.frame is not None and now_ns - track.frame.received_ns > session.silence_ns
+            ]
+            return _silenced(session, late, f"no frame for {session.silence_ns / 1e9:g} s")
+
+
+def active_volume(session: Session) -> CbctVolume | None:
+    """The volume that counts, where the server holds it ready."""
+    wanted = session.case.active_volume_id
+    return next((volume for volume in session.case.volumes if wanted and volume.id == wanted), None)
+
+
+def _frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Session, list[Effect]]:
+    before = session.inputs.get(frame.device)
+    track = before or InputTrack(device=frame.device)
+    rows, columns = frame.pixels.shape
+    sender_ns = ns_from_igtl(frame.timestamp_igtl)
+    clock = observe_clock(track.clock, sender_ns, frame.received_ns)
+    stated = frame.metadata.get("XRay.Live", "").strip()
+    facts = FrameFacts(
+        received_ns=frame.received_ns,
+        stated_live={"1": True, "0": False}.get(stated),
+        frame_number=whole_number(frame.metadata.get("XRay.FrameNumber")),
+        pulse_number=whole_number(frame.metadata.get("XRay.PulseNumber")),
+        pixels_crc64=frame.pixels_crc64,
+        rows=rows,
+        columns=columns,
+    )
+    track = replace(
+        track,
+        connection_id=frame.connection_id,
+        interval_ns=_interval_ns(track, frame),
+        frame=frame,
+        frames=track.frames + 1,
+        liveness=observe_liveness(track.liveness, facts),
+        clock=clock,
+        silent=False,
+    )
+    track = _judged(session, track, now_ns)
+    session = replace(session, inputs={**session.inputs, frame.device: track})
+    return session, [DrawFrame(track), *_changes(before, track)]
+
+
+def _interval_ns(track: InputTrack, frame: FluoroFrame) -> int:
+    if track.frame is None or track.silent:
+        return track.interval_ns
+    gap_ns = frame.received_ns - track.frame.received_ns
+    if track.interval_ns == 0:
+        return gap_ns
+    return round(track.interval_ns + _INTERVAL_WEIGHT * (gap_ns - track.interval_ns))
+
+
+def _judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
+    frame = track.frame
+    if frame is None:
+        return track
+    lag_ns = track.clock.lag_ns(ns_from_igtl(frame.timestamp_igtl), frame.received_ns) or 0
+    verdict = judge(
+        frame,
+        volume=active_volume(session),
+        settings=session.settings,
+        shared_frame_confirmed=session.case.shared_frame_confirmed,
+        held=track.liveness.held,
+        age_ms=track.age_ms(now_ns) + lag_ns / _NS_PER_MS,
+        transforms=itertools.chain.from_iterable(session.transforms.values()),
+        frame_interval_ms=track.interval_ns / _NS_PER_MS,
+        transform_frame=session.transform_frame,
+        calibration=session.calibration,
+    )
+    if verdict.code == "held":
+        words = f"HELD for {track.age_ms(now_ns) / 1000:.1f} s: {track.liveness.why}"
+        verdict = replace(verdict, reason=words)
+    rows, columns = frame.pixels.shape
+    places = place_paths(drawable_paths(session.case), verdict, rows=rows, columns=columns)
+    return replace(track, verdict=verdict, places=places, epoch=session.case.epoch)
+
+
+def _transform_arrived(session: Session, sample: TransformSample, now_ns: int) -> tuple[Session, list[Effect]]:
+    key = (sample.connection_id, sample.name)
+    samples = (*session.transforms.get(key, ()), sample)[-_TRANSFORMS_KEPT:]
+    session = replace(session, transforms={**session.transforms, key: samples})
+    inputs = dict(session.inputs)
+    effects: list[Effect] = []
+    for device, track in session.inputs.items():
+        # A sender may send the picture first: its transforms, when they come, are for the picture of that very time.
+        waits = track.frame is not None and track.verdict.code in _WAITING_FOR_TRANSFORMS and not track.silent
+        if waits and sample.timestamp_igtl and track.frame and track.frame.timestamp_igtl == sample.timestamp_igtl:
+            after = _judged(session, track, now_ns)
+            if after.verdict.state is not track.verdict.state:
+                inputs[device] = after
+                effects += [DrawFrame(after, again=True), *_changes(track, after)]
+    return replace(session, inputs=inputs), effects
+
+
+def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, list[Effect]]:
+    before = session.case
+    session = replace(session, case=case)
+    effects: list[Effect] = []
+    if _lasting(case) != _lasting(before):
+        effects.append(StoreCase(case))
+    if drawable_paths(case) != drawable_paths(before):
+        effects.append(PublishPlan(case))
+    if case.epoch != before.epoch:
+        # What was drawn under the former registration must not stay on anyone's screen.
+        inputs = dict(session.inputs)
+        for device, track in session.inputs.items():
+            if track.frame is not None and not track.silent:
+                inputs[device] = _judged(session, track, now_ns)
+                effects += [DrawFrame(inputs[device], again=True), *_changes(track, inputs[device])]
+        session = replace(session, inputs=inputs)
+    return session, effects
+
+
+def _lasting(case: Case) -> tuple[object, ...]:
+    return case.paths, case.active, case.patient_id, case.epoch, case.path_count, case.plan_names
+
+
+def _silenced(session: Session, tracks: list[InputTrack], why: str) -> tuple[Session, list[Effect]]:
+    inputs = dict(session.inputs)
+    effects: list[Effect] = []
+    for track in tracks:
+        if track.silent:
+            continue
+        # The last picture stays on receivers' screens: it is published once more, without paths and with the reason.
+        verdict = GeometryVerdict(state=GeometryState.WITHHELD, reason=f"not live: {why}", code="silent")
+        places = tuple(replace(place, entry_px=None, target_px=None, drawn=False) for place in track.places)
+        after = replace(track, silent=True, verdict=verdict, places=places)
+        inputs[track.device] = after
+        if track.frame is not None:
+            effects.append(DrawFrame(after, again=True))
+        effects += _changes(track, after)
+    return replace(session, inputs=inputs), effects
+
+
+def _changes(before: InputTrack | None, after: InputTrack) -> list[Effect]:
+    if before is not None and (before.state, before.verdict.state, before.verdict.code) == (
+        after.state,
+        after.verdict.state,
+        after.verdict.code,
+    ):
+        return []
+    return [InputChanged(before, after)]
