@@ -1,0 +1,65 @@
+"""What the live process and the DICOM process say to each other: one JSON line per value."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from guidance.config import DicomSettings
+from guidance.messages import CbctVolume
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """First and only line to the DICOM process; the end of its input tells it to stop.
+
+    Attributes:
+        settings: section `dicom`.
+        data_dir: absolute folder of the server's data.
+    """
+
+    settings: DicomSettings
+    data_dir: str
+
+
+class Listening(msgspec.Struct, frozen=True, tag=True):
+    """The port is open."""
+
+    port: int
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The settings cannot work; the process ends."""
+
+    message: str
+    code: str
+    mend: str
+
+
+class Counted(msgspec.Struct, frozen=True, tag=True):
+    """Something happened that is counted in /metrics."""
+
+    code: str
+    amount: int = 1
+
+
+class Logged(msgspec.Struct, frozen=True, tag=True):
+    """A line for the log."""
+
+    level: LogLevel
+    text: str
+
+
+class VolumeChanged(msgspec.Struct, frozen=True, tag=True):
+    """A volume is being received, ready or refused."""
+
+    volume: CbctVolume
+
+
+Report = Listening | Refused | Counted | Logged | VolumeChanged
+
+encode = msgspec.json.encode
+decode_start = msgspec.json.Decoder(Start).decode
+decode_report = msgspec.json.Decoder(Report).decode

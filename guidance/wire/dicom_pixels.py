@@ -1,0 +1,179 @@
+"""Stored pixel values -> int16 HU: decoding, padding to air, rescale. Bits beyond the stored ones never pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.pixels import iter_pixels
+
+from guidance.errors import WireError
+from guidance.geometry.volume_resample import AIR_HU, I16
+from guidance.geometry.volume_slices import SliceDescription
+from guidance.wire.dicom_classes import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
+from guidance.wire.dicom_instance import Calibration, Instance
+from guidance.wire.dicom_values import integer
+
+PADDING_BELOW_HU: Final = -1500
+"""At and below this nothing is measured: makers write -1500, -2000 or -3024 where there is no picture, often untagged.
+Noise in air reaches -1200 and stays as it is, or the mean of air would rise."""
+
+TISSUE_HU: Final = -300
+"""At the field's edge: above is patient (fat is -100), below is air, clothes or foam."""
+
+_NATIVE: Final = {IMPLICIT_VR_LITTLE_ENDIAN: "<", EXPLICIT_VR_LITTLE_ENDIAN: "<", EXPLICIT_VR_BIG_ENDIAN: ">"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredValues:
+    """How pixel values are stored.
+
+    Attributes:
+        bits_stored: significant bits, 1 to 16; what stands above them is no picture (old overlays, sign copies).
+        is_signed: Pixel Representation is 1.
+        padding: (lowest, highest) stored value that means "no picture", or None.
+    """
+
+    bits_stored: int
+    is_signed: bool
+    padding: tuple[int, int] | None = None
+
+
+def decode_slices(dataset: Dataset, instance: Instance) -> Iterator[tuple[SliceDescription, I16]]:
+    """Decode the pictures of an instance that belong into a volume.
+
+    Args:
+        dataset: the instance's data set with pixel data and file meta.
+        instance: what `read_instance` made of it.
+
+    Yields:
+        The slice with digest and edge set, and its voxels, (rows, columns) int16 HU.
+
+    Raises:
+        WireError: `unreadable_pixels`: the pixel data is short, broken, coloured or of an unknown kind.
+    """
+    wanted = {one.frame: (one, scale) for one, scale in zip(instance.slices, instance.calibrations, strict=True)}
+    stored = _stored_values(dataset, instance.name)
+    for frame, raw in enumerate(_raw_frames(dataset, instance.name)):
+        if frame in wanted:
+            one, scale = wanted.pop(frame)
+            if scale is None or raw.shape != (one.rows, one.columns):
+                raise WireError(f"{instance.name}: a picture of {raw.shape}", code="unreadable_pixels")
+            hu, padding = to_hu(raw, stored, scale)
+            digest = hashlib.blake2b(hu.data, digest_size=16).hexdigest()
+            yield replace(one, digest=digest, edge_tissue=edge_tissue(hu, padding)), hu
+        if not wanted:
+            return
+    raise WireError(f"{instance.name}: {len(wanted)} pictures are not in its pixel data", code="unreadable_pixels")
+
+
+def to_hu(raw: npt.NDArray[Any], stored: StoredValues, scale: Calibration) -> tuple[I16, npt.NDArray[np.bool_] | None]:
+    """Stored values to HU.
+
+    Padding becomes `AIR_HU`: tagged padding, also where tag and values differ in sign (63536 for -2000); what is at
+    or below `PADDING_BELOW_HU`; and what lands above int16, which only a wrapped negative value does. Fractions are
+    rounded to the nearest HU.
+
+    Args:
+        raw: (rows, columns), 8- or 16-bit integers as decoded.
+
+    Returns:
+        (rows, columns) int16 HU, and where padding stood, or None if nowhere.
+    """
+    wide = raw.astype(np.int32)
+    padding = np.zeros(raw.shape, dtype=np.bool_)
+    if stored.padding is not None:
+        low, high = stored.padding
+        padding |= (wide >= low) & (wide <= high) if low != high else wide == low
+    spare = 8 * raw.dtype.itemsize - stored.bits_stored
+    if spare > 0:
+        if not stored.is_signed:
+            # All spare bits set is a negative number in an unsigned field: padding, never a dense voxel.
+            above = wide >> stored.bits_stored
+            padding |= above == (1 << spare) - 1
+        wide &= (1 << stored.bits_stored) - 1
+        if stored.is_signed:
+            sign = 1 << (stored.bits_stored - 1)
+            wide = (wide ^ sign) - sign
+    if scale.slope == int(scale.slope) and scale.intercept == int(scale.intercept) and abs(scale.slope) < 1024:
+        hu = wide * np.int32(scale.slope) + np.int32(scale.intercept)
+    else:
+        hu = np.clip(np.rint(wide * scale.slope + scale.intercept), -(2**30), 2**30).astype(np.int32)
+    padding |= (hu <= PADDING_BELOW_HU) | (hu > np.iinfo(np.int16).max)
+    if not padding.any():
+        return hu.astype(np.int16), None
+    hu[padding] = AIR_HU
+    return hu.astype(np.int16), padding
+
+
+def edge_tissue(hu: I16, padding: npt.NDArray[np.bool_] | None) -> float:
+    """Share of the field's edge that shows tissue: the picture's frame, or the rim of the reconstructed circle."""
+    if padding is not None and padding.mean() > 0.05:
+        inside = (~padding).astype(np.uint8)
+        rim = (inside != 0) & (cv2.erode(inside, np.ones((5, 5), np.uint8), borderValue=0) == 0)
+        edge = hu[rim]
+    else:
+        edge = np.concatenate((hu[0], hu[-1], hu[:, 0], hu[:, -1]))
+    return float((edge > TISSUE_HU).mean()) if edge.size else 0.0
+
+
+def _stored_values(dataset: Dataset, name: str) -> StoredValues:
+    allocated, bits = integer(dataset, "BitsAllocated"), integer(dataset, "BitsStored")
+    samples, sign = integer(dataset, "SamplesPerPixel"), integer(dataset, "PixelRepresentation")
+    if samples != 1 or allocated not in (8, 16) or bits is None or not 1 <= bits <= allocated or sign not in (0, 1):
+        words = f"{samples} samples per pixel, {allocated} bits allocated, {bits} stored, representation {sign}"
+        raise WireError(f"{name}: {words}", code="unreadable_pixels")
+    value = _wrapped(integer(dataset, "PixelPaddingValue"), allocated, signed=sign == 1)
+    limit = _wrapped(integer(dataset, "PixelPaddingRangeLimit"), allocated, signed=sign == 1)
+    padding = (
+        None
+        if value is None
+        else (min(value, value if limit is None else limit), max(value, value if limit is None else limit))
+    )
+    return StoredValues(bits_stored=bits, is_signed=sign == 1, padding=padding)
+
+
+def _wrapped(value: int | None, bits: int, *, signed: bool) -> int | None:
+    """The padding value in the range of the pixels: it is often written with the other sign rule."""
+    if value is None:
+        return None
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+
+def _raw_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
+    syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    if "PixelData" not in dataset or rows is None or columns is None:
+        raise WireError(f"{name} has no pixel data", code="unreadable_pixels")
+    if syntax in _NATIVE and integer(dataset, "BitsAllocated") == 16:
+        yield from _native_frames(dataset, name, rows * columns, (rows, columns), _NATIVE[syntax])
+        return
+    try:
+        # raw: no palette, no colour conversion, no rescale; the decoder still mends a code stream's own sign
+        yield from iter_pixels(dataset, raw=True)
+    except Exception as error:  # third-party decoders on broken streams raise what they like
+        raise WireError(f"{name}: its pixels do not decode: {error}", code="unreadable_pixels") from None
+
+
+def _native_frames(
+    dataset: Dataset, name: str, count: int, shape: tuple[int, int], byte_order: str
+) -> Iterator[npt.NDArray[Any]]:
+    frames = integer(dataset, "NumberOfFrames") or 1
+    kind = "i2" if integer(dataset, "PixelRepresentation") == 1 else "u2"
+    data = dataset.PixelData
+    if len(data) < 2 * count * frames:
+        words = f"{len(data)} bytes of pixel data, {2 * count * frames} needed"
+        raise WireError(f"{name}: {words}", code="unreadable_pixels")
+    for frame in range(frames):
+        yield np.frombuffer(data, dtype=f"{byte_order}{kind}", count=count, offset=2 * count * frame).reshape(shape)
