@@ -1,4 +1,4 @@
-"""One OpenIGTLink connection: bytes from the socket to the decoder, from the outbox to the socket, no copies between."""
+"""One OpenIGTLink connection: from the socket to the decoder, from the outbox to the socket, no copies between."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ class Peer:
         self._timer: asyncio.TimerHandle | None = None
         self._farewell: asyncio.TimerHandle | None = None
         self._reason = ""
+        self._losing = False
         self._loop.add_reader(connection.fileno(), self._read)
 
     def send(self, message: Message) -> bool:
@@ -175,6 +176,9 @@ class Peer:
                 self._on_message(self, event, self.received_ns)
 
     def _lost(self, reason: str) -> None:
+        if self._losing:  # the answer to what was refused could not be sent either
+            return
+        self._losing = True
         refusal = None if self._farewell is not None else self._decoder.end()
         if refusal is not None:
             self._on_refusal(self, refusal)
