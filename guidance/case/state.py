@@ -205,8 +205,8 @@ def _activated(case: Case, volume: CbctVolume) -> Case:
         affine_lps_from_ijk=volume.affine_lps_from_ijk,
     )
     paths = case.paths
-    if case.patient_id is None:
-        # Planned before any volume came: they can only have meant the first one's frame.
+    if case.patient_id in (None, volume.patient_id):
+        # Planned while no volume counted: they can only have meant the next one's frame.
         paths = tuple(
             path if path.frame_of_reference_uid else replace(path, frame_of_reference_uid=active.frame_of_reference_uid)
             for path in paths
