@@ -24,20 +24,21 @@ from guidance.shapes import (
     VolumeList,
 )
 
-HTTP_SHAPES: Final[tuple[type[msgspec.Struct], ...]] = (
-    CaseAnswer,
-    CaseUpdate,
-    GeometryAnswer,
-    Path,
-    PathFields,
-    PathList,
-    PathPatch,
-    PictureHeader,
-    Problem,
-    StatusAnswer,
-    Volume,
-    VolumeList,
-)
+# File name in docs/schemas -> shape.
+HTTP_SCHEMAS: Final[dict[str, type[msgspec.Struct]]] = {
+    "http-case": CaseAnswer,
+    "http-case-update": CaseUpdate,
+    "http-geometry": GeometryAnswer,
+    "http-path": Path,
+    "http-path-fields": PathFields,
+    "http-path-list": PathList,
+    "http-path-patch": PathPatch,
+    "http-picture-header": PictureHeader,
+    "http-problem": Problem,
+    "http-status": StatusAnswer,
+    "http-volume": Volume,
+    "http-volume-list": VolumeList,
+}
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -53,7 +54,9 @@ def message_schemas(shapes: Mapping[str, type[msgspec.Struct]]) -> dict[str, dic
 
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document of everything under /api/v1."""
-    _, components = msgspec.json.schema_components(HTTP_SHAPES, ref_template="#/components/schemas/{name}")
+    _, components = msgspec.json.schema_components(
+        tuple(HTTP_SCHEMAS.values()), ref_template="#/components/schemas/{name}"
+    )
     path_id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     return {
         "openapi": "3.1.0",

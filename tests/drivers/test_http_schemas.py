@@ -1,0 +1,50 @@
+"""The committed schemas are those of the code, and real answers fit them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from drivers.cli import main
+from drivers.commands.schemas import schema_files
+from guidance.schemas import openapi_document
+from guidance.shapes import CaseAnswer, PathFields, PathList, Problem, VolumeList, case_shape, path_shape, volume_shape
+from tests.helpers.case_api import FakeCaseApi, ready_volume
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "schemas"
+
+
+@pytest.mark.parametrize("name", sorted(schema_files()))
+def test_committed_schema_is_current(name: str) -> None:
+    committed = COMMITTED / name
+    assert committed.is_file(), f"{name} is missing: run `make schemas`"
+    assert committed.read_text(encoding="utf-8") == schema_files()[name], "run `make schemas`"
+
+
+def test_nothing_else_lies_there() -> None:
+    assert {path.name for path in COMMITTED.iterdir()} == set(schema_files())
+
+
+def test_command_writes_them(tmp_path: Path) -> None:
+    assert main(["schemas", str(tmp_path / "new")]) == 0
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()} == schema_files()
+
+
+def test_answers_fit_their_shapes_and_references_resolve() -> None:
+    api = FakeCaseApi()
+    api.take_volume(ready_volume())
+    path = api.create_path({"entry_lps_mm": [0, 0, 9], "target_lps_mm": [0, 0, 0], "diameter_mm": 3})
+    case = api.case()
+    for shape, answer in (
+        (CaseAnswer, case_shape(case)),
+        (PathList, PathList(items=(path_shape(case, path),))),
+        (VolumeList, VolumeList(items=tuple(volume_shape(case, volume) for volume in case.volumes))),
+    ):
+        assert msgspec.json.decode(msgspec.json.encode(answer), type=shape, strict=True) == answer
+    text = json.dumps(openapi_document())
+    references = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert references <= set(openapi_document()["components"]["schemas"])
+    assert {Problem.__name__, PathFields.__name__} <= references
