@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,7 @@ class FakeCaseApi:
         self.families: list[MetricFamily] = []
         self.latency = LatencyFigures(now=None, p50=None, p99=None, worst=None)
         self.subscribers: list[Callable[[LiveUpdate], None]] = []
+        self.subscribers_changed = asyncio.Event()
 
     def case(self) -> Case:
         return self.held
@@ -98,8 +100,20 @@ class FakeCaseApi:
         return self.families
 
     def subscribe(self, deliver: Callable[[LiveUpdate], None]) -> Callable[[], None]:
+        def unsubscribe() -> None:
+            self.subscribers.remove(deliver)
+            self.subscribers_changed.set()
+
         self.subscribers.append(deliver)
-        return lambda: self.subscribers.remove(deliver)
+        self.subscribers_changed.set()
+        return unsubscribe
+
+    async def wait_for_subscribers(self, count: int) -> None:
+        """Until so many have subscribed; fails after 20 s."""
+        async with asyncio.timeout(20):
+            while len(self.subscribers) != count:
+                self.subscribers_changed.clear()
+                await self.subscribers_changed.wait()
 
     def deliver(self, update: LiveUpdate) -> None:
         """One frame of the live path, to whoever has subscribed."""
