@@ -1,0 +1,512 @@
+"""The decoder: any chunking, faults that never desynchronise, pictures that stay where they were received."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guidance.errors import WireError
+from guidance.wire.openigtlink import (
+    BufferPool,
+    Decoder,
+    Empty,
+    Image,
+    Message,
+    Points,
+    Query,
+    Refusal,
+    Reply,
+    Text,
+    Transform,
+    fluoro_frame,
+    pack,
+)
+from guidance.wire.openigtlink.decoder import HEADER_WINDOW_BYTES
+from tests.helpers.openigtlink_peer import header, image_content, message
+
+PIXELS = np.arange(12, dtype=np.uint8).tobytes()
+AFTER = message("STRING", "After", struct.pack(">HH", 3, 2) + b"ok")
+
+
+def _events(stream: bytes, chunks: Iterable[int] = (), decoder: Decoder | None = None) -> list[Message | Refusal]:
+    decoder = decoder or Decoder()
+    events: list[Message | Refusal] = []
+    at = 0
+    for size in (*chunks, len(stream)):
+        decoder.feed(stream[at : at + size])
+        at += size
+        while (event := decoder.next_event()) is not None:
+            events.append(event)
+    return events
+
+
+def _plain(event: Message | Refusal) -> object:
+    """Comparable: an image's pixels as bytes."""
+    if isinstance(event, Image):
+        return (
+            event.device,
+            event.timestamp_igtl,
+            dict(event.metadata),
+            event.matrix,
+            event.pixels.dtype,
+            event.pixels.shape,
+            event.pixels.tobytes(),
+            event.pixels_crc64,
+        )
+    return event
+
+
+def _stream() -> bytes:
+    big = np.random.default_rng(7).integers(0, 65535, (150, 300)).astype(np.uint16)  # larger than the header window
+    wide = np.arange(6, dtype=np.float32).reshape(2, 3)
+    pieces = [
+        message("TRANSFORM", "DetectorToPatient", struct.pack(">12f", *range(12)), metadata={"a": "1", "bc": "\u00e4"}),
+        message("IMAGE", "Fluoro", image_content(300, 150, big.tobytes(), scalar=5), metadata={"XRay.Live": "1"}),
+        message("IMAGE", "FluoroA", image_content(3, 2, wide.tobytes(), scalar=10), version=1),
+        message("TENSOR", "Unknown", b"x" * 70_000),
+        header("STATUS", "Empty", b"", version=1),
+        message("IMAGE", "Bad", image_content(4, 3, PIXELS), crc=1),
+        message("IMAGE", "Fluoro", image_content(300, 150, big[::-1].tobytes(), scalar=5), metadata={"XRay.Live": "0"}),
+        message("IMAGE", "Odd", image_content(4, 3, PIXELS), metadata={"odd": "len"}),
+        message("STRING", "Newer", b"?" * 9, version=4),
+        message("GET_STATUS", "", b"", version=2),
+        AFTER,
+    ]
+    return b"".join(pieces)
+
+
+STREAM = _stream()
+WHOLE = [_plain(event) for event in _events(STREAM)]
+
+
+def test_all_at_once() -> None:
+    names = [type(event).__name__ for event in _events(STREAM)]
+    assert names == (
+        ["Transform", "Image", "Image", "Refusal", "Empty", "Refusal", "Image", "Image", "Refusal", "Query", "Text"]
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 40_000), max_size=60))
+def test_chunking_does_not_change_the_messages(chunks: list[int]) -> None:
+    assert [_plain(event) for event in _events(STREAM, chunks)] == WHOLE
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 8), st.integers(0, 200))
+def test_small_chunks_around_every_border(size: int, offset: int) -> None:
+    small = AFTER + message("IMAGE", "F", image_content(4, 3, PIXELS), metadata={"k": "v"}) + AFTER
+    whole = [_plain(event) for event in _events(small)]
+    assert [_plain(event) for event in _events(small, [offset] + [size] * (len(small) // size))] == whole
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 70_000), min_size=1, max_size=20))
+def test_receiving_into_the_window_is_the_same_as_feeding(sizes: list[int]) -> None:
+    """What a socket does: fill any part of the window that it is given."""
+    decoder, at, events = Decoder(), 0, []
+    size = itertools.cycle([*sizes, 5000])
+    while at < len(STREAM):
+        window = decoder.next_buffer()
+        assert len(window) > 0
+        count = min(next(size), len(window), len(STREAM) - at)
+        window[:count] = STREAM[at : at + count]
+        decoder.advance(count)
+        at += count
+        while (event := decoder.next_event()) is not None:
+            events.append(_plain(event))
+    assert events == WHOLE
+    assert decoder.end() is None
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.binary(max_size=300), st.sampled_from(["IMAGE", "POINT", "POLYDATA", "STATUS", "STRING", "TRAJ", "TRANSFORM"])
+)
+def test_any_body_is_a_message_or_a_named_refusal(body: bytes, type_name: str) -> None:
+    """Whatever stands in a body: one event, and the stream goes on behind it."""
+    for version in (1, 2):
+        stream = header(type_name, "Fuzz", body, version=version) + body + AFTER
+        *first, last = _events(stream)
+        assert isinstance(last, Text)
+        kept = [event for event in first if not (isinstance(event, Refusal) and event.kept)]
+        assert len(kept) == 1
+
+
+def _image(**changes: object) -> bytes:
+    columns, rows, pixels = changes.pop("columns", 4), changes.pop("rows", 3), changes.pop("pixels", PIXELS)
+    return message("IMAGE", "Fluoro", image_content(columns, rows, pixels, **changes))
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        pytest.param(_image(sub_offset=(1, 0, 0)), "SubVolume", id="sub-volume-offset"),
+        pytest.param(_image(sub_size=(2, 3, 1)), "SubVolume", id="sub-volume-size"),
+        pytest.param(_image(scalar=13), "ScalarType", id="complex-scalar"),
+        pytest.param(_image(scalar=0), "ScalarType", id="scalar-0"),
+        pytest.param(_image(components=0), "Components", id="no-components"),
+        pytest.param(_image(columns=5), "ImageSize", id="too-few-pixels"),
+        pytest.param(_image(columns=3), "ImageSize", id="too-many-pixels"),
+        pytest.param(_image(columns=0, pixels=b""), "ImageSize", id="no-columns"),
+        pytest.param(_image(columns=2, scalar=5, endian=0), "ByteOrder", id="byte-order-0"),
+        pytest.param(_image(columns=2, scalar=5, endian=3), "ByteOrder", id="byte-order-3"),
+        pytest.param(_image(image_version=3), "ImageVersion", id="image-format-3"),
+        pytest.param(message("IMAGE", "F", b"\0" * 71), "BodyLength", id="image-header-cut"),
+        pytest.param(message("IMAGE", "F", image_content(4, 3, PIXELS), crc=0), "Crc", id="crc-0"),
+        pytest.param(message("TRANSFORM", "F", b"\0" * 44), "BodyLength", id="short-transform"),
+        pytest.param(message("TRANSFORM", "F", b"\0" * 52), "BodyLength", id="long-transform"),
+        pytest.param(message("POSITION", "F", b"\0" * 16), "BodyLength", id="position"),
+        pytest.param(message("POINT", "F", b"\0" * 137), "BodyLength", id="point-and-a-byte"),
+        pytest.param(message("TRAJ", "F", b"\0" * 149), "BodyLength", id="traj"),
+        pytest.param(message("STATUS", "F", b"\0" * 29), "BodyLength", id="status"),
+        pytest.param(message("STRING", "F", b"\0\3\0"), "BodyLength", id="string-header"),
+        pytest.param(message("STRING", "F", struct.pack(">HH", 3, 9) + b"short"), "BodyLength", id="string-length"),
+        pytest.param(message("STRING", "F", struct.pack(">HH", 4, 1) + b"a"), "Charset", id="string-latin-1"),
+        pytest.param(message("STRING", "F", struct.pack(">HH", 106, 1) + b"\xff"), "Charset", id="string-not-utf-8"),
+        pytest.param(message("CAPABILITY", "F", b"IMAGE"), "BodyLength", id="capability"),
+        pytest.param(message("POLYDATA", "F", b"\0" * 39), "BodyLength", id="polydata-header"),
+        pytest.param(
+            message("POLYDATA", "F", struct.pack(">10I", 2**31, *[0] * 9)), "BodyLength", id="polydata-points"
+        ),
+        pytest.param(
+            message("POLYDATA", "F", struct.pack(">10I", 0, 0, 0, 1, 8, 0, 0, 0, 0, 0) + struct.pack(">2I", 9, 0)),
+            "PolyDataCells",
+            id="polydata-cell-runs-over",
+        ),
+        pytest.param(
+            message("POLYDATA", "F", struct.pack(">10I", 0, 0, 0, 1, 8, 0, 0, 0, 0, 0) + struct.pack(">2I", 1, 0)),
+            "PolyDataCells",
+            id="polydata-point-that-is-not-there",
+        ),
+        pytest.param(message("STRING", "F", b"", extended=b"", tail=b"\0" * 5), "ExtendedHeader", id="5-byte-body"),
+        pytest.param(
+            message("STRING", "F", b"", extended=struct.pack(">HHII", 11, 2, 0, 0)), "ExtendedHeader", id="11-bytes"
+        ),
+        pytest.param(
+            message("STRING", "F", b"", extended=struct.pack(">HHII", 12, 2, 2**32 - 1, 0)),
+            "ExtendedHeader",
+            id="metadata-larger-than-body",
+        ),
+        pytest.param(
+            message("STRING", "F", b"", extended=struct.pack(">HHII", 12, 2, 0, 0), tail=b"\0\1"),
+            "Metadata",
+            id="metadata-count-without-entries",
+        ),
+        pytest.param(
+            message(
+                "STRING",
+                "F",
+                b"",
+                extended=struct.pack(">HHII", 12, 10, 3, 0),
+                tail=struct.pack(">HHHI", 1, 2, 3, 2) + b"abc",
+            ),
+            "Metadata",
+            id="metadata-value-runs-over",
+        ),
+        pytest.param(
+            message("STRING", "F", b"", extended=struct.pack(">HHII", 12, 1, 0, 0), tail=b"\0"),
+            "Metadata",
+            id="metadata-half-a-count",
+        ),
+        pytest.param(message("NDARRAY", "F", b"abc"), "UnknownType", id="unknown-type"),
+        pytest.param(message("TRANSFORM", "F", b"abc", version=4), "Version", id="version-4"),
+        pytest.param(message("TRANSFORM", "F", b"abc", version=0), "Version", id="version-0"),
+        pytest.param(message("STRING", "F", b"x" * 2_000_000, crc=0), "BodyLength", id="2-mb-of-text"),
+    ],
+)
+def test_a_malformed_message_is_refused_by_name_and_the_next_one_is_read(bad: bytes, code: str) -> None:
+    for chunk in (len(bad) + len(AFTER), 1 if len(bad) < 1000 else 10_000):
+        refused, after = _events(bad + AFTER, [chunk] * ((len(bad) + len(AFTER)) // chunk))
+        assert isinstance(refused, Refusal)
+        assert (refused.code, refused.kept, refused.fatal) == (code, False, False)
+        assert refused.device in ("Fluoro", "F")
+        assert refused.type
+        assert isinstance(after, Text)
+
+
+def test_every_single_bit_of_a_body_is_watched_by_the_crc() -> None:
+    good = message("IMAGE", "Fluoro", image_content(4, 3, PIXELS), metadata={"XRay.Live": "1"})
+    for bit in range(58 * 8, len(good) * 8, 13):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << (bit % 8)
+        refused, after = _events(bytes(bad) + AFTER)
+        assert isinstance(refused, Refusal)
+        assert refused.code == "Crc"
+        assert isinstance(after, Text)
+
+
+def test_a_body_above_the_cap_ends_the_stream() -> None:
+    decoder = Decoder(maximum_body_bytes=1000)
+    events = _events(header("IMAGE", "Fluoro", b"", size=1001) + AFTER, decoder=decoder)
+    assert [(event.code, event.fatal) for event in events if isinstance(event, Refusal)] == [("BodySize", True)]
+    assert len(events) == 1
+    with pytest.raises(WireError) as caught:
+        decoder.next_buffer()
+    assert caught.value.code == "BodySize"
+    assert decoder.end() is None
+
+
+def test_a_body_of_64_mib_announced_and_never_sent_takes_no_time_and_no_more_than_its_buffer() -> None:
+    decoder = Decoder()
+    decoder.feed(header("IMAGE", "Fluoro", b"", size=64 << 20))
+    assert decoder.next_event() is None
+    assert decoder.inside_message
+
+
+@pytest.mark.parametrize("cut", [1, 57, 58, 59, 100, 150])
+def test_hang_up_inside_a_message_is_named(cut: int) -> None:
+    decoder = Decoder()
+    decoder.feed(AFTER + _image()[:cut])
+    assert isinstance(decoder.next_event(), Text)
+    refused = decoder.end()
+    assert refused is not None
+    assert refused.code == "Truncated"
+    assert refused.device == ("Fluoro" if cut >= 58 else "")
+
+
+def test_no_hang_up_between_messages() -> None:
+    decoder = Decoder()
+    decoder.feed(AFTER)
+    assert decoder.end() is None
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("type_name", ["STATUS", "STRING", "TRANSFORM", "IMAGE", "POLYDATA"])
+def test_empty_bodies_are_legal_to_read(type_name: str, version: int) -> None:
+    empty = header(type_name, "E", b"", version=version)
+    if version > 1:
+        empty += message(type_name, "E", b"", version=version)
+    for event in _events(empty + AFTER)[:-1]:
+        assert isinstance(event, Empty)
+        assert event.type == type_name
+
+
+@pytest.mark.parametrize("type_name", ["POINT", "TRAJ", "CAPABILITY"])
+def test_an_empty_list_is_an_empty_list(type_name: str) -> None:
+    (event,) = _events(header(type_name, "E", b""))
+    assert not isinstance(event, Refusal | Empty)
+
+
+def test_version_3_is_read_like_2() -> None:
+    (event,) = _events(message("TRANSFORM", "T", struct.pack(">12f", *range(12)), version=3, metadata={"k": "v"}))
+    assert isinstance(event, Transform)
+    assert event.metadata == {"k": "v"}
+    assert event.header_version == 3
+
+
+@pytest.mark.parametrize(
+    ("wire", "subject"),
+    [
+        ("GET_TRANS", "TRANSFORM"),
+        ("GET_TRANSFOR", "TRANSFORM"),
+        ("GET_CAPABIL", "CAPABILITY"),
+        ("STT_TDATA", "TDATA"),
+        ("STP_IMAGE", "IMAGE"),
+        ("GET_COLORT", "COLORT"),
+    ],
+)
+def test_queries_of_any_type_are_read(wire: str, subject: str) -> None:
+    (event,) = _events(message(wire, "Q", b"", version=1))
+    assert isinstance(event, Query)
+    assert (event.subject, event.wire_type) == (subject, wire)
+
+
+def test_replies_are_read() -> None:
+    (event,) = _events(message("RTS_TRANS", "Q", b"\1"))
+    assert event == Reply(device="Q", subject="TRANSFORM", status=1)
+
+
+@pytest.mark.parametrize(
+    ("index", "texts", "kept", "problem"),
+    [
+        pytest.param([(1, 4, 1), (1, 3, 1)], b"axby", {"b": "y"}, ("MetadataCharset", "'a'"), id="charset-4"),
+        pytest.param([(1, 106, 1), (1, 3, 1)], b"a\xffby", {"b": "y"}, ("MetadataCharset", "'a'"), id="not-utf-8"),
+        pytest.param([(1, 3, 1), (1, 3, 1)], b"axay", {"a": "y"}, ("MetadataTwice", "'a'"), id="twice"),
+        pytest.param([(2, 3, 1), (1, 3, 1)], "äxby".encode(), {"b": "y"}, ("MetadataKey", "'"), id="key"),
+        pytest.param([(1, 3, 2), (1, 3, 1)], "aäby".encode(), {"a": "ä", "b": "y"}, None, id="utf-8-said-to-be-ascii"),
+    ],
+)
+def test_bad_metadata_are_named_and_the_message_kept(
+    index: list[tuple[int, int, int]], texts: bytes, kept: dict[str, str], problem: tuple[str, str] | None
+) -> None:
+    packed_index = struct.pack(">H", len(index)) + b"".join(struct.pack(">HHI", *entry) for entry in index)
+    stream = message(
+        "IMAGE",
+        "Fluoro",
+        image_content(4, 3, PIXELS),
+        extended=struct.pack(">HHII", 12, len(packed_index), len(texts), 0),
+        tail=packed_index + texts,
+    )
+    *problems, image = _events(stream)
+    assert isinstance(image, Image)
+    assert image.metadata == kept
+    if problem is None:
+        assert problems == []
+    else:
+        (refusal,) = problems
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, refusal.kept) == (problem[0], True)
+        assert problem[1] in refusal.detail
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_big_endian_pixels_are_swapped_where_they_lie(version: int) -> None:
+    values = np.array([[1, 256, 65535], [2, 3, 4]], np.uint16)
+    content = image_content(3, 2, values.astype(">u2").tobytes(), scalar=5, endian=1)
+    (image,) = _events(message("IMAGE", "Fluoro", content, version=version))
+    assert isinstance(image, Image)
+    assert image.pixels.dtype == np.dtype(np.uint16)
+    assert np.array_equal(image.pixels, values)
+
+
+def test_the_byte_order_of_one_byte_pixels_is_ignored() -> None:
+    (image,) = _events(_image(endian=77))
+    assert isinstance(image, Image)
+
+
+@pytest.mark.parametrize("extra", [0, 1, 3, 8])
+def test_a_longer_extended_header_is_skipped(extra: int) -> None:
+    values = np.arange(12, dtype=np.uint16)
+    stream = message(
+        "IMAGE",
+        "Fluoro",
+        image_content(4, 3, values.tobytes(), scalar=5),
+        extended=struct.pack(">HHII", 12 + extra, 2, 0, 0) + b"\7" * extra,
+    )
+    (image,) = _events(stream)
+    assert isinstance(image, Image)
+    assert image.pixels.flags.aligned
+    assert np.array_equal(image.pixels.ravel(), values)
+
+
+def _receive(decoder: Decoder, stream: bytes) -> Image:
+    """As a socket would, whole windows; gives the one image and checks where it lies."""
+    at = 0
+    while at < len(stream):
+        window = decoder.next_buffer()
+        count = min(len(window), len(stream) - at)
+        window[:count] = stream[at : at + count]
+        decoder.advance(count)
+        at += count
+    image = decoder.next_event()
+    assert isinstance(image, Image)
+    assert np.shares_memory(image.pixels, np.asarray(window))  # the end of the picture came in by the last window
+    return image
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_hundreds_of_frames_without_a_copy(version: int) -> None:
+    """Each picture is a view of the buffer it was received into; a few buffers serve for all."""
+    pool = BufferPool()
+    decoder = Decoder(pool=pool)
+    rng = np.random.default_rng(3)
+    held: list[Image] = []
+    blocks = set()
+    for number in range(300):
+        pixels = rng.integers(0, 65535, (200, 256)).astype(np.uint16)
+        stream = pack(Image(device="Fluoro", pixels=pixels, timestamp_igtl=number), version)
+        image = _receive(decoder, stream)
+        assert image.pixels.base is not None
+        assert image.pixels.ctypes.data % 64 == 0
+        assert not image.pixels.flags.writeable
+        assert np.array_equal(image.pixels, pixels)
+        blocks.add(image.pixels.ctypes.data)
+        held = [*held, image][-3:]  # the session holds a few frames
+        for older in held:
+            assert older.timestamp_igtl > number - 3
+    assert pool.allocated <= 6
+    assert len(blocks) <= 6
+
+
+def test_the_pool_never_reuses_what_a_slice_still_shows() -> None:
+    """A view of a view keeps the memory, though the picture that was handed out is gone."""
+    pool = BufferPool()
+    decoder = Decoder(pool=pool)
+    first = np.full((200, 256), 1, np.uint16)
+    image = _receive(decoder, pack(Image(device="Fluoro", pixels=first)))
+    corner = image.pixels[10:20, 10:20]
+    del image
+    for value in range(2, 40):
+        pixels = np.full((200, 256), value, np.uint16)
+        assert _receive(decoder, pack(Image(device="Fluoro", pixels=pixels))).pixels[0, 0] == value
+        assert (corner == 1).all()
+    assert pool.allocated <= 4
+
+
+def test_a_frame_behind_other_messages_is_moved_at_most_by_a_window() -> None:
+    """TRANSFORM, TRANSFORM, IMAGE in one segment: the picture is aligned all the same."""
+    transform = message("TRANSFORM", "DetectorToPatient", struct.pack(">12f", *range(12)), metadata={"odd": "xx"})
+    pixels = np.arange(200 * 256, dtype=np.uint16).reshape(200, 256)
+    stream = transform * 3 + pack(Image(device="Fluoro", pixels=pixels))
+    assert len(stream) > HEADER_WINDOW_BYTES
+    decoder = Decoder()
+    for _ in range(20):
+        *transforms, image = _events(stream, decoder=decoder)
+        assert len(transforms) == 3
+        assert isinstance(image, Image)
+        assert image.pixels.ctypes.data % 64 == 0
+        assert np.array_equal(image.pixels, pixels)
+
+
+def test_frame_for_the_core() -> None:
+    matrix = (0.3, 0.0, 0.0, 0.0, -0.2, 0.0, 0.0, 0.0, 1.0, 5.0, 6.0, 7.0)
+    pixels = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    image = Image(
+        device="FluoroA",
+        timestamp_igtl=99,
+        pixels=pixels,
+        matrix=matrix,
+        metadata={"XRay.Live": "1"},
+        pixels_crc64=5,
+        header_version=1,
+    )
+    frame = fluoro_frame(image, received_ns=10, connection_id=3, sequence=8)
+    assert frame.pixels is pixels
+    assert frame.pixel_pitch_mm == (0.3, 0.2)
+    assert (frame.device, frame.timestamp_igtl, frame.received_ns, frame.connection_id) == ("FluoroA", 99, 10, 3)
+    assert (frame.sequence, frame.pixels_crc64, frame.header_version) == (8, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "components", "code"),
+    [
+        (np.zeros((3, 4, 3), np.uint8), 3, "Components"),
+        (np.zeros((3, 4), np.int32), 1, "ScalarType"),
+        (np.zeros((3, 4), np.float64), 1, "ScalarType"),
+        (np.zeros((2, 3, 4), np.uint8), 1, "ImageSize"),
+    ],
+)
+def test_what_is_no_fluoroscopy_picture(pixels: np.ndarray, components: int, code: str) -> None:
+    with pytest.raises(WireError) as caught:
+        fluoro_frame(Image(pixels=pixels, components=components), received_ns=0, connection_id=0, sequence=0)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
+def test_an_unusable_matrix_gives_no_pitch(bad: float) -> None:
+    image = Image(pixels=np.zeros((2, 2), np.uint8), matrix=(bad, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0))
+    assert fluoro_frame(image, received_ns=0, connection_id=0, sequence=0).pixel_pitch_mm is None
+
+
+def test_names_that_are_not_ascii_do_not_stop_the_stream() -> None:
+    odd = struct.pack(">H12s20sQQQ", 1, b"STATUS", b"\xff\xfeDevice\0garbage", 0, 0, 0)
+    event, after = _events(odd + AFTER)
+    assert isinstance(event, Empty)
+    assert event.device == "\\xff\\xfeDevice"
+    assert isinstance(after, Text)
+
+
+def test_points_with_text_in_utf_8() -> None:
+    content = struct.pack(">64s32s4B4f20s", "Höhe entry".encode(), b"S1\xff", 1, 2, 3, 4, 1.0, 2.0, 3.0, 4.0, b"o")
+    (event,) = _events(message("POINT", "Plan", content))
+    assert isinstance(event, Points)
+    assert event.points[0].name == "Höhe entry"
+    assert event.points[0].group == "S1\\xff"
+    assert event.points[0].diameter_mm == 4.0
