@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ from guidance.shapes import ClientStatus
 
 # The page calls the connection lost after 1 s without a word, so a standing stream says its state four times a second.
 _HEARTBEAT_S: Final = 0.25
-# A page that never acknowledges (a hidden tab) still learns the state this often.
+# An acknowledgement that was lost must not stop the pictures for good.
 _ACKNOWLEDGE_WITHIN_S: Final = 2.0
 _MAXIMUM_CLIENTS: Final = 32
 _TRY_AGAIN_LATER: Final = 1013
@@ -32,27 +33,35 @@ def picture_message(update: LiveUpdate) -> bytes:
 
 
 class _Mailbox:
-    """Holds the newest update of each device; an older one that nobody took is counted as dropped."""
+    """Holds the newest update of each device; a picture that a newer one replaced is counted as dropped."""
 
     def __init__(self) -> None:
         self.dropped = 0
+        self.sent = 0
+        self.wake = asyncio.Event()
+        self.in_flight_since: float | None = None
         self._newest: dict[str, LiveUpdate] = {}
-        self._filled = asyncio.Event()
 
     def put(self, update: LiveUpdate) -> None:
-        if self._newest.pop(update.device, None) is not None:
-            self.dropped += 1
+        waiting = self._newest.pop(update.device, None)
+        if waiting is not None and waiting.picture is not None:
+            if update.picture is None:
+                # A newer state does not make the picture that waits a lost one.
+                update = replace(update, header=waiting.header, picture=waiting.picture)
+            else:
+                self.dropped += 1
         self._newest[update.device] = update
-        self._filled.set()
+        self.wake.set()
 
-    async def take(self) -> LiveUpdate:
-        await self._filled.wait()
+    def acknowledge(self) -> None:
+        self.in_flight_since = None
+        self.wake.set()
+
+    def take(self) -> LiveUpdate | None:
+        if self.in_flight_since is not None or not self._newest:
+            return None
         # The device that has waited longest first, so that a busy one of two cannot starve the other.
-        device = next(iter(self._newest))
-        update = self._newest.pop(device)
-        if not self._newest:
-            self._filled.clear()
-        return update
+        return self._newest.pop(next(iter(self._newest)))
 
 
 class StreamEndpoint:
@@ -64,14 +73,14 @@ class StreamEndpoint:
 
     def __init__(self, api: CaseApi) -> None:
         self._api = api
-        self._clients: dict[int, tuple[str, _Mailbox, list[int]]] = {}
+        self._clients: dict[int, tuple[str, _Mailbox]] = {}
         self._next_client = 0
 
     def clients(self) -> tuple[ClientStatus, ...]:
         """Who is connected, and what each has got and lost."""
         return tuple(
-            ClientStatus(kind="page", peer=peer, frames=sent[0], dropped=mailbox.dropped)
-            for peer, mailbox, sent in self._clients.values()
+            ClientStatus(kind="page", peer=peer, frames=mailbox.sent, dropped=mailbox.dropped)
+            for peer, mailbox in self._clients.values()
         )
 
     async def __call__(self, websocket: WebSocket) -> None:
@@ -79,17 +88,15 @@ class StreamEndpoint:
         if len(self._clients) >= _MAXIMUM_CLIENTS:
             await websocket.close(_TRY_AGAIN_LATER, f"{_MAXIMUM_CLIENTS} pages are connected; close one")
             return
-        mailbox, sent = _Mailbox(), [0]
-        peer = f"{websocket.client.host}:{websocket.client.port}" if websocket.client else "unknown"
+        mailbox = _Mailbox()
         self._next_client += 1
         client = self._next_client
-        self._clients[client] = (peer, mailbox, sent)
+        self._clients[client] = (_peer(websocket), mailbox)
         unsubscribe = self._api.subscribe(mailbox.put)
-        acknowledged = asyncio.Event()
         paced = websocket.query_params.get("ack") == "1"
         tasks = (
-            asyncio.create_task(self._send(websocket, mailbox, sent, acknowledged if paced else None)),
-            asyncio.create_task(_receive(websocket, acknowledged)),
+            asyncio.create_task(self._send(websocket, mailbox, paced)),
+            asyncio.create_task(_receive(websocket, mailbox)),
         )
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -102,32 +109,38 @@ class StreamEndpoint:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _send(
-        self, websocket: WebSocket, mailbox: _Mailbox, sent: list[int], acknowledged: asyncio.Event | None
-    ) -> None:
+    async def _send(self, websocket: WebSocket, mailbox: _Mailbox, paced: bool) -> None:
+        clock = asyncio.get_running_loop().time
+        said = clock()
+        # RuntimeError is Starlette's word for a send after the close.
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
-                try:
-                    async with asyncio.timeout(_HEARTBEAT_S):
-                        update = await mailbox.take()
-                except TimeoutError:
-                    await websocket.send_text(msgspec.json.encode(self._api.geometry()).decode())
-                    continue
-                if acknowledged is not None:
-                    acknowledged.clear()
-                await websocket.send_text(msgspec.json.encode(update.state).decode())
-                picture = picture_message(update)
-                if not picture:
-                    continue
-                await websocket.send_bytes(picture)
-                sent[0] += 1
-                if acknowledged is not None:
+                since = mailbox.in_flight_since
+                if since is not None and clock() - since > _ACKNOWLEDGE_WITHIN_S:
+                    mailbox.in_flight_since = None
+                mailbox.wake.clear()
+                update = mailbox.take()
+                if update is None and clock() < said + _HEARTBEAT_S:
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_ACKNOWLEDGE_WITHIN_S):
-                            await acknowledged.wait()
+                        async with asyncio.timeout_at(said + _HEARTBEAT_S):
+                            await mailbox.wake.wait()
+                    continue
+                state = self._api.geometry() if update is None else update.state
+                await websocket.send_text(msgspec.json.encode(state).decode())
+                said = clock()
+                picture = b"" if update is None else picture_message(update)
+                if picture:
+                    if paced:
+                        mailbox.in_flight_since = said
+                    await websocket.send_bytes(picture)
+                    mailbox.sent += 1
 
 
-async def _receive(websocket: WebSocket, acknowledged: asyncio.Event) -> None:
+async def _receive(websocket: WebSocket, mailbox: _Mailbox) -> None:
     # Receiving is also what notices that the page has gone.
     while (await websocket.receive())["type"] != "websocket.disconnect":
-        acknowledged.set()
+        mailbox.acknowledge()
+
+
+def _peer(websocket: WebSocket) -> str:
+    return f"{websocket.client.host}:{websocket.client.port}" if websocket.client else "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import struct
 from collections.abc import AsyncIterator
@@ -101,6 +102,39 @@ async def test_one_frame_in_flight_until_it_is_acknowledged(server: HttpServer, 
         await websocket.send('{"ack": 1}')
         assert (await next_picture(websocket))[1]["sequence"] == 5
         assert server.clients()[0].dropped == 3
+
+
+async def test_state_goes_on_while_a_picture_is_in_flight(server: HttpServer, api: FakeCaseApi) -> None:
+    async with page(server, "?ack=1") as websocket:
+        await api.wait_for_subscribers(1)
+        api.deliver(update(1))
+        await next_picture(websocket)
+        # Frames keep coming; that alone must not put the heartbeat off.
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+            frames = tasks.create_task(deliver_forever(api))
+            api.inputs = {"Fluoro": input_geometry(frame_number=4711)}
+            assert json.loads(await websocket.recv())["inputs"]["Fluoro"]["frame_number"] == 4711
+            frames.cancel()
+
+
+async def deliver_forever(api: FakeCaseApi) -> None:
+    for sequence in itertools.count(2):
+        api.deliver(update(sequence))
+        await asyncio.sleep(0.01)
+
+
+async def test_newer_state_keeps_the_picture_that_waits(server: HttpServer, api: FakeCaseApi) -> None:
+    async with page(server, "?ack=1") as websocket:
+        await api.wait_for_subscribers(1)
+        api.deliver(update(1))
+        await next_picture(websocket)
+        api.deliver(update(2))
+        held = GeometryAnswer(inputs={"Fluoro": input_geometry(state=InputState.HELD)})
+        api.deliver(LiveUpdate(device="Fluoro", state=held))
+        await websocket.send("{}")
+        state, header, _ = await next_picture(websocket)
+        assert (state["inputs"]["Fluoro"]["state"], header["sequence"]) == ("held", 2)
+        assert server.clients()[0].dropped == 0
 
 
 async def test_client_that_never_acknowledges_gets_frames_too(server: HttpServer, api: FakeCaseApi) -> None:
