@@ -11,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from guidance.errors import GeometryError
-from guidance.geometry.camera import source_of
-from guidance.messages import F64, PlannedPath, Vector3
+from guidance.geometry.camera import determinant, source_of
+from guidance.messages import F64, Matrix34, PlannedPath, Vector3
 
 # No instrument is ever this near to the source; what would be is cut off before the projection grows without bound.
 NEAREST_MM: Final = 10.0
+_SAFE_MM: Final = 1.0  # divisor for what is behind and not drawn; all that is drawn is deeper
 # A polygon's chord may miss its ellipse by this much.
 _CHORD_PX: Final = 0.05
+# Enough for a rim of 45 px radius; a larger one is all of the picture.
+_MOST_CHORDS: Final = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,24 +28,24 @@ class Tubes:
     """Paths made ready for projection; depends on the plan only, so it is built once and used for every frame.
 
     Attributes:
-        entry_lps_mm, target_lps_mm, axis, side, other_side: (N, 3); unit axis from entry to target, and two unit
-            vectors that make a right-handed frame with it.
+        frames: (N, 3, 3) rows: unit axis from entry to target and two unit vectors that make a right-handed frame.
+        entry_lps_mm: (N, 3).
         radius_mm, length_mm: (N,), > 0.
-        tick_lps_mm: (T, 3) points on the axes each `tick_mm` from the entry, ends aside.
+        homogeneous: (5 N + T, 4) all that is projected, one matrix product a frame: entries, targets, axes, the
+            two side vectors of each, then the ticks, points with 1 and directions with 0 at the end.
+        tick_depth_mm: (T,) depth of each tick from its entry, ends aside; tube by tube.
         tick_tube: (T,) whose tube's.
-        tick_depth_mm: (T,) depth from the entry.
+        tick_ends: (N + 1,) where each tube's ticks begin and end.
     """
 
+    frames: F64
     entry_lps_mm: F64
-    target_lps_mm: F64
-    axis: F64
-    side: F64
-    other_side: F64
     radius_mm: F64
     length_mm: F64
-    tick_lps_mm: F64
-    tick_tube: npt.NDArray[np.int64]
+    homogeneous: F64
     tick_depth_mm: F64
+    tick_tube: npt.NDArray[np.int64]
+    tick_ends: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,18 +116,31 @@ def tubes(entries: list[Vector3], targets: list[Vector3], diameters_mm: list[flo
     counts = np.maximum(np.ceil(length / tick_mm - 1e-9).astype(np.int64) - 1, 0)
     tick_tube = np.repeat(np.arange(len(length)), counts)
     tick_depth = np.concatenate([np.arange(1, count + 1) * tick_mm for count in counts] or [np.zeros(0)])
+    other = np.cross(axis, side)
+    points = np.concatenate(
+        (entry, target, axis, side, other, entry[tick_tube] + tick_depth[:, None] * axis[tick_tube])
+    )
+    is_point = np.repeat((1.0, 1.0, 0.0, 0.0, 0.0), len(length))
     return Tubes(
+        frames=np.stack((axis, side, other), axis=1),
         entry_lps_mm=entry,
-        target_lps_mm=target,
-        axis=axis,
-        side=side,
-        other_side=np.cross(axis, side),
         radius_mm=diameter / 2.0,
         length_mm=length,
-        tick_lps_mm=entry[tick_tube] + tick_depth[:, None] * axis[tick_tube],
-        tick_tube=tick_tube,
+        homogeneous=np.column_stack((points, np.concatenate((is_point, np.ones(len(tick_depth)))))),
         tick_depth_mm=tick_depth,
+        tick_tube=tick_tube,
+        tick_ends=(0, *np.cumsum(counts).tolist()),
     )
+
+
+@lru_cache(maxsize=8)
+def project_paths(
+    paths: tuple[PlannedPath, ...], pixel_from_patient: Matrix34, tick_mm: float
+) -> tuple[TubeProjection, ...]:
+    """Project the plan with a verdict's twelve numbers; a gantry that stands still costs a look-up. The arrays are
+    shared between frames: do not write into them. See `project_tubes`."""
+    matrix = np.array(pixel_from_patient, dtype=np.float64).reshape(3, 4)
+    return tuple(project_tubes(tubes_of_paths(paths, tick_mm), matrix))
 
 
 def project_tubes(tubes: Tubes, pixel_from_patient: F64) -> list[TubeProjection]:
@@ -139,50 +155,51 @@ def project_tubes(tubes: Tubes, pixel_from_patient: F64) -> list[TubeProjection]
         pixel_from_patient: (3, 4) as trusted: w in mm along the central ray, > 0 in front of the source.
 
     Returns:
-        N projections, in order. Exact but for the rims' chords (0.05 px).
+        N projections, in order. Exact but for the rims' chords (0.05 px for rims up to some hundred px).
     """
-    if not len(tubes.length_mm):
+    count = len(tubes.length_mm)
+    if not count:
         return []
-    left, right = pixel_from_patient[:, :3], pixel_from_patient[:, 3]
-    source = source_of(pixel_from_patient)
-    ends = np.stack((tubes.entry_lps_mm, tubes.target_lps_mm))
-    ends_uvw = ends @ left.T + right
-    start_mm, stop_mm = _visible_part(tubes, left[2], ends_uvw[:, :, 2])
-    visible = stop_mm > start_mm
-    starts = tubes.entry_lps_mm + start_mm[:, None] * tubes.axis
-    lengths = np.where(visible, stop_mm - start_mm, 1.0)
-
-    focal_px = math.sqrt(abs(float(np.linalg.det(left))))
-    nearest_w = np.maximum(np.minimum(ends_uvw[0, :, 2], ends_uvw[1, :, 2]), NEAREST_MM)
+    uvw = tubes.homogeneous @ pixel_from_patient.T
+    entry, target, vectors, ticks = uvw[:count], uvw[count : 2 * count], uvw[2 * count : 5 * count], uvw[5 * count :]
+    focal_px = math.sqrt(abs(determinant(pixel_from_patient)))
+    entry_w, target_w = entry[:, 2], target[:, 2]
+    start_mm, stop_mm = _visible_part(tubes, vectors[:count, 2], entry_w, target_w)
+    nearest_w = np.maximum(np.minimum(entry_w, target_w), NEAREST_MM)
     radius_px = tubes.radius_mm * focal_px / nearest_w
-    outlines = _outlines(tubes, source, starts, lengths, left, right, float(radius_px.max()))
-
-    lines = np.stack((starts, starts + lengths[:, None] * tubes.axis)) @ left.T + right
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lines = lines[:, :, :2] / lines[:, :, 2:]
-    ticks = _ticks(tubes, left, right, focal_px)
-    across_mm = np.abs(lines[1] - lines[0]).max(axis=1)
+    to_source = source_of(pixel_from_patient) - tubes.entry_lps_mm
+    outlines = _outlines(tubes, to_source, start_mm, stop_mm, entry, vectors, float(radius_px.max()))
+    lines = np.empty((2, count, 3))
+    lines[0] = entry + start_mm[:, None] * vectors[:count]
+    lines[1] = entry + stop_mm[:, None] * vectors[:count]
+    lines[:, :, :2] /= np.maximum(lines[:, :, 2:], _SAFE_MM)
+    across = _across(ticks, vectors[tubes.tick_tube])
+    tick_half_width = (tubes.radius_mm * focal_px)[tubes.tick_tube] / np.maximum(ticks[:, 2], _SAFE_MM)
+    tick_uv = ticks[:, :2] / np.maximum(ticks[:, 2:], _SAFE_MM)
     results = []
-    for index in range(len(lengths)):
-        if not visible[index]:
-            results.append(_not_drawn(float(ends_uvw[0, index, 2]), float(ends_uvw[1, index, 2])))
+    for index in range(count):
+        depths = (float(entry_w[index]), float(target_w[index]))
+        if not stop_mm[index] > start_mm[index]:
+            results.append(_not_drawn(*depths))
             continue
-        own = (tubes.tick_tube == index) & (ticks[2] > NEAREST_MM)
-        centerline = lines[:, index]
+        (u0, v0, _), (u1, v1, _) = lines[0, index].tolist(), lines[1, index].tolist()
+        own: slice | npt.NDArray[np.int64] = slice(tubes.tick_ends[index], tubes.tick_ends[index + 1])
+        if min(depths) < 2.0 * NEAREST_MM:
+            own = np.flatnonzero((tubes.tick_tube == index) & (ticks[:, 2] > NEAREST_MM))
         results.append(
             TubeProjection(
                 drawn=True,
                 outline_px=outlines[index],
-                centerline_px=centerline,
-                entry_px=_pixel(centerline[0]) if start_mm[index] == 0.0 else None,
-                target_px=_pixel(centerline[1]) if stop_mm[index] == tubes.length_mm[index] else None,
-                entry_depth_mm=float(ends_uvw[0, index, 2]),
-                target_depth_mm=float(ends_uvw[1, index, 2]),
-                tick_px=ticks[0][own],
-                tick_across=ticks[1][own],
-                tick_half_width_px=tubes.radius_mm[index] * focal_px / ticks[2][own],
+                centerline_px=lines[:, index, :2],
+                entry_px=(u0, v0) if start_mm[index] == 0.0 else None,
+                target_px=(u1, v1) if stop_mm[index] == tubes.length_mm[index] else None,
+                entry_depth_mm=depths[0],
+                target_depth_mm=depths[1],
+                tick_px=tick_uv[own],
+                tick_across=across[own],
+                tick_half_width_px=tick_half_width[own],
                 tick_depth_mm=tubes.tick_depth_mm[own],
-                down_the_barrel=bool(across_mm[index] < 2.0 * radius_px[index]),
+                down_the_barrel=math.hypot(u1 - u0, v1 - v0) < 2.0 * float(radius_px[index]),
             )
         )
     return results
@@ -196,16 +213,15 @@ def tube_outline(
     return [projection.outline_px] if projection.drawn else []
 
 
-def _visible_part(tubes: Tubes, depth_direction: F64, ends_w: F64) -> tuple[F64, F64]:
+def _visible_part(tubes: Tubes, depth_per_mm: F64, entry_w: F64, target_w: F64) -> tuple[F64, F64]:
     """(start, stop) mm along each axis between which the whole cross-section is at least `NEAREST_MM` deep."""
-    per_mm = tubes.axis @ depth_direction
-    margin = NEAREST_MM + tubes.radius_mm * np.sqrt(np.maximum(1.0 - per_mm * per_mm, 0.0))
-    start, stop = np.zeros_like(tubes.length_mm), tubes.length_mm.copy()
-    if (ends_w >= margin).all():
+    start, stop = np.zeros_like(tubes.length_mm), tubes.length_mm
+    if min(float(entry_w.min()), float(target_w.min())) > NEAREST_MM + float(tubes.radius_mm.max()):
         return start, stop
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = (margin - ends_w[0]) / per_mm
-    near_entry, near_target = ends_w[0] < margin, ends_w[1] < margin
+    margin = NEAREST_MM + tubes.radius_mm * np.sqrt(np.maximum(1.0 - depth_per_mm * depth_per_mm, 0.0))
+    near_entry, near_target = entry_w < margin, target_w < margin
+    # Where one end is near and the other is not, the axis does change its depth.
+    crossing = (margin - entry_w) / np.where(near_entry != near_target, depth_per_mm, 1.0)
     start = np.where(near_entry, crossing, start)
     stop = np.where(near_target, crossing, stop)
     hidden = near_entry & near_target
@@ -213,67 +229,60 @@ def _visible_part(tubes: Tubes, depth_direction: F64, ends_w: F64) -> tuple[F64,
 
 
 def _outlines(
-    tubes: Tubes, source: F64, starts: F64, lengths: F64, left: F64, right: F64, radius_px: float
-) -> list[F64]:
-    to_source = source - starts
-    along = (to_source * tubes.axis).sum(axis=1)
-    x = (to_source * tubes.side).sum(axis=1)
-    y = (to_source * tubes.other_side).sum(axis=1)
+    tubes: Tubes, to_source: F64, start_mm: F64, stop_mm: F64, entry: F64, vectors: F64, radius_px: float
+) -> F64:
+    count = len(start_mm)
+    along, x, y = (tubes.frames @ to_source[:, :, None])[:, :, 0].T
     off_axis = np.hypot(x, y)
     towards = np.arctan2(y, x)
     barrel = off_axis <= tubes.radius_mm
+    entry_seen, target_seen = along < start_mm, along > stop_mm
     half = np.arccos(np.minimum(tubes.radius_mm / np.maximum(off_axis, 1e-12), 1.0))
-    half = np.where(barrel, math.pi / 2.0, half)
-    entry_seen, target_seen = along < 0.0, along > lengths
-    # Down the barrel the nearer disc hides all the rest: both arcs are halves of its rim.
-    offset_a = np.where(barrel & target_seen, lengths, 0.0)
-    offset_b = np.where(barrel & entry_seen, 0.0, lengths)
-    sweep_a = np.where(entry_seen & ~barrel, 2.0 * half - 2.0 * math.pi, 2.0 * half)
-    sweep_b = np.where((target_seen & ~barrel) | barrel, 2.0 * math.pi - 2.0 * half, -2.0 * half)
+    turn = 2.0 * math.pi
+    sweep_a = 2.0 * half - turn * entry_seen
+    sweep_b = turn * target_seen - 2.0 * half
+    offset_a, offset_b = start_mm, stop_mm
+    if barrel.any():
+        # Down the barrel the nearer disc hides all the rest: both arcs are halves of its rim.
+        half = np.where(barrel, math.pi / 2.0, half)
+        sweep_a, sweep_b = np.where(barrel, math.pi, sweep_a), np.where(barrel, math.pi, sweep_b)
+        offset_a = np.where(barrel & target_seen, stop_mm, start_mm)
+        offset_b = np.where(barrel & entry_seen, start_mm, stop_mm)
     step = 2.0 * math.acos(max(1.0 - _CHORD_PX / max(radius_px, _CHORD_PX), 0.0))
-    count = min(max(math.ceil(float(np.maximum(np.abs(sweep_a), np.abs(sweep_b)).max()) / step), 4), 96) + 1
-    part = np.linspace(0.0, 1.0, count)
-    angles = np.concatenate(
-        (
-            (towards - half)[:, None] + sweep_a[:, None] * part,
-            (towards + half)[:, None] + sweep_b[:, None] * part,
-        ),
-        axis=1,
-    )
-    offsets = np.repeat(np.stack((offset_a, offset_b), axis=1), count, axis=1)
-    radius = tubes.radius_mm[:, None]
-    # Everything linear is projected once per tube; the rim is a sum of projected vectors.
-    base = starts @ left.T + right
-    axis, side, other = tubes.axis @ left.T, tubes.side @ left.T, tubes.other_side @ left.T
-    points = (
-        base[:, None, :]
-        + offsets[:, :, None] * axis[:, None, :]
-        + (radius * np.cos(angles))[:, :, None] * side[:, None, :]
-        + (radius * np.sin(angles))[:, :, None] * other[:, None, :]
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return list(points[:, :, :2] / points[:, :, 2:])
+    widest = max(float(np.abs(sweep_a).max()), float(np.abs(sweep_b).max()))
+    chords = min(max(math.ceil(widest / step), 4), _MOST_CHORDS)
+    part = np.arange(chords + 1) / chords
+    # A rim point is entry + offset axis + radius (cos side + sin other side); all four are projected already.
+    weights = np.empty((count, 4, 2 * chords + 2))
+    weights[:, 0] = 1.0
+    weights[:, 1, : chords + 1] = offset_a[:, None]
+    weights[:, 1, chords + 1 :] = offset_b[:, None]
+    angles = weights[:, 3]
+    np.multiply(sweep_a[:, None], part, out=angles[:, : chords + 1])
+    np.multiply(sweep_b[:, None], part, out=angles[:, chords + 1 :])
+    angles[:, : chords + 1] += (towards - half)[:, None]
+    angles[:, chords + 1 :] += (towards + half)[:, None]
+    np.cos(angles, out=weights[:, 2])
+    np.sin(angles, out=angles)
+    weights[:, 2:] *= tubes.radius_mm[:, None, None]
+    # (N, 3 of u w / v w / w, 4 of entry / axis / side / other side)
+    basis = np.concatenate((entry, vectors)).reshape(4, count, 3).transpose(1, 2, 0)
+    points = basis @ weights
+    pixels: F64 = points[:, :2] / np.maximum(points[:, 2:], _SAFE_MM)
+    return pixels.transpose(0, 2, 1)
 
 
-def _ticks(tubes: Tubes, left: F64, right: F64, focal_px: float) -> tuple[F64, F64, F64]:
-    """Pixels, unit vectors across the centreline, and w of all ticks."""
-    points = tubes.tick_lps_mm @ left.T + right
-    w = points[:, 2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixels = points[:, :2] / w[:, None]
-    # d(u, v)/dt along the axis, times w.
-    axis = (tubes.axis @ left.T)[tubes.tick_tube]
-    direction = axis[:, :2] - pixels * axis[:, 2:]
-    size = np.sqrt((direction * direction).sum(axis=1))
-    safe = np.where(size > 1e-9 * focal_px, size, 1.0)
-    across = np.stack((-direction[:, 1], direction[:, 0]), axis=1) / safe[:, None]
-    across[size <= 1e-9 * focal_px] = (1.0, 0.0)
-    return pixels, across, w
-
-
-def _pixel(uv: F64) -> tuple[float, float]:
-    u, v = uv.tolist()
-    return (u, v)
+def _across(ticks: F64, axis: F64) -> F64:
+    """(T, 2): unit vectors across the projected axes at projected points; (1, 0) where an axis is seen end on."""
+    # d(u, v)/dt along the axis, times w squared: only its direction is used.
+    du = axis[:, 0] * ticks[:, 2] - ticks[:, 0] * axis[:, 2]
+    dv = axis[:, 1] * ticks[:, 2] - ticks[:, 1] * axis[:, 2]
+    size = np.hypot(du, dv)
+    end_on = size < 1e-6
+    if end_on.any():
+        du, dv, size = np.where(end_on, 0.0, du), np.where(end_on, -1.0, dv), np.where(end_on, 1.0, size)
+    across: F64 = np.stack((-dv, du), axis=1) / size[:, None]
+    return across
 
 
 def _not_drawn(entry_depth_mm: float, target_depth_mm: float) -> TubeProjection:
