@@ -1,4 +1,4 @@
-"""`guidance bench latency`: last byte in to first byte out, beside a bare relay in C and a pyigtl relay, alternating."""
+"""`guidance bench latency`: last byte in to first byte out, beside a bare relay and a pyigtl relay, in turn."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from simulators.cbct import send_small_volume
 
 from drivers.commands.bench_report import percentile, report
 from drivers.commands.latency_rig import Packer, RunResult, connect, free_port, run_frames, thread_cpu_ns
 from guidance.errors import CaseError
 from guidance.kernels import crc64
 from guidance.wire.openigtlink.image import pack_image_parts
-from simulators.cbct import send_small_volume
 
 _ROWS: Final = 1024
 _RATE_HZ: Final = 30.0

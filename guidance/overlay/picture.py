@@ -1,17 +1,9 @@
-"""Names and metadata of the pictures that go out for a frame (contract 5.3 and its fine print)."""
+"""Metadata of the pictures that go out for a frame (contract 5.3 and its fine print)."""
 
 from __future__ import annotations
 
 from guidance.clock import ns_from_igtl
 from guidance.session import InputTrack
-
-_STEM = "Fluoro"
-
-
-def output_device(stem: str, input_device: str) -> str:
-    """`Overlay` for `Fluoro`, `OverlayA` for `FluoroA`: the biplane letter goes along."""
-    return stem + input_device.removeprefix(_STEM)
-
 
 def picture_metadata(track: InputTrack, latency_ms: float) -> dict[str, str]:
     """The texts of every picture made from a frame; each key is always there, unknown is empty.

@@ -1,0 +1,132 @@
+"""Has frames drawn by the compute thread and sends the pictures: OpenIGTLink first, the page after."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from guidance.overlay.scene import frame_scene
+
+from drivers.compute import ComposedFrame, ComputeThread, FrameJob
+from drivers.openigtlink_output import OverlayOutput
+from drivers.page_pictures import PagePictures
+from guidance.case import Case, drawable_paths
+from guidance.config import OverlaySettings
+from guidance.overlay.picture import picture_metadata
+from guidance.session import DrawFrame
+from guidance.wire.openigtlink.outputs import overlay_device, overlay_layer_device
+from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of
+
+_NS_PER_MS: Final = 1e6
+_RATE_WINDOW: Final = 60
+
+
+class OverlayPublisher:
+    """From a frame to every receiver.
+
+    Args:
+        settings: `[overlay]`.
+        output: OpenIGTLink clients.
+        page: makes the page's pictures; does nothing while nobody looks.
+        on_published: told (latency in ms) when the first byte of a new frame's overlay is out, or, without a
+            client, when it was ready.
+        on_failure: the compute thread died of a bug.
+    """
+
+    def __init__(
+        self,
+        settings: OverlaySettings,
+        output: OverlayOutput,
+        page: PagePictures,
+        *,
+        on_published: Callable[[float], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._settings = settings
+        self._output = output
+        self._page = page
+        self._on_published = on_published
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._compute = ComputeThread(self._composed, self._failed)
+        self._times_ns: dict[str, deque[int]] = {}
+        self.published: Counter[str] = Counter()
+
+    @property
+    def overtaken(self) -> dict[str, int]:
+        """Frames per input that gave way to a newer one before they were drawn."""
+        return self._compute.overtaken
+
+    def rate_hz(self, device: str) -> float | None:
+        """Published frames per second of an input, lately."""
+        times = self._times_ns.get(device)
+        if not times or len(times) < 2 or times[-1] == times[0]:
+            return None
+        return (len(times) - 1) * 1e9 / (times[-1] - times[0])
+
+    def start(self) -> None:
+        self._compute.start()
+
+    def stop(self) -> None:
+        self._compute.stop()
+
+    def draw(self, effect: DrawFrame, case: Case) -> None:
+        """Have a frame drawn and published."""
+        frame = effect.track.frame
+        if frame is None:
+            return
+        make_scene = partial(
+            frame_scene,
+            effect.track,
+            drawable_paths(case),
+            self._settings,
+            age_ms=effect.track.age_ms(time.monotonic_ns()),
+        )
+        self._compute.submit(FrameJob(track=effect.track, frame=frame, again=effect.again, make_scene=make_scene))
+
+    def publish_plan(self, case: Case) -> None:
+        """Tell receivers the paths of the active frame."""
+        paths = drawable_paths(case)
+        self._output.publish_message(polydata_of(paths))
+        self._output.publish_message(points_of(paths))
+        self._output.publish_message(trajectories_of(paths))
+
+    def _composed(self, composed: ComposedFrame) -> None:
+        self._loop.call_soon_threadsafe(self._publish, composed)
+
+    def _failed(self, error: BaseException) -> None:
+        self._loop.call_soon_threadsafe(self._on_failure, error)
+
+    def _publish(self, composed: ComposedFrame) -> None:
+        job, frame = composed.job, composed.job.frame
+        before_ns = time.monotonic_ns()
+        metadata = picture_metadata(job.track, (before_ns - frame.received_ns) / _NS_PER_MS)
+        buffers = composed.lease.buffers
+        first_ns = self._output.publish_image(
+            overlay_device(frame.device),
+            timestamp_igtl=frame.timestamp_igtl,
+            pixels=buffers.rgb,
+            pixels_crc64=composed.rgb_crc64,
+            pixel_pitch_mm=frame.pixel_pitch_mm,
+            metadata=metadata,
+            lease=composed.lease,
+        )
+        self._output.publish_image(
+            overlay_layer_device(frame.device),
+            timestamp_igtl=frame.timestamp_igtl,
+            pixels=buffers.layer,
+            pixels_crc64=composed.layer_crc64,
+            pixel_pitch_mm=frame.pixel_pitch_mm,
+            metadata=metadata,
+            lease=composed.lease,
+        )
+        latency_ms = ((first_ns or before_ns) - frame.received_ns) / _NS_PER_MS
+        if not job.again:
+            self.published[frame.device] += 1
+            self._times_ns.setdefault(frame.device, deque(maxlen=_RATE_WINDOW)).append(frame.received_ns)
+            self._on_published(latency_ms)
+        self._page.show(composed, latency_ms)

@@ -1,0 +1,374 @@
+"""The server: builds every driver, connects them to the live case, starts and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from drivers.case_store import CaseStore
+from drivers.dicom_messages import LogLevel
+from drivers.dicom_storage import DicomReception
+from drivers.http import HttpServer
+from drivers.live import LiveCase
+from drivers.mqtt import MqttPublisher
+from drivers.openigtlink_events import ConnectionEvent, ConnectionState
+from drivers.openigtlink_input import FluoroInput
+from drivers.openigtlink_output import OverlayOutput
+from drivers.overlay_publisher import OverlayPublisher
+from drivers.page_pictures import PagePictures
+from drivers.status import heartbeat, metric_families, status_answer
+from guidance import VERSION
+from guidance.config import Settings
+from guidance.errors import ConfigError
+from guidance.geometry.calibration import CalibrationTable, calibration_table_from_text
+from guidance.messages import CArmEvent, GeometryState, InjectorReading, InputState, Severity
+from guidance.ports import MetricFamily
+from guidance.session import InputTrack, Session
+from guidance.shapes import ClientStatus, StatusAnswer
+from guidance.wire.mqtt import AlertPayload, GeometryPayload, LatencyPayload, StatusPayload
+from guidance.wire.openigtlink import Message, Points, Refusal, StatusCode, Trajectories
+from guidance.wire.openigtlink.plan import plan_items
+
+_TICK_S: Final = 0.1
+_SLOW_TICK_S: Final = 1.0
+_SWITCH_INTERVAL_S: Final = 0.0005  # the compute thread waits at most so long for the loop's Python code
+_DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
+
+_log = structlog.get_logger("server")
+
+
+class GuidanceServer:
+    """One suite's server.
+
+    Args:
+        settings: everything a site can set.
+
+    Raises:
+        ConfigError: a setting that can't be used, here or in `start`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._data_dir = Path(settings.data.dir).expanduser()
+        self._started_ns = time.monotonic_ns()
+        self._not_ready: list[str] = ["starting"]
+        self._counters: Counter[str] = Counter()
+        self._peers: dict[int, str] = {}
+        self._failure: asyncio.Future[str] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._running: list[object] = []
+
+    async def start(self) -> None:
+        """Listen on every port; returns when all do.
+
+        Raises:
+            ConfigError: a port is taken, a file unreadable, a folder unwritable; names it and the mend.
+        """
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        settings = self._settings
+        self._failure = asyncio.get_running_loop().create_future()
+        store = CaseStore(self._data_dir)
+        case, damage = store.load()
+        if damage is not None:
+            self._count("case_unreadable")
+            _log.error("case", error=str(damage))
+        session = Session(
+            settings=settings.geometry,
+            silence_ns=round(settings.openigtlink.input_silence_s * 1e9),
+            transform_frame=settings.openigtlink.transform_frame,
+            calibration=_calibration(settings.geometry.calibration_table),
+            case=case,
+        )
+        self._live = _Api(self, session, store)
+        self._output = OverlayOutput(
+            settings.openigtlink,
+            heartbeat=self._heartbeat,
+            on_client=self._on_client,
+            on_refused=self._on_refused,
+        )
+        self._page = PagePictures(
+            settings.http,
+            watched=lambda: self._live.watched,
+            state=self._live.geometry,
+            deliver=self._live.deliver,
+            on_failure=self._fail,
+        )
+        self._publisher = OverlayPublisher(
+            settings.overlay,
+            self._output,
+            self._page,
+            on_published=self._live.on_published,
+            on_failure=self._fail,
+        )
+        self._input = FluoroInput(
+            settings.openigtlink,
+            on_frame=self._live.on_frame,
+            on_transform=self._live.on_transform,
+            on_plan=self._on_plan,
+            on_other=self._on_other,
+            on_connection=self._on_input_connection,
+            on_refused=self._on_refused,
+            answer_query=self._output.answer,
+        )
+        self._http = HttpServer(settings.http, self._live)
+        self._mqtt = MqttPublisher(settings.mqtt, on_injector=self._on_injector, on_carm_event=self._on_carm_event)
+        self._dicom = DicomReception(
+            settings.dicom,
+            self._data_dir,
+            on_volume=self._live.on_volume,
+            on_count=lambda code, amount: self._count(code, amount),
+            on_log=self._on_dicom_log,
+        )
+        self._publisher.start()
+        await self._output.start()
+        await self._input.start()
+        await self._http.start()
+        if settings.dicom.enabled:
+            await self._dicom.start()
+        await self._mqtt.start()
+        self._publisher.publish_plan(self._live.case())
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._tick_slowly())]
+        self._not_ready = []
+        self._publish_status()
+
+    async def stop(self) -> None:
+        """End everything, within 5 s; what was accepted is stored."""
+        self._not_ready = ["stopping"]
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not hasattr(self, "_dicom"):
+            return
+        await asyncio.gather(self._dicom.stop(), self._mqtt.stop(), self._input.stop(), self._http.stop())
+        self._publisher.stop()
+        self._page.stop()
+        await self._output.stop()
+
+    async def failed(self) -> str:
+        """Waits for a bug that the server cannot go on with; the supervisor starts it anew."""
+        if self._failure is None:
+            raise RuntimeError("the server was not started")
+        return await self._failure
+
+    def listeners(self) -> dict[str, str]:
+        """Where it listens, by name."""
+        settings = self._settings
+        found = {
+            "http": f"{settings.http.host}:{self._http.port}",
+            "openigtlink_input": f"{settings.openigtlink.host}:{self._input.port}",
+            "openigtlink_output": f"{settings.openigtlink.host}:{self._output.port}",
+        }
+        if settings.dicom.enabled:
+            found["dicom"] = f"{settings.dicom.host}:{self._dicom.port} {settings.dicom.ae_title}"
+        return found
+
+    def page_address(self) -> str:
+        """The page's URL."""
+        host = self._settings.http.host
+        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{self._http.port}/"
+
+    # What status asks
+
+    def status(self) -> StatusAnswer:
+        session = self._live.session
+        return status_answer(
+            session,
+            not_ready=self._not_ready,
+            uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
+            peers={device: self._peers.get(track.connection_id, "closed") for device, track in session.inputs.items()},
+            overtaken=self._publisher.overtaken,
+            rates_hz={device: self._publisher.rate_hz(device) for device in session.inputs},
+            clients=self._clients(),
+            latency=self._live.latency(),
+            counters=self._counters + self._live.counters,
+            listeners=self.listeners(),
+        )
+
+    def metrics(self) -> Sequence[MetricFamily]:
+        return metric_families(
+            self._live.session,
+            overtaken=self._publisher.overtaken,
+            published=self._publisher.published,
+            clients=self._clients(),
+            latency=self._live.latency(),
+            counters=self._counters + self._live.counters,
+            now_ns=time.monotonic_ns(),
+        )
+
+    def ready(self) -> tuple[bool, Sequence[str]]:
+        return not self._not_ready, self._not_ready
+
+    def input_changed(self, before: InputTrack | None, after: InputTrack) -> None:
+        """An input's state or its geometry changed: log, MQTT, and an alert where the overlay went away."""
+        _log.info(
+            "input",
+            device=after.device,
+            state=after.state.value,
+            geometry=after.verdict.state.value,
+            reason=after.verdict.reason,
+        )
+        self._publish_status()
+        if before is not None and before.verdict.state in _DRAWABLE and after.verdict.state not in _DRAWABLE:
+            self._mqtt.publish_alert(
+                AlertPayload(
+                    id=f"{after.device}-{after.frames}-{after.verdict.code}",
+                    code=after.verdict.code,
+                    severity=Severity.WARNING,
+                    text=f"{after.device}: no path is drawn: {after.verdict.reason}",
+                    raised_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    input=after.device,
+                )
+            )
+
+    # What drivers tell
+
+    def _on_plan(self, message: Points | Trajectories, connection_id: int) -> None:
+        items = plan_items(message)
+        if not items:
+            self._count("plan_without_path")
+        self._live.on_plan(items)
+
+    def _on_other(self, message: Message, connection_id: int) -> None:
+        self._count(f"openigtlink_ignored_{message.TYPE or type(message).__name__}")
+
+    def _on_input_connection(self, event: ConnectionEvent) -> None:
+        self._count(f"input_{event.state.value}")
+        _log.info("input connection", address=event.address, state=event.state.value, detail=event.detail)
+        if event.state is ConnectionState.CONNECTED:
+            self._peers[event.connection_id] = event.address
+        elif event.state is ConnectionState.CLOSED:
+            self._peers.pop(event.connection_id, None)
+            self._live.on_connection_closed(event.connection_id)
+
+    def _on_client(self, event: ConnectionEvent) -> None:
+        self._count(f"client_{event.state.value}")
+        _log.info("overlay client", address=event.address, state=event.state.value, detail=event.detail)
+
+    def _on_refused(self, refusal: Refusal, connection_id: int) -> None:
+        self._count(f"openigtlink_{refusal.code}")
+
+    def _on_dicom_log(self, level: LogLevel, text: str) -> None:
+        getattr(_log, str(level))("dicom", text=text)
+
+    def _on_injector(self, reading: InjectorReading) -> None:
+        self._count("injector_readings")
+
+    def _on_carm_event(self, event: CArmEvent) -> None:
+        self._count("carm_events")
+
+    def _fail(self, error: BaseException) -> None:
+        _log.error("bug", error=repr(error), exc_info=error)
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_result(f"ended by a bug: {error!r}")
+
+    def _count(self, code: str, amount: int = 1) -> None:
+        self._counters[code] += amount
+
+    def _clients(self) -> list[ClientStatus]:
+        found = [
+            ClientStatus(
+                kind="openigtlink",
+                peer=str(client["address"]),
+                frames=int(str(client["sent_pictures"])),
+                dropped=sum(dict(client["dropped"]).values()),  # type: ignore[call-overload]
+            )
+            for client in self._output.clients()
+        ]
+        return [*found, *self._http.clients()]
+
+    def _heartbeat(self) -> tuple[int, str]:
+        code = StatusCode.OK if not self._not_ready else StatusCode.NOT_READY
+        return code, json.dumps(heartbeat(self._live.session, self._not_ready))
+
+    def _publish_status(self) -> None:
+        session = self._live.session
+        self._mqtt.publish_status(
+            StatusPayload(
+                ready=not self._not_ready,
+                reasons=tuple(self._not_ready),
+                version=VERSION,
+                inputs={device: track.state for device, track in session.inputs.items()},
+                epoch=session.case.epoch,
+                active_volume_id=session.case.active_volume_id or None,
+            )
+        )
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._live.on_tick()
+
+    async def _tick_slowly(self) -> None:
+        while True:
+            await asyncio.sleep(_SLOW_TICK_S)
+            now_ns = time.monotonic_ns()
+            latency = self._live.latency()
+            for device, track in self._live.session.inputs.items():
+                if track.state is InputState.SILENT:
+                    continue
+                self._mqtt.publish_geometry(
+                    GeometryPayload(
+                        input=device,
+                        state=track.state,
+                        geometry_state=track.verdict.state,
+                        reason=track.verdict.reason,
+                        frame_number=track.frame_number,
+                        age_ms=track.age_ms(now_ns),
+                        pixel_from_patient=track.verdict.pixel_from_patient,
+                        epoch=track.epoch,
+                    )
+                )
+                self._mqtt.publish_latency(
+                    LatencyPayload(
+                        input=device,
+                        now_ms=latency.now,
+                        p50_ms=latency.p50,
+                        p99_ms=latency.p99,
+                        worst_ms=latency.worst,
+                        frames=track.frames,
+                        dropped=self._publisher.overtaken.get(device, 0),
+                    )
+                )
+
+
+class _Api(LiveCase):
+    """The live case with what only the whole server knows."""
+
+    def __init__(self, server: GuidanceServer, session: Session, store: CaseStore) -> None:
+        super().__init__(
+            session,
+            store,
+            draw=lambda effect, case: server._publisher.draw(effect, case),
+            publish_plan=lambda case: server._publisher.publish_plan(case),
+            input_changed=server.input_changed,
+        )
+        self._server = server
+
+    def status(self) -> StatusAnswer:
+        return self._server.status()
+
+    def ready(self) -> tuple[bool, Sequence[str]]:
+        return self._server.ready()
+
+    def metrics(self) -> Sequence[MetricFamily]:
+        return self._server.metrics()
+
+
+def _calibration(file: str) -> CalibrationTable | None:
+    if not file:
+        return None
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"cannot read {file}: {error}"
+        raise ConfigError(message, code="bad_setting", mend="mend geometry.calibration_table") from None
+    return calibration_table_from_text(text, origin=file)
