@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-NATIVE := CMakeLists.txt pyproject.toml $(wildcard guidance/kernels/native/*)
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard guidance/kernels/native/*) $(wildcard drivers/native/*)
 ARGS ?=
 
 .DEFAULT_GOAL := help
