@@ -29,12 +29,7 @@ from guidance.ports import CaseApi
 from guidance.shapes import ClientStatus
 
 _PAGE: Final = Path(__file__).parent / "page"
-_PAGE_FILES: Final = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+_PAGE_FILES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _LARGEST_WORD_BYTES: Final = 4096  # what a page may send on the stream: acknowledgements
 _CLOSE_WITHIN_S: Final = 2  # of the 5 s that SIGTERM leaves
 
@@ -111,7 +106,7 @@ class HttpServer:
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
             Route("/metrics", self._metrics_text, methods=["GET"]),
-            *(Route(path, _file_endpoint(name, kind), methods=["GET"]) for path, (name, kind) in _PAGE_FILES.items()),
+            *_page_routes(),
         ]
         app = Starlette(
             routes=[*routes, WebSocketRoute(f"{PREFIX}/stream", self._stream.__call__)],
@@ -137,9 +132,14 @@ class HttpServer:
         return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _file_endpoint(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    content = (_PAGE / name).read_bytes()
+def _page_routes() -> Iterator[Route]:
+    for file in sorted((*_PAGE.glob("*.*"), *_PAGE.glob("built/*.js"))):
+        if kind := _PAGE_FILES.get(file.suffix):
+            path = "/" if file.name == "index.html" else f"/{file.relative_to(_PAGE).as_posix()}"
+            yield Route(path, _file_endpoint(file.read_bytes(), kind), methods=["GET"])
 
+
+def _file_endpoint(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(_request: Request) -> Response:
         return Response(content, media_type=kind)
 
