@@ -1,0 +1,88 @@
+"""Text as coverage bitmaps; each is made once and kept, so an unchanged word costs nothing per frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+
+from guidance.messages import U8
+
+LONGEST_TEXT: Final = 200
+_FONT: Final = "sans"  # OpenCV's own: Latin, Greek, Cyrillic, Hebrew, Arabic, Chinese, Japanese, Korean
+_WEIGHT: Final = 600  # semibold stays legible on a noisy picture
+_ASCENT: Final = 1.15  # of the font size, with room for accents
+_DESCENT: Final = 0.35
+_PLATE_COVERAGE: Final = 150
+_PLATE_GAP: Final = 0.35  # of the font size, around the text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bitmap:
+    """A drawn text or the plate behind one.
+
+    Attributes:
+        coverage: (rows, columns) uint8, C order; 0 columns for a text without ink.
+        baseline: row of the baseline.
+    """
+
+    coverage: U8
+    baseline: int
+
+
+@lru_cache(maxsize=1024)
+def text_bitmap(text: str, size_px: int) -> Bitmap:
+    """Draw a text, cut to its ink sideways.
+
+    Args:
+        text: any language; what the font lacks and what cannot be printed becomes a visible "?".
+        size_px: font size, >= 1.
+    """
+    ascent, descent = round(_ASCENT * size_px), round(_DESCENT * size_px)
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    if len(printable) > LONGEST_TEXT:
+        printable = printable[: LONGEST_TEXT - 1] + "…"
+    face = cv2.FontFace(_FONT)
+    width = cv2.getTextSize((1, 1), printable, (0, 0), face, size_px, _WEIGHT)[2]
+    # Right-to-left text may begin at either side of the origin.
+    canvas = np.zeros((ascent + descent, 3 * (width + size_px)), np.uint8)
+    cv2.putText(canvas, printable, (width + size_px, ascent), (255,), face, size_px, _WEIGHT)
+    inked = np.flatnonzero(canvas.any(axis=0))
+    first, end = (int(inked[0]), int(inked[-1]) + 1) if inked.size else (0, 0)
+    return Bitmap(np.ascontiguousarray(canvas[:, first:end]), ascent)
+
+
+@lru_cache(maxsize=1024)
+def plate_bitmap(text: str, size_px: int) -> Bitmap:
+    """The plate behind a text: a half-transparent rectangle that leaves out the text's own pixels.
+
+    It begins `plate_gap_px(size_px)` px left of and above the text's bitmap.
+    """
+    gap = plate_gap_px(size_px)
+    ink = text_bitmap(text, size_px)
+    plate = np.full((ink.coverage.shape[0] + 2 * gap, ink.coverage.shape[1] + 2 * gap), _PLATE_COVERAGE, np.uint8)
+    # The larger coverage wins a pixel: below the plate's the letters' soft edges would be ragged, so they get half.
+    inside = plate[gap:-gap, gap:-gap]
+    inside[ink.coverage >= _PLATE_COVERAGE // 2] = 0
+    return Bitmap(plate, ink.baseline + gap)
+
+
+def plate_gap_px(size_px: int) -> int:
+    """How far a plate reaches around its text."""
+    return max(1, round(_PLATE_GAP * size_px))
+
+
+@lru_cache(maxsize=256)
+def wrapped(text: str, size_px: int, width_px: int) -> tuple[str, ...]:
+    """Break a text at blanks into lines that fit the width; a single word that doesn't stands alone."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_bitmap(longer, size_px).coverage.shape[1] <= width_px:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return tuple(lines)

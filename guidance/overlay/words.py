@@ -1,0 +1,59 @@
+"""What the picture says in words about its own state; when no path is drawn, why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from guidance.messages import GeometryState, GeometryVerdict, InputState
+from guidance.overlay.colors import ALARM, CALM, NOTICE, Rgb
+
+DISCLAIMER: Final = "RESEARCH USE ONLY, NOT FOR CLINICAL USE"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One statement and how urgent its colour is."""
+
+    text: str
+    color: Rgb
+
+
+def state_words(
+    state: InputState, why_held: str, verdict: GeometryVerdict, *, age_ms: float, paths: int, drawn: int
+) -> tuple[Words, ...]:
+    """Statements, most important first.
+
+    Args:
+        state: of the input.
+        why_held: words for a held frame; "" while live.
+        age_ms: age of the picture, shown for what is not live.
+        paths, drawn: how many paths there are, and how many of them are on the picture.
+    """
+    words = [_input_words(state, why_held, age_ms)]
+    if verdict.state is GeometryState.ABSENT:
+        words.append(Words(_joined("NO GEOMETRY", verdict.reason), NOTICE))
+    elif verdict.state is GeometryState.WITHHELD:
+        words.append(Words(_joined("PATHS WITHHELD", verdict.reason), ALARM))
+    else:
+        if verdict.state is GeometryState.DEGRADED:
+            words.append(Words(_joined("DEGRADED", verdict.reason), NOTICE))
+        outside = paths - drawn
+        if outside > 0:
+            words.append(Words(f"{outside} of {paths} paths outside the picture", NOTICE))
+    return tuple(words)
+
+
+def _input_words(state: InputState, why_held: str, age_ms: float) -> Words:
+    age_s = f"{max(age_ms, 0.0) / 1000.0:.1f} s"
+    if state is InputState.SILENT:
+        return Words(f"NO SIGNAL {age_s}", ALARM)
+    if state is InputState.HELD:
+        return Words(_joined(f"HELD {age_s}", why_held), NOTICE)
+    if state is InputState.FROZEN_CLOCK:
+        return Words("LIVE, sender's clock stands still", NOTICE)
+    return Words("LIVE", CALM)
+
+
+def _joined(head: str, reason: str) -> str:
+    return f"{head}: {reason}" if reason else head
