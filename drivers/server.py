@@ -159,6 +159,11 @@ class GuidanceServer:
             raise RuntimeError("the server was not started")
         return await self._failure
 
+    @property
+    def live(self) -> LiveCase:
+        """The live case; what a driver of another kind would feed."""
+        return self._live
+
     def listeners(self) -> dict[str, str]:
         """Where it listens, by name."""
         settings = self._settings
