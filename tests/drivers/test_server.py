@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.openigtlink_peer import RawPeer, Received, image_content, message
 
 from drivers.server import GuidanceServer
 from guidance.config import settings_from_text
 from guidance.errors import ConfigError
 from guidance.messages import CbctVolume, VolumeState
+from tests.helpers.openigtlink_peer import RawPeer, Received, image_content, message
 
 ROWS = COLUMNS = 256
 GEOMETRY = {

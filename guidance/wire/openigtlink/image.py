@@ -25,6 +25,7 @@ IMAGE_HEADER_BYTES: Final = IMAGE_HEADER.size  # 72
 _BIG_ENDIAN, _LITTLE_ENDIAN = 1, 2
 _NATIVE_ENDIAN: Final = _LITTLE_ENDIAN if sys.byteorder == "little" else _BIG_ENDIAN
 _RAS: Final = 1  # the main receivers ignore the flag, so RAS it is, always
+_INPUT_DEVICES: Final = ("Fluoro", "FluoroA", "FluoroB")
 _FLUOROSCOPY: Final = frozenset(np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, np.float32))
 
 
@@ -105,9 +106,12 @@ def fluoro_frame(image: Image, *, received_ns: int, connection_id: int, sequence
     """The picture as the core takes it; the pixels are the same memory.
 
     Raises:
-        WireError: not a fluoroscopy picture: `Components` (not 1), `ScalarType` (not 8/16 bit or float32),
-            `ImageSize` (more than one slice).
+        WireError: not a fluoroscopy picture: `UnknownDevice`, `Components` (not 1), `ScalarType` (not 8/16 bit or
+            float32), `ImageSize` (more than one slice).
     """
+    if image.device not in _INPUT_DEVICES:
+        mend = f"name it {', '.join(_INPUT_DEVICES)}"
+        raise WireError(f"pictures of device {image.device!r}", code="UnknownDevice", mend=mend)
     if image.components != 1:
         raise WireError(f"{image.components} components", code="Components", mend="send one component")
     if image.pixels.dtype not in _FLUOROSCOPY:
