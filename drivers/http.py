@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,6 +26,7 @@ from guidance.config import HttpSettings
 from guidance.errors import CaseError, ConfigError
 from guidance.ports import CaseApi
 from guidance.shapes import ClientStatus
+from guidance.wire.json_text import json_text
 
 _PAGE: Final = Path(__file__).parent / "page"
 _PAGE_FILES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -125,7 +125,7 @@ class HttpServer:
 
     async def _readyz(self, _request: Request) -> Response:
         ready, reasons = self._api.ready()
-        body = msgspec.json.encode({"ready": ready, "reasons": list(reasons)})
+        body = json_text({"ready": ready, "reasons": list(reasons)})
         return Response(body, status_code=200 if ready else 503, media_type="application/json")
 
     async def _metrics_text(self, _request: Request) -> Response:

@@ -14,6 +14,7 @@ from drivers.http_problem import RequestError
 from guidance.ports import CaseApi
 from guidance.schemas import openapi_document
 from guidance.shapes import PathList, VolumeList, case_shape, path_shape, volume_shape
+from guidance.wire.json_text import json_text
 
 PREFIX: Final = "/api/v1"
 
@@ -28,7 +29,7 @@ class CaseRoutes:
 
     def __init__(self, api: CaseApi) -> None:
         self._api = api
-        self._openapi = msgspec.json.encode(openapi_document())
+        self._openapi = json_text(openapi_document())
 
     def routes(self) -> list[BaseRoute]:
         """The routes, for Starlette."""
@@ -108,7 +109,7 @@ def _resource(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -
 
 
 def _json(value: msgspec.Struct, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json")
+    return Response(json_text(value), status_code=status, headers=headers, media_type="application/json")
 
 
 async def _object(request: Request, *, also: str = "application/json") -> dict[str, Any]:

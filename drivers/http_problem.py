@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from guidance.case import BadFieldsError
 from guidance.errors import CaseError
 from guidance.shapes import FieldAtFault, Problem
+from guidance.wire.json_text import json_text
 
 
 class RequestError(Exception):
@@ -27,7 +27,7 @@ class RequestError(Exception):
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The response that carries a problem."""
     return Response(
-        msgspec.json.encode(problem),
+        json_text(problem),
         status_code=problem.status,
         headers=dict(headers or {}),
         media_type="application/problem+json",

@@ -8,11 +8,11 @@ import struct
 from dataclasses import replace
 from typing import Final
 
-import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from guidance.ports import CaseApi, LiveUpdate
 from guidance.shapes import ClientStatus
+from guidance.wire.json_text import json_text
 
 # The page calls the connection lost after 1 s without a word, so a standing stream says its state four times a second.
 _HEARTBEAT_S: Final = 0.25
@@ -28,7 +28,7 @@ def picture_message(update: LiveUpdate) -> bytes:
     """Little-endian uint32 length of the header, the header's JSON, the JPEG; b"" where there is no picture."""
     if update.header is None or update.picture is None:
         return b""
-    header = msgspec.json.encode(update.header)
+    header = json_text(update.header)
     return b"".join((_LENGTH.pack(len(header)), header, update.picture))
 
 
@@ -126,7 +126,7 @@ class StreamEndpoint:
                             await mailbox.wake.wait()
                     continue
                 state = self._api.geometry() if update is None else update.state
-                await websocket.send_text(msgspec.json.encode(state).decode())
+                await websocket.send_text(json_text(state).decode())
                 said = clock()
                 picture = b"" if update is None else picture_message(update)
                 if picture:

@@ -9,6 +9,7 @@ import msgspec
 
 from guidance.errors import ConfigError, WireError
 from guidance.messages import CArmEvent, GeometryState, InjectorReading, InputState, Severity
+from guidance.wire.json_text import json_text
 
 SCHEMA_VERSION: Final = 1
 
@@ -143,7 +144,7 @@ MQTT_SHAPES: Final[dict[str, type[msgspec.Struct]]] = {
 
 def encode(payload: Payload) -> bytes:
     """The payload as JSON; a number that is not finite becomes null."""
-    return msgspec.json.encode(payload)
+    return json_text(payload)
 
 
 def decode_injector_state(payload: bytes, received_ns: int) -> InjectorReading:
