@@ -27,6 +27,7 @@ class OutgoingPicture:
 class _Slot:
     picture: OutgoingPicture
     due_ns: int
+    limited: bool
 
 
 class Outbox:
@@ -62,14 +63,16 @@ class Outbox:
         """Queue a picture; one of the same key that still waits is dropped for it and counted."""
         waiting = self._slots.get(key)
         if waiting is not None:
-            counter = self.rate_limited if waiting.due_ns > now_ns else self.dropped
+            # One interval past its time it waits for the client, no longer for the limit.
+            limited = waiting.limited and now_ns - waiting.due_ns < self._minimum_interval_ns
+            counter = self.rate_limited if limited else self.dropped
             counter[key] = counter.get(key, 0) + 1
             waiting.picture = picture  # keeps its place in the queue, so that no key starves another
             return
         due_ns = now_ns
         if self._minimum_interval_ns and key in self._taken_ns:
             due_ns = max(now_ns, self._taken_ns[key] + self._minimum_interval_ns)
-        self._slots[key] = _Slot(picture, due_ns)
+        self._slots[key] = _Slot(picture, due_ns, limited=due_ns > now_ns)
 
     def take(self, now_ns: int) -> OutgoingPicture | None:
         """The next to send: all waiting events as one, else the first picture that is due."""
