@@ -5,6 +5,7 @@ from __future__ import annotations
 from guidance.clock import ns_from_igtl
 from guidance.session import InputTrack
 
+
 def picture_metadata(track: InputTrack, latency_ms: float) -> dict[str, str]:
     """The texts of every picture made from a frame; each key is always there, unknown is empty.
 
