@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from guidance.errors import GeometryError
 from guidance.messages import F64
 
-FOV_ROTATIONS_DEG = (0, 90, 180, 270)
+FOV_ROTATIONS_DEG: Final = (0, 90, 180, 270)
+LARGEST_DETECTOR_MM: Final = 1000.0  # the largest in use are 430 mm; room for a stitched or simulated one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Detector:
                 code="bad_pixel_spacing",
                 mend="row and column spacing in the detector's plane, greater than 0",
             )
+        check_detector_size(self.rows * self.pitch_row_mm, self.columns * self.pitch_column_mm)
         if self.principal_point_px is not None and not all(math.isfinite(value) for value in self.principal_point_px):
             raise GeometryError(f"principal point {self.principal_point_px}", code="bad_principal_point")
         check_fov_rotation(self.fov_rotation_deg)
@@ -156,6 +159,20 @@ def picture_from_cropped(rows: int, columns: int, rotation_deg: int, flip: bool)
     if not flip:
         return turned
     return flipped_from_turned(rows if rotation_deg in (90, 270) else columns) @ turned
+
+
+def check_detector_size(height_mm: float, width_mm: float) -> None:
+    """Refuse a detector that no C-arm carries, as a picture sent with a default spacing of 1 mm would need.
+
+    Raises:
+        GeometryError: `bad_pixel_spacing`.
+    """
+    if max(height_mm, width_mm) > LARGEST_DETECTOR_MM:
+        raise GeometryError(
+            f"a detector of {height_mm:.0f} x {width_mm:.0f} mm",
+            code="bad_pixel_spacing",
+            mend="pixel spacing in mm in the detector's plane",
+        )
 
 
 def check_fov_rotation(rotation_deg: float) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from guidance.errors import GeometryError
+from guidance.geometry.detector import check_detector_size
 from guidance.messages import F64, FluoroFrame, TransformSample
 
 # Columns of a rigid matrix sent as float32 are unit and perpendicular to about 1e-7; decimal text of 4 digits to 1e-4.
@@ -78,20 +79,27 @@ def pair_transforms(
 
 
 def projection_of_transforms(
-    transforms: PairedTransforms, pixel_pitch_mm: tuple[float, float] | None, *, frame: str
+    transforms: PairedTransforms,
+    pixel_pitch_mm: tuple[float, float] | None,
+    rows: int,
+    columns: int,
+    *,
+    frame: str,
 ) -> tuple[F64, float]:
     """The projection that two transforms make.
 
     Args:
         transforms: as on the wire.
         pixel_pitch_mm: (column step, row step) from the IMAGE header's matrix.
+        rows, columns: of the picture as sent.
         frame: "ras" or "lps": what "patient" means to the sender.
 
     Returns:
         (3, 4) pixel_from_patient (LPS, w in mm along the central ray) and the distance source to detector in mm.
 
     Raises:
-        GeometryError: `no_pixel_pitch`, `not_finite`, `transforms_not_rigid` or `source_behind_detector`.
+        GeometryError: `no_pixel_pitch`, `bad_pixel_spacing`, `not_finite`, `transforms_not_rigid` or
+            `source_behind_detector`.
     """
     if pixel_pitch_mm is None or not all(0.0 < pitch < math.inf for pitch in pixel_pitch_mm):
         raise GeometryError(
@@ -99,6 +107,7 @@ def projection_of_transforms(
             code="no_pixel_pitch",
             mend="put the pixel pitch in mm at the detector into the IMAGE message's matrix",
         )
+    check_detector_size(rows * pixel_pitch_mm[1], columns * pixel_pitch_mm[0])
     detector, source = transforms.patient_from_detector, transforms.patient_from_source
     for name, matrix in (("DetectorToPatient", detector), ("SourceToPatient", source)):
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():

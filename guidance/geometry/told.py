@@ -125,7 +125,7 @@ def told_geometry(
     if not missing:
         return _from_angles(xray, rows, columns, reference)
     if transforms is not None:
-        matrix, distance_mm = projection_of_transforms(transforms, pixel_pitch_mm, frame=transform_frame)
+        matrix, distance_mm = projection_of_transforms(transforms, pixel_pitch_mm, rows, columns, frame=transform_frame)
         return ToldGeometry(source="transforms", pixel_from_patient=matrix, source_to_detector_mm=distance_mm)
     if not xray.has_angles:
         return None
