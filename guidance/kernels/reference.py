@@ -103,7 +103,7 @@ def compose_frame(
 
 def _draw_stroke(stroke: F32, layer: U8) -> None:
     x0, y0, x1, y1, half_width = (float(number) for number in stroke[:5])
-    reach = half_width + 0.75
+    reach = half_width + 0.7072  # a pixel's corner is that far from its centre
     columns = _pixels_between(min(x0, x1) - reach, max(x0, x1) + reach, layer.shape[1])
     rows = _pixels_between(min(y0, y1) - reach, max(y0, y1) + reach, layer.shape[0])
     dx, dy = x1 - x0, y1 - y0
@@ -133,7 +133,7 @@ def _covered(depth: F64, normal_x: F64, normal_y: F64) -> F64:
     outer, inner = 0.5 * (large + small), 0.5 * (large - small)
     t = np.clip(depth, -outer, outer)
     ramps = [np.maximum(t + shift, 0) ** 2 for shift in (outer, inner, -inner, -outer)]
-    covered: F64 = (ramps[0] - ramps[1] - ramps[2] + ramps[3]) / (2.0 * (large * small))
+    covered: F64 = (ramps[0] - ramps[1] - ramps[2] + ramps[3]) * (1.0 / (2.0 * (large * small)))
     return covered
 
 

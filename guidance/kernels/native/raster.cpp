@@ -10,6 +10,8 @@
 namespace guidance {
 namespace {
 
+constexpr double kHalfDiagonal = 0.7072;  // how far a pixel's corner is from its centre
+
 struct Stroke {
   double x0, y0, x1, y1, half_width;
   std::uint8_t color[3];
@@ -36,19 +38,25 @@ inline double squared_above_zero(double value) {
 // seen along the edge is a trapezium, this is its integral. Near the axes the normal is tilted by 0.01 (an error of
 // the coverage below 0.003) so that the quotient stays well conditioned.
 struct Edge {
-  double outer, inner, divisor;
+  double outer, inner, factor;
   Edge(double normal_x, double normal_y) {
     const double large = std::max(std::abs(normal_x), std::abs(normal_y));
     const double small = std::max(std::min(std::abs(normal_x), std::abs(normal_y)), 0.01);
     outer = 0.5 * (large + small);
     inner = 0.5 * (large - small);
-    divisor = 2.0 * (large * small);
+    factor = 1.0 / (2.0 * (large * small));
   }
   double covered(double depth) const {
     const double t = std::min(std::max(depth, -outer), outer);
     return (squared_above_zero(t + outer) - squared_above_zero(t + inner) - squared_above_zero(t - inner) +
-            squared_above_zero(t - outer)) /
-           divisor;
+            squared_above_zero(t - outer)) *
+           factor;
+  }
+  // Between two edges `half_width` to both sides of a line `distance` px away.
+  double covered_band(double half_width, double distance) const {
+    const double one_side = covered(half_width - distance);
+    // Beyond `outer` the other edge misses the pixel: its term is exactly 0.
+    return half_width + distance < outer ? one_side - covered(-half_width - distance) : one_side;
   }
 };
 
@@ -56,7 +64,7 @@ inline std::uint8_t coverage_byte(double coverage) {
   return static_cast<std::uint8_t>(std::min(std::max(coverage, 0.0), 1.0) * 255.0 + 0.5);
 }
 
-// Pixel range [first, last] of a real interval, inside 0 .. size-1; empty when first > last.
+// Pixel range first .. last of a real interval, inside 0 .. size-1; empty when first > last.
 struct Range {
   std::ptrdiff_t first, last;
   Range(double low, double high, std::size_t size) {
@@ -81,6 +89,40 @@ inline void cover(std::uint8_t* pixel, std::uint8_t coverage, const std::uint8_t
   pixel[3] = coverage;
 }
 
+constexpr std::size_t kLanes = 8;
+
+// Coverage of kLanes pixels of a row beside the segment (not its ends); y_ux is y * ux. Written for the vectoriser,
+// with the arithmetic of Edge::covered_band.
+GUIDANCE_CLONES void body_coverage(const Edge& side, double half_width, const double* x, double uy, double y_ux,
+                                   std::uint8_t* coverage) {
+  const double outer = side.outer;
+  const double inner = side.inner;
+  const double factor = side.factor;
+  double sums[kLanes];
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    const double aside = std::abs(x[i] * uy - y_ux);
+    const double near = std::min(std::max(half_width - aside, -outer), outer);
+    const double far = std::min(std::max(-half_width - aside, -outer), outer);
+    const double one_side = (squared_above_zero(near + outer) - squared_above_zero(near + inner) -
+                             squared_above_zero(near - inner) + squared_above_zero(near - outer)) *
+                            factor;
+    const double other_side = (squared_above_zero(far + outer) - squared_above_zero(far + inner) -
+                               squared_above_zero(far - inner) + squared_above_zero(far - outer)) *
+                              factor;
+    sums[i] = std::min(std::max(one_side - other_side, 0.0), 1.0) * 255.0 + 0.5;
+  }
+  for (std::size_t i = 0; i < kLanes; ++i) coverage[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(sums[i]));
+}
+
+// Coverage of the pixel (ex, ey) px from an end of the segment.
+inline std::uint8_t end_coverage(double half_width, double ex, double ey, double reach_squared) {
+  const double squared = ex * ex + ey * ey;
+  if (squared >= reach_squared) return 0;
+  const double distance = std::sqrt(squared);
+  const Edge round = distance > 0.0 ? Edge(ex / distance, ey / distance) : Edge(1.0, 0.0);
+  return coverage_byte(round.covered_band(half_width, distance));
+}
+
 // A capsule: all points within half_width of the segment.
 void draw_stroke(const Stroke& s, const Layer& layer) {
   const double dx = s.x1 - s.x0;
@@ -88,7 +130,8 @@ void draw_stroke(const Stroke& s, const Layer& layer) {
   const double length = std::sqrt(dx * dx + dy * dy);
   const double ux = length > 0.0 ? dx / length : 1.0;
   const double uy = length > 0.0 ? dy / length : 0.0;
-  const double reach = s.half_width + 0.75;  // a pixel's corner is 0.71 from its centre
+  const double reach = s.half_width + kHalfDiagonal;
+  const double reach_squared = reach * reach;
   const Edge side(uy, ux);
   const Range rows(std::min(s.y0, s.y1) - reach, std::max(s.y0, s.y1) + reach, layer.rows);
   for (std::ptrdiff_t row = rows.first; row <= rows.last; ++row) {
@@ -98,9 +141,8 @@ void draw_stroke(const Stroke& s, const Layer& layer) {
     if (uy != 0.0) {  // only where the band around the axis crosses this row
       const double a = s.x0 + (y * ux - reach) / uy;
       const double b = s.x0 + (y * ux + reach) / uy;
-      // one pixel to spare for the rounding of these quotients
-      low = std::max(low, std::min(a, b) - 1.0);
-      high = std::min(high, std::max(a, b) + 1.0);
+      low = std::max(low, std::min(a, b));
+      high = std::min(high, std::max(a, b));
     }
     const Range columns(low, high, layer.columns);
     if (columns.first > columns.last) continue;
@@ -108,21 +150,27 @@ void draw_stroke(const Stroke& s, const Layer& layer) {
                static_cast<std::size_t>(columns.last));
     std::uint8_t* pixel =
         layer.rgba + 4 * (static_cast<std::size_t>(row) * layer.columns + static_cast<std::size_t>(columns.first));
-    for (std::ptrdiff_t column = columns.first; column <= columns.last; ++column, pixel += 4) {
-      const double x = static_cast<double>(column) - s.x0;
-      const double along = x * ux + y * uy;
-      double coverage;
-      if (along >= 0.0 && along <= length) {
-        const double aside = std::abs(x * uy - y * ux);
-        coverage = side.covered(s.half_width - aside) - side.covered(-s.half_width - aside);
-      } else {
-        const double ex = along < 0.0 ? x : static_cast<double>(column) - s.x1;
-        const double ey = along < 0.0 ? y : static_cast<double>(row) - s.y1;
-        const double distance = std::sqrt(ex * ex + ey * ey);
-        const Edge round = distance > 0.0 ? Edge(ex / distance, ey / distance) : Edge(1.0, 0.0);
-        coverage = round.covered(s.half_width - distance) - round.covered(-s.half_width - distance);
+    const double y_ux = y * ux;
+    const double y_uy = y * uy;
+    for (std::ptrdiff_t first = columns.first; first <= columns.last; first += kLanes, pixel += 4 * kLanes) {
+      const auto count = std::min<std::ptrdiff_t>(kLanes, columns.last - first + 1);
+      double x[kLanes];
+      std::uint8_t coverage[kLanes] = {};
+      for (std::size_t i = 0; i < kLanes; ++i)
+        x[i] = static_cast<double>(first + static_cast<std::ptrdiff_t>(i)) - s.x0;
+      const double along_first = x[0] * ux + y_uy;
+      const double along_last = x[count - 1] * ux + y_uy;
+      if (std::max(along_first, along_last) >= 0.0 && std::min(along_first, along_last) <= length)
+        body_coverage(side, s.half_width, x, uy, y_ux, coverage);
+      for (std::ptrdiff_t i = 0; i < count; ++i) {
+        const double along = x[i] * ux + y_uy;
+        if (!(along >= 0.0 && along <= length)) {
+          const double ex = along < 0.0 ? x[i] : static_cast<double>(first + i) - s.x1;
+          const double ey = along < 0.0 ? y : static_cast<double>(row) - s.y1;
+          coverage[i] = end_coverage(s.half_width, ex, ey, reach_squared);
+        }
+        cover(pixel + 4 * i, coverage[i], s.color);
       }
-      cover(pixel, coverage_byte(coverage), s.color);
     }
   }
 }
