@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from guidance.overlay.scene import Scene
-
 from drivers.buffers import Lease, LeasePool
 from guidance.kernels import compose_frame, window_levels
 from guidance.messages import FluoroFrame
+from guidance.overlay.scene import Scene
 from guidance.overlay.window import Window, followed_window, told_window
 from guidance.session import InputTrack
 

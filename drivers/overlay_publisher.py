@@ -9,14 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from guidance.overlay.scene import frame_scene
-
 from drivers.compute import ComposedFrame, ComputeThread, FrameJob
 from drivers.openigtlink_output import OverlayOutput
 from drivers.page_pictures import PagePictures
 from guidance.case import Case, drawable_paths
 from guidance.config import OverlaySettings
 from guidance.overlay.picture import picture_metadata
+from guidance.overlay.scene import frame_scene
 from guidance.session import DrawFrame
 from guidance.wire.openigtlink.outputs import overlay_device, overlay_layer_device
 from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of

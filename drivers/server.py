@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -75,7 +75,10 @@ class GuidanceServer:
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         settings = self._settings
-        self._failure = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._failure = loop.create_future()
+        # What nobody caught is our bug: going on with half of a frame's work done could show a wrong overlay.
+        loop.set_exception_handler(lambda _, context: self._on_uncaught(context))
         store = CaseStore(self._data_dir)
         case, damage = store.load()
         if damage is not None:
@@ -274,6 +277,13 @@ class GuidanceServer:
         _log.error("bug", error=repr(error), exc_info=error)
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(f"ended by a bug: {error!r}")
+
+    def _on_uncaught(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._fail(error)
+        else:
+            _log.warning("event loop", message=context.get("message", ""))
 
     def _count(self, code: str, amount: int = 1) -> None:
         self._counters[code] += amount

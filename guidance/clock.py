@@ -1,4 +1,4 @@
-"""A sender's clock against the server's monotonic one: offset and drift fitted from frame times, never from wall time."""
+"""A sender's clock against the server's monotonic one: offset and drift fitted from frame times alone."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import socket
@@ -162,8 +163,6 @@ class _Pictures:
 
     def packer(self, frame_of_reference_uid: str) -> Packer:
         geometry = {
-            "XRay.PrimaryAngleDeg": "20",
-            "XRay.SecondaryAngleDeg": "-10",
             "XRay.SourceToDetectorMm": "1200",
             "XRay.SourceToIsocenterMm": "750",
             "XRay.ImagerPixelSpacingMm": "0.3 0.3",
@@ -183,12 +182,21 @@ class _Pictures:
                 (_ROWS, _ROWS),
                 np.uint16,
                 pixels_crc64=self._crc[picture],
-                metadata=geometry | {"XRay.FrameNumber": str(self._number)},
+                metadata=geometry | self._told(),
             )
             pixels = memoryview(self._pixels[picture]).cast("B")
             return timestamp, [memoryview(prefix), pixels, memoryview(suffix)]
 
         return pack
+
+    def _told(self) -> dict[str, str]:
+        # The C-arm turns all the time: nothing of one frame's geometry or drawing can serve for the next.
+        swing = math.sin(self._number / 40.0)
+        return {
+            "XRay.FrameNumber": str(self._number),
+            "XRay.PrimaryAngleDeg": f"{40.0 * swing:.3f}",
+            "XRay.SecondaryAngleDeg": f"{-15.0 * swing:.3f}",
+        }
 
 
 class _Server:
