@@ -1,74 +1,81 @@
-"""Reads stored instances in the background and hands finished volumes over; one thread, its series, their voxels."""
+"""Reads stored instances in the background and hands finished volumes over: one thread that owns every series."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from drivers.dicom_memory import I16, create_block, remove_block
+from drivers.dicom_memory import I16
 from drivers.dicom_messages import LogLevel
 from drivers.dicom_store import Kept
+from drivers.dicom_voxels import Key, VoxelShelf
 from guidance.errors import CaseError, WireError
-from guidance.geometry.volume_resample import fill
 from guidance.messages import CbctVolume, Finding, Severity, VolumeState
 from guidance.wire.dicom_instance import Instance, parse, read_instance
 from guidance.wire.dicom_pixels import decode_slices
-from guidance.wire.dicom_series import Conclusion, Series, conclude, holds_volume, is_complete, progress, with_instance
+from guidance.wire.dicom_series import (
+    Conclusion,
+    Series,
+    conclude,
+    holds_volume,
+    is_complete,
+    progress,
+    with_instance,
+    with_problem,
+)
 
 _PROGRESS_INTERVAL_S: Final = 0.25
-_STAGED_LIMIT_BYTES: Final = 3 << 30  # decoded voxels kept until the series is complete; beyond, files are read again
-_POLL_S: Final = 0.2
-
-Key = tuple[str, int]
+_POLL_S: Final = 0.1
 
 
 class Assembler:
-    """Thread that turns stored instances into volumes.
+    """Turns stored instances into volumes.
 
     Args:
         quiet_s: silence after which a series counts as complete.
-        memory_prefix: what the names of its shared memory blocks begin with.
+        shelf: keeps voxels.
         on_volume: called for every change of a volume.
         count, log: as in `StorageScp`.
+        old: what was stored before this start, newest first; assembled again when nothing new waits.
     """
 
     def __init__(
         self,
         *,
         quiet_s: float,
-        memory_prefix: str,
+        shelf: VoxelShelf,
         on_volume: Callable[[CbctVolume], None],
         count: Callable[[str], None],
         log: Callable[[LogLevel, str], None],
+        old: Sequence[Kept] = (),
     ) -> None:
         self._quiet_s = quiet_s
-        self._prefix = memory_prefix
+        self._shelf = shelf
         self._on_volume = on_volume
         self._count = count
         self._log = log
         # Unbounded on purpose: it holds names of files that are safe on disk, never pixels, and none may be dropped.
-        self._incoming: queue.SimpleQueue[tuple[Kept, bool] | None] = queue.SimpleQueue()
+        self._incoming: queue.SimpleQueue[Kept | None] = queue.SimpleQueue()
+        self._old = list(reversed(old))
+        self._old_series: list[str] = []
         self._series: dict[str, Series] = {}
         self._kept: dict[str, Kept] = {}
-        self._staged: dict[Key, I16] = {}
-        self._staged_bytes = 0
-        self._blocks: dict[str, list[str]] = {}
-        self._block_number = 0
+        self._published: dict[str, CbctVolume] = {}
         self._told_s: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="dicom-assembler", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def add(self, kept: Kept, *, is_old: bool = False) -> None:
-        """Take an instance; `is_old` ones were stored before this start, and nobody waits for more of them."""
-        self._incoming.put((kept, is_old))
+    def add(self, kept: Kept) -> None:
+        """Take an instance that has just been stored."""
+        self._incoming.put(kept)
 
     def stop(self, timeout_s: float) -> None:
         """End after the instance at hand; what is not assembled is on disk and will be at the next start."""
@@ -78,123 +85,123 @@ class Assembler:
     def _run(self) -> None:
         while True:
             try:
-                entry = self._incoming.get(timeout=_POLL_S)
+                kept = self._incoming.get(block=not (self._old or self._old_series), timeout=_POLL_S)
             except queue.Empty:
-                self._conclude_due(time.monotonic())
-                continue
-            if entry is None:
-                return
-            kept, is_old = entry
-            self._take(kept, time.monotonic() - (self._quiet_s if is_old else 0.0))
-            if self._incoming.empty() or not is_old:
-                self._conclude_due(time.monotonic())
+                self._read_one_old()
+            else:
+                if kept is None:
+                    return
+                self._take(kept)
+            self._conclude_due(time.monotonic())
 
-    def _take(self, kept: Kept, arrival_s: float) -> None:
+    def _take(self, kept: Kept) -> None:
+        found = self._header(kept)
+        if found is None:
+            return
+        instance, dataset = found
+        uid = instance.series_instance_uid
+        self._series[uid] = with_instance(self._series.get(uid), instance, time.monotonic())
+        self._series[uid] = self._decode(self._series[uid], instance, dataset)
+        if uid in self._old_series:
+            self._old_series.remove(uid)
+        self._tell_progress(self._series[uid])
+
+    def _read_one_old(self) -> None:
+        """Headers of everything first, so that each series is whole; then one series at a time, the newest first."""
+        if self._old:
+            found = self._header(self._old.pop())
+            if found is not None:
+                uid = found[0].series_instance_uid
+                series = with_instance(self._series.get(uid), found[0], time.monotonic())
+                if uid not in self._series:
+                    self._old_series.append(uid)
+                # Done as far as time is concerned: it must not be concluded before its turn.
+                self._series[uid] = replace(series, is_done=uid in self._old_series)
+        elif self._old_series:
+            self._conclude(self._old_series.pop(0), is_old=True)
+
+    def _header(self, kept: Kept) -> tuple[Instance, Any] | None:
         try:
             dataset = parse(kept.path.read_bytes())
             instance = read_instance(dataset, name=kept.name)
         except (WireError, OSError) as error:
             self._count("unreadable_instance")
             self._log("error", f"{kept.path.name} is stored but cannot be used: {error}")
-            return
-        problem: Finding | None = None
-        if instance.slices:
-            try:
-                decoded = list(decode_slices(dataset, instance))
-            except WireError as error:
-                problem = Finding(code=error.code, severity=Severity.ERROR, message=str(error))
-                instance = replace(instance, slices=(), calibrations=())
-                self._count(error.code)
-            else:
-                instance = replace(instance, slices=tuple(one for one, _ in decoded))
-                self._stage(decoded_pixels={one.key: pixels for one, pixels in decoded})
+            return None
         self._kept[kept.name] = kept
-        uid = instance.series_instance_uid
-        series = with_instance(self._series.get(uid), instance, arrival_s, problem)
-        self._series[uid] = series
-        self._tell_progress(series)
+        return instance, dataset
 
-    def _stage(self, decoded_pixels: dict[Key, I16]) -> None:
-        size = sum(pixels.nbytes for pixels in decoded_pixels.values())
-        if self._staged_bytes + size <= _STAGED_LIMIT_BYTES:
-            self._staged.update(decoded_pixels)
-            self._staged_bytes += size
+    def _decode(self, series: Series, instance: Instance, dataset: Any) -> Series:
+        """The series with the instance's slices decoded and staged, or with the problem that they have."""
+        if not instance.slices:
+            return series
+        try:
+            decoded = list(decode_slices(dataset, instance))
+        except WireError as error:
+            self._count(error.code)
+            problem = Finding(code=error.code, severity=Severity.ERROR, message=str(error))
+            return with_problem(series, instance.name, problem)
+        self._shelf.stage({one.key: pixels for one, pixels in decoded})
+        instance = replace(instance, slices=tuple(one for one, _ in decoded))
+        return replace(series, instances={**series.instances, instance.name: instance})
+
+    def _read_again(self, series: Series, name: str) -> Mapping[Key, I16]:
+        dataset = parse(self._kept[name].path.read_bytes())
+        return {one.key: pixels for one, pixels in decode_slices(dataset, series.instances[name])}
 
     def _tell_progress(self, series: Series) -> None:
         now_s = time.monotonic()
         if holds_volume(series) and now_s - self._told_s.get(series.uid, -np.inf) >= _PROGRESS_INTERVAL_S:
             self._told_s[series.uid] = now_s
-            self._on_volume(progress(series))
+            message = progress(series)
+            # A re-opened volume keeps its voxels until the new ones are there.
+            known = self._published.get(message.id, message)
+            self._on_volume(replace(known, state=VolumeState.RECEIVING, instance_count=message.instance_count))
 
     def _conclude_due(self, now_s: float) -> None:
-        for uid, series in self._series.items():
-            if not is_complete(series, now_s, self._quiet_s):
-                continue
-            if holds_volume(series):
-                for conclusion in conclude(series):
-                    self._publish(series, conclusion)
-            self._unstage(series)
-            self._series[uid] = replace(series, is_done=True)
-            self._told_s.pop(uid, None)
+        for uid, series in list(self._series.items()):
+            if is_complete(series, now_s, self._quiet_s):
+                self._conclude(uid, is_old=False)
 
-    def _publish(self, series: Series, conclusion: Conclusion) -> None:
+    def _conclude(self, uid: str, *, is_old: bool) -> None:
+        series = self._series[uid]
+        if holds_volume(series):
+            for instance in tuple(series.instances.values()):
+                if any(not one.digest for one in instance.slices):
+                    series = self._decode(series, instance, parse(self._kept[instance.name].path.read_bytes()))
+            for conclusion in conclude(series):
+                self._publish(series, conclusion, is_old=is_old)
+        self._shelf.drop(one.key for instance in series.instances.values() for one in instance.slices)
+        self._series[uid] = replace(series, is_done=True)
+        self._told_s.pop(uid, None)
+
+    def _publish(self, series: Series, conclusion: Conclusion, *, is_old: bool) -> None:
         volume = conclusion.volume
         if conclusion.grid is not None:
             try:
-                volume = self._fill(series, conclusion)
-            except (CaseError, WireError, OSError) as error:
-                code = error.code if isinstance(error, CaseError | WireError) else "unreadable_pixels"
-                finding = Finding(code=code, severity=Severity.ERROR, message=str(error))
-                volume = replace(
-                    volume,
-                    state=VolumeState.REFUSED,
-                    findings=(finding, *volume.findings),
-                    shape_kji=None,
-                    affine_lps_from_ijk=None,
+                name = self._shelf.fill_block(
+                    volume.id, conclusion.grid, lambda name: self._read_again(series, name), spare_half=is_old
                 )
+                volume = replace(volume, shared_memory=name)
+            except (CaseError, WireError) as error:
+                volume = _refused(volume, error.code, str(error))
+            except OSError as error:
+                volume = _refused(volume, "unreadable_pixels", f"a stored file cannot be read: {error}")
         for finding in volume.findings:
             self._count(finding.code)
         self._count(f"volume_{volume.state.value}")
-        self._log("info", f"volume {volume.id}: {volume.state.value}, {volume.instance_count} instances")
+        codes = ", ".join(finding.code for finding in volume.findings) or "nothing found"
+        self._log("info", f"volume {volume.id} {volume.state.value}: {volume.instance_count} instances, {codes}")
+        self._published[volume.id] = volume
         self._on_volume(volume)
-        self._forget_blocks(volume.id)
 
-    def _fill(self, series: Series, conclusion: Conclusion) -> CbctVolume:
-        grid = conclusion.grid
-        if grid is None:
-            raise ValueError("a refused volume has no voxels")
-        self._block_number += 1
-        name = f"{self._prefix}{conclusion.volume.id}_{self._block_number}"
-        block = create_block(name, 2 * int(np.prod(grid.shape_kji)))
-        try:
-            out: I16 = np.ndarray(grid.shape_kji, dtype=np.int16, buffer=block.buf)
-            fill(grid, lambda key: self._pixels(series, key), out)
-            del out
-        except BaseException:
-            remove_block(name)
-            raise
-        finally:
-            block.close()
-        self._blocks.setdefault(conclusion.volume.id, []).append(name)
-        return replace(conclusion.volume, shared_memory=name)
 
-    def _pixels(self, series: Series, key: Key) -> I16:
-        if key not in self._staged:
-            instance = series.instances[key[0]]
-            self._staged.update({one.key: pixels for one, pixels in decode_slices(self._read(instance), instance)})
-        return self._staged[key]
-
-    def _read(self, instance: Instance):  # type: ignore[no-untyped-def]
-        return parse(self._kept[instance.name].path.read_bytes())
-
-    def _unstage(self, series: Series) -> None:
-        for instance in series.instances.values():
-            for one in instance.slices:
-                self._staged.pop(one.key, None)
-        self._staged_bytes = sum(pixels.nbytes for pixels in self._staged.values())
-
-    def _forget_blocks(self, volume_id: str) -> None:
-        """Remove all but the two newest blocks: a reader may be opening the last but one right now."""
-        names = self._blocks.get(volume_id, [])
-        while len(names) > 2:
-            remove_block(names.pop(0))
+def _refused(volume: CbctVolume, code: str, words: str) -> CbctVolume:
+    finding = Finding(code=code, severity=Severity.ERROR, message=words)
+    return replace(
+        volume,
+        state=VolumeState.REFUSED,
+        findings=(finding, *volume.findings),
+        shape_kji=None,
+        affine_lps_from_ijk=None,
+    )

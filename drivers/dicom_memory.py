@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from guidance.messages import CbctVolume
 
 I16 = npt.NDArray[np.int16]
 
-_FOLDER: Final = Path("/dev/shm")  # where Linux shows POSIX shared memory; elsewhere nothing can be listed
+SHARED_MEMORY_FOLDER: Final = Path("/dev/shm")  # where Linux shows POSIX shared memory; elsewhere nothing can be listed
 
 
 def memory_prefix(data_dir: Path) -> str:
@@ -34,24 +35,31 @@ def create_block(name: str, size_bytes: int) -> SharedMemory:
     Raises:
         CaseError: `out_of_shared_memory`. Without this check the first write beyond the limit would be a SIGBUS.
     """
+    path = SHARED_MEMORY_FOLDER / name
+    has_folder = SHARED_MEMORY_FOLDER.is_dir()
+    if has_folder and shutil.disk_usage(SHARED_MEMORY_FOLDER).free < size_bytes:
+        raise _out_of_memory(size_bytes)
     block = _untracked(name, create=True, size=size_bytes)
-    path = _FOLDER / name
+    if not has_folder:
+        return block
+    descriptor = os.open(path, os.O_RDWR)
     try:
-        if path.exists():
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                os.posix_fallocate(descriptor, 0, size_bytes)
-            finally:
-                os.close(descriptor)
-    except OSError as error:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError:
         block.close()
         remove_block(name)
-        raise CaseError(
-            f"no shared memory for {size_bytes >> 20} MiB: {error.strerror}",
-            code="out_of_shared_memory",
-            mend="give /dev/shm more room (a container's default is 64 MiB: --shm-size)",
-        ) from None
+        raise _out_of_memory(size_bytes) from None
+    finally:
+        os.close(descriptor)
     return block
+
+
+def _out_of_memory(size_bytes: int) -> CaseError:
+    return CaseError(
+        f"no shared memory for {size_bytes >> 20} MiB",
+        code="out_of_shared_memory",
+        mend="give /dev/shm more room (a container's default is 64 MiB: --shm-size)",
+    )
 
 
 @contextmanager
@@ -100,9 +108,9 @@ def remove_block(name: str) -> None:
 
 def remove_blocks(prefix: str) -> int:
     """Remove what a crashed process left behind; returns how many. Only where blocks can be listed (Linux)."""
-    if not _FOLDER.is_dir():
+    if not SHARED_MEMORY_FOLDER.is_dir():
         return 0
-    names = [path.name for path in _FOLDER.iterdir() if path.name.startswith(prefix)]
+    names = [path.name for path in SHARED_MEMORY_FOLDER.iterdir() if path.name.startswith(prefix)]
     for name in names:
         remove_block(name)
     return len(names)

@@ -27,6 +27,7 @@ from drivers.dicom_messages import (
 )
 from drivers.dicom_scp import StorageScp
 from drivers.dicom_store import InstanceStore
+from drivers.dicom_voxels import VoxelShelf
 from guidance.errors import ConfigError
 
 _NICENESS: Final = 5  # the live process goes first where both want a core
@@ -93,16 +94,14 @@ def _serve(start: Start, teller: _Teller) -> int:
     tempfile.tempdir = str(store.incoming)  # where pynetdicom writes what it receives
     assembler = Assembler(
         quiet_s=start.settings.series_quiet_s,
-        memory_prefix=memory_prefix(data_dir),
+        shelf=VoxelShelf(memory_prefix(data_dir)),
         on_volume=lambda volume: teller.tell(VolumeChanged(volume)),
         count=teller.count,
         log=teller.log,
+        old=store.stored(),
     )
     scp = StorageScp(start.settings, store, on_kept=assembler.add, count=teller.count, log=teller.log)
-    old = store.stored()
     teller.tell(Listening(scp.start()))
-    for kept in old:
-        assembler.add(kept, is_old=True)
     assembler.start()
     sys.stdin.buffer.read()  # ends when the parent says so, or is gone
     scp.stop(_STOP_S)
@@ -112,4 +111,5 @@ def _serve(start: Start, teller: _Teller) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # pynetdicom's threads are not daemons: one that hangs in a half-open connection must not keep the process alive.
+    os._exit(main())

@@ -98,7 +98,7 @@ class StorageScp:
         except OSError as error:
             raise _listen_error(self._settings, error) from None
         entity._servers.append(self._server)  # make_server leaves that to start_server, shutdown() expects it
-        self._server.on_refused_handshake = self._on_refused_handshake
+        self._server.on_stranger = self._on_stranger
         threading.Thread(target=self._server.serve_forever, args=(0.1,), name="dicom-listener", daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -162,8 +162,8 @@ class StorageScp:
                 path.unlink()
             self._count("incomplete_instance")
 
-    def _on_refused_handshake(self, words: str) -> None:
-        self._count("connection_refused")
+    def _on_stranger(self, words: str) -> None:
+        self._count("connection_without_association")
         self._log("warning", words)
 
 

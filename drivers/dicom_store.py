@@ -105,12 +105,10 @@ class InstanceStore:
         return Kept(name, path, "stored")
 
     def stored(self) -> list[Kept]:
-        """Everything in the store, by name."""
-        return [
-            Kept(path.name.removesuffix(_ENDING), path, "stored")
-            for path in sorted(self.instances.iterdir())
-            if path.name.endswith(_ENDING)
-        ]
+        """Everything in the store, the newest first."""
+        with os.scandir(self.instances) as entries:
+            found = [(-entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name.endswith(_ENDING)]
+        return [Kept(name.removesuffix(_ENDING), self.instances / name, "stored") for _, name in sorted(found)]
 
     def close(self) -> None:
         """Let another process use the folder."""

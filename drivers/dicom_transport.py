@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,49 +15,85 @@ from guidance.config import DicomSettings
 from guidance.errors import ConfigError
 
 MAXIMUM_PDU_BYTES: Final = 128 * 1024  # dcmtk sends at most this; larger ones were no faster
-_LARGEST_ACCEPTED_PDU: Final = (
-    4 * MAXIMUM_PDU_BYTES
-)  # an association request with many contexts is larger than a P-DATA
+_LARGEST_PDU_BYTES: Final = 4 * MAXIMUM_PDU_BYTES  # an association request with many contexts is long, too
+_PDU_HEADER_BYTES: Final = 6
 _HANDSHAKE_S: Final = 10.0
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
-def receive(wrapped: AssociationSocket, count: int) -> bytearray:
-    """Read exactly `count` bytes, or fewer at the end of the stream.
+class Wire:
+    """Reading and closing of one association's socket; takes the place of pynetdicom's own.
 
-    A sender built on dcmtk writes an instance in small pieces with Nagle's algorithm on, so each waits for our ACK,
-    which the kernel delays by 40 ms; TCP_QUICKACK is not sticky and has to be set again before every read.
-
-    Raises:
-        OSError: the connection failed, or the peer announced an absurd PDU.
+    Args:
+        association: whose socket it is.
+        on_stranger: called once, with words, if the connection ends before an association was asked for.
     """
-    connection = wrapped.socket
-    if connection is None:
-        return bytearray()
-    if count > _LARGEST_ACCEPTED_PDU:
-        raise OSError(f"a PDU of {count} bytes was announced")
-    buffer = bytearray(count)
-    view = memoryview(buffer)
-    have = 0
-    while have < count:
-        if _QUICKACK is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        got = connection.recv_into(view[have:])
-        if not got:
-            break
-        have += got
-    view.release()
-    del buffer[have:]
-    return buffer
+
+    def __init__(self, association: Any, on_stranger: Callable[[str], None]) -> None:
+        self._association = association
+        self._socket: AssociationSocket = association.dul.socket
+        self._close = self._socket.close
+        self._on_stranger = on_stranger
+        self._is_told = False
+        self._socket.recv = self.receive
+        self._socket.close = self.close
+
+    def receive(self, count: int) -> bytearray:
+        """Read exactly `count` bytes, or fewer at the end of the stream.
+
+        A sender built on dcmtk writes an instance in small pieces with Nagle's algorithm on, so each waits for our
+        ACK, which the kernel delays by 40 ms; TCP_QUICKACK is not sticky and is set again before every read.
+
+        Raises:
+            OSError: the connection failed, or what comes is no DICOM; it is then closed.
+        """
+        connection = self._socket.socket
+        if connection is None:
+            return bytearray()
+        if count > _LARGEST_PDU_BYTES:
+            raise self._hang_up(f"announced a PDU of {count} bytes")
+        if self._association.dul.state_machine.current_state == "Sta13":
+            # Aborted already: what the peer still sends is of no use and may never become a whole PDU.
+            raise self._hang_up("sent what no PDU begins with, or at the wrong time")
+        buffer = bytearray(count)
+        with memoryview(buffer) as view:
+            have = 0
+            while have < count:
+                if _QUICKACK is not None:
+                    connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+                got = connection.recv_into(view[have:])
+                if not got:
+                    self._tell("hung up")
+                    break
+                have += got
+        if have == count == _PDU_HEADER_BYTES and not 1 <= buffer[0] <= 7:
+            raise self._hang_up("does not speak DICOM")
+        del buffer[have:]
+        return buffer
+
+    def close(self) -> None:
+        self._tell("sent what no PDU begins with, or at the wrong time")
+        self._close()
+
+    def _hang_up(self, words: str) -> OSError:
+        self._tell(words)
+        with suppress(OSError):
+            if self._socket.socket is not None:
+                self._socket.socket.shutdown(socket.SHUT_RDWR)
+        return OSError(f"the peer {words}")
+
+    def _tell(self, words: str) -> None:
+        if self._association.requestor.primitive is None and not self._is_told:
+            self._is_told = True
+            self._on_stranger(f"{self._association.requestor.address} {words}")
 
 
 class QuickRequestHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has no types that mypy may follow
-    """Makes an association whose socket reads by `receive`."""
+    """Makes an association that reads through a `Wire`."""
 
     def _create_association(self) -> Any:
         association = super()._create_association()
-        wrapped = association.dul.socket
-        wrapped.recv = partial(receive, wrapped)
+        Wire(association, self.server.on_stranger)
         return association
 
 
@@ -65,12 +101,13 @@ class QuickAssociationServer(ThreadedAssociationServer):  # type: ignore[misc]  
     """Listener for associations; a client that never shakes hands costs one thread, not the port.
 
     Attributes:
-        on_refused_handshake: called with words when TLS fails.
+        on_stranger: called with words when a connection ends before an association was asked for.
     """
 
     daemon_threads = True
+    block_on_close = False
     request_queue_size = 64
-    on_refused_handshake: Callable[[str], None] = staticmethod(lambda _words: None)
+    on_stranger: Callable[[str], None] = staticmethod(lambda _words: None)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         client, address = self.socket.accept()
@@ -85,14 +122,14 @@ class QuickAssociationServer(ThreadedAssociationServer):  # type: ignore[misc]  
                 client.settimeout(_HANDSHAKE_S)
                 client = self.ssl_context.wrap_socket(client, server_side=True)
             except (OSError, ValueError) as error:
-                self.on_refused_handshake(f"TLS with {client_address[0]} failed: {error}")
+                self.on_stranger(f"{client_address[0]} failed in TLS: {error}")
                 self.shutdown_request(request)
                 return
         client.settimeout(self.ae.network_timeout)
         super().process_request_thread(client, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        self.on_refused_handshake(f"connection of {client_address[0]} could not be served")
+        self.on_stranger(f"{client_address[0]} could not be served")
 
 
 def tls_context(settings: DicomSettings) -> ssl.SSLContext | None:

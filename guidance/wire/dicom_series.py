@@ -42,18 +42,18 @@ class Conclusion:
     grid: VolumeGrid | None
 
 
-def with_instance(series: Series | None, instance: Instance, now_s: float, problem: Finding | None = None) -> Series:
-    """The series with one more instance; re-opened if it was done. Digests must be set on the instance's slices."""
+def with_instance(series: Series | None, instance: Instance, now_s: float) -> Series:
+    """The series with one more instance; re-opened if it was done."""
     if series is None:
         series = Series(uid=instance.series_instance_uid, instances={}, problems={}, last_arrival_s=now_s)
-    problems = {**series.problems, instance.name: problem} if problem else series.problems
-    return replace(
-        series,
-        instances={**series.instances, instance.name: instance},
-        problems=problems,
-        last_arrival_s=now_s,
-        is_done=False,
-    )
+    instances = {**series.instances, instance.name: instance}
+    return replace(series, instances=instances, last_arrival_s=now_s, is_done=False)
+
+
+def with_problem(series: Series, name: str, problem: Finding) -> Series:
+    """The series where an instance turned out to be unusable: it still counts as arrived, its slices are gone."""
+    without = replace(series.instances[name], slices=(), calibrations=())
+    return replace(series, instances={**series.instances, name: without}, problems={**series.problems, name: problem})
 
 
 def announced_count(series: Series) -> int | None:
@@ -79,7 +79,7 @@ def is_complete(series: Series, now_s: float, quiet_s: float) -> bool:
 
 def holds_volume(series: Series) -> bool:
     """Whether the series is to become a volume at all: segmentations, scouts and structure sets are not."""
-    return any(one.slices or one.problems for one in series.instances.values())
+    return bool(series.problems) or any(one.slices or one.problems for one in series.instances.values())
 
 
 def volume_id(series_uid: str, part: str = "") -> str:
@@ -93,7 +93,11 @@ def progress(series: Series) -> CbctVolume:
 
 
 def conclude(series: Series) -> tuple[Conclusion, ...]:
-    """Make the volumes of a complete series, the largest first; it has the series' own id."""
+    """Make the volumes of a complete series, the largest first; it has the series' own id.
+
+    Args:
+        series: digests set on all slices.
+    """
     instances = tuple(series.instances.values())
     problems = _series_problems(series)
     if problems:
@@ -148,7 +152,7 @@ def _series_problems(series: Series) -> tuple[Finding, ...]:
     """What refuses the whole series: identity first, for nothing of a mixed-up patient may be shown."""
     instances = tuple(series.instances.values())
     findings = []
-    patients = {(one.patient_id, one.patient_name) for one in instances}
+    patients = {(one.patient_id, one.patient_name.rstrip("^ ")) for one in instances}
     if len(patients) > 1:
         words = f"{len(patients)} patients in one series"
         findings.append(Finding(code="mixed_patients", severity=Severity.ERROR, message=words))
