@@ -1,4 +1,4 @@
-// Built from src/paths.ts, sha256 044a46d1959765a242fb1597a688322bb478f81cf0e04aba33e482f04eb603a8; change that, then run: make page
+// Built from src/paths.ts, sha256 b0eee2bce0746abac3e983c772c0ed7b49728cad9c17edf5aafc8331733054ed; change that, then run: make page
 // The planned paths: list, make, change, delete.
 import { Refusal, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
@@ -34,10 +34,10 @@ export class PathPanel {
     }
     row(path, place) {
         const length = Math.hypot(...path.entry_lps_mm.map((value, axis) => value - (path.target_lps_mm[axis] ?? 0)));
-        const facts = `Ø ${path.diameter_mm.toFixed(1)} mm · ${length.toFixed(0)} mm deep`;
+        const facts = `Ø ${path.diameter_mm.toFixed(1)} mm · depth ${length.toFixed(0)} mm`;
         const swatch = h("span", { class: "swatch", "aria-hidden": "true" });
         swatch.style.background = path.color; // by script, for the page's policy allows no style attributes
-        return h("li", { "data-path": path.id, class: place ? "path hidden-path" : "path" }, swatch, h("div", { class: "what" }, h("strong", {}, path.label), h("span", {}, [facts, path.instrument].filter(Boolean).join(" · ")), place ? h("span", { class: "note" }, `– ${place}`) : null), h("button", { click: () => this.edit(path), "aria-label": `change ${path.label}` }, "Edit"), h("button", { click: () => void this.remove(path), "aria-label": `delete ${path.label}` }, "Delete"));
+        return h("li", { "data-path": path.id, class: place ? "path hidden-path" : "path" }, swatch, h("div", { class: "what" }, h("strong", {}, path.label), h("span", {}, facts), path.instrument ? h("span", {}, path.instrument) : null, place ? h("span", { class: "note" }, `– ${place}`) : null), h("div", { class: "actions" }, h("button", { click: () => this.edit(path), "aria-label": `change ${path.label}` }, "Edit"), h("button", { click: () => void this.remove(path), "aria-label": `delete ${path.label}` }, "Delete")));
     }
     async remove(path) {
         if (!(await confirmWith(`Delete path “${path.label}”?`, "Delete")))

@@ -1,4 +1,4 @@
-// Built from src/picture.ts, sha256 d2e40fde7c5ac303c5eb57123fba6f8f10cc9bb5f4933e99e86d67cf8400c472; change that, then run: make page
+// Built from src/picture.ts, sha256 a8c451bc6aba2e62884ab4ec8497e4fab845842f6d74b7ce0f6452c5693e2ab9; change that, then run: make page
 // One input: its live picture, the overlay that came in the same message, and in words what can be trusted.
 import { h, setText } from "./dom.js";
 const OLD_AFTER_MS = 1000;
@@ -34,7 +34,7 @@ export class PictureView {
     vectorsShown = false;
     constructor(device) {
         this.device = device;
-        this.element = h("section", { class: "view", "aria-label": `input ${device}`, "data-device": device }, h("div", { class: "stage" }, this.canvas, this.banner), h("footer", {}, h("strong", {}, device), this.input, this.geometry, this.reason, this.facts));
+        this.element = h("section", { class: "view", "aria-label": `input ${device}`, "data-device": device }, h("div", { class: "stage" }, this.canvas), this.banner, h("footer", {}, h("strong", {}, device), this.input, this.geometry, this.reason, this.facts));
         new ResizeObserver(() => this.draw()).observe(this.canvas);
     }
     async show(header, jpeg) {
@@ -64,7 +64,8 @@ export class PictureView {
         tag(this.input, INPUT_WORDS[state.state], live ? "good" : "caution");
         const levels = { trusted: "good", degraded: "caution", withheld: "bad", absent: "none" };
         tag(this.geometry, GEOMETRY_WORDS[state.geometry_state], levels[state.geometry_state]);
-        setText(this.reason, state.reason);
+        // What withholds is said large, in the banner.
+        setText(this.reason, state.geometry_state === "trusted" ? state.reason : "");
         setText(this.facts, [
             state.frame_number === null ? "" : `frame ${state.frame_number}`,
             ageMs === null ? "" : `age ${age(ageMs)}`,

@@ -1,4 +1,4 @@
-// Built from src/volumes.ts, sha256 0632eed0ca0db95a7ee041437ca1bf255bfea9af33c72caed73793e212a9c7a4; change that, then run: make page
+// Built from src/volumes.ts, sha256 a88ed2502bff93e3264b9136086406553a9698ce95dc21772c259795f6baaab0; change that, then run: make page
 // The volumes, which one counts, what the server asks about them, and whether the stream shares their frame.
 import { request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
@@ -26,16 +26,16 @@ export class VolumePanel {
             return [];
         return [
             h("p", {}, asked.text),
-            h("div", { class: "row" }, h("button", { class: "primary", click: () => void this.choose(asked.volume_id) }, "Use the new volume"), held.active_volume_id === null ? null
-                : h("button", { click: () => void this.choose(held.active_volume_id ?? "") }, "Keep the present one")),
+            h("div", { class: "row" }, h("button", { click: () => void this.choose(asked.volume_id) }, "Use new volume"), held.active_volume_id === null ? null
+                : h("button", { click: () => void this.choose(held.active_volume_id ?? "") }, "Keep present")),
         ];
     }
     row(volume) {
         const size = volume.shape_kji ? volume.shape_kji.join(" × ") : `${volume.instance_count} instances`;
         const levels = { ready: "good", receiving: "none", refused: "bad" };
         const signs = { ready: "✓ ready", receiving: "… receiving", refused: "✕ refused" };
-        return h("li", { class: volume.active ? "volume active" : "volume", "data-volume": volume.id }, h("div", { class: "what" }, h("strong", {}, volume.description || volume.id), h("span", {}, [volume.patient_id && `patient ${volume.patient_id}`, size].filter(Boolean).join(" · ")), volume.same_patient === false ? h("span", { class: "note bad" }, "✕ another patient") : null, ...volume.findings.map((found) => h("span", { class: `note ${found.severity === "error" ? "bad" : "caution"}` }, `${found.severity === "error" ? "✕" : "▲"} ${found.message}`))), h("span", { class: `tag ${levels[volume.state]}` }, volume.active ? "● in use" : signs[volume.state]), volume.state === "ready" && !volume.active
-            ? h("button", { click: () => void this.use(volume), "aria-label": `use ${volume.description || volume.id}` }, "Use")
+        return h("li", { class: volume.active ? "volume active" : "volume", "data-volume": volume.id }, h("div", { class: "what" }, h("strong", {}, volume.description || volume.id), volume.patient_id ? h("span", {}, `patient ${volume.patient_id}`) : null, h("span", {}, size), volume.same_patient === false ? h("span", { class: "note bad" }, "✕ another patient") : null, ...volume.findings.map((found) => h("span", { class: `note ${found.severity === "error" ? "bad" : "caution"}` }, `${found.severity === "error" ? "✕" : "▲"} ${found.message}`))), h("span", { class: `tag ${levels[volume.state]}` }, volume.active ? "● in use" : signs[volume.state]), volume.state === "ready" && !volume.active
+            ? h("div", { class: "actions" }, h("button", { click: () => void this.use(volume), "aria-label": `use ${volume.description || volume.id}` }, "Use"))
             : null);
     }
     sharedFrame(held) {

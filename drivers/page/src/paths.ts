@@ -41,15 +41,17 @@ export class PathPanel {
 
   private row(path: Path, place: string): HTMLElement {
     const length = Math.hypot(...path.entry_lps_mm.map((value, axis) => value - (path.target_lps_mm[axis] ?? 0)));
-    const facts = `Ø ${path.diameter_mm.toFixed(1)} mm · ${length.toFixed(0)} mm deep`;
+    const facts = `Ø ${path.diameter_mm.toFixed(1)} mm · depth ${length.toFixed(0)} mm`;
     const swatch = h("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.background = path.color; // by script, for the page's policy allows no style attributes
     return h("li", { "data-path": path.id, class: place ? "path hidden-path" : "path" },
       swatch,
-      h("div", { class: "what" }, h("strong", {}, path.label), h("span", {}, [facts, path.instrument].filter(Boolean).join(" · ")),
+      h("div", { class: "what" }, h("strong", {}, path.label), h("span", {}, facts),
+        path.instrument ? h("span", {}, path.instrument) : null,
         place ? h("span", { class: "note" }, `– ${place}`) : null),
-      h("button", { click: () => this.edit(path), "aria-label": `change ${path.label}` }, "Edit"),
-      h("button", { click: () => void this.remove(path), "aria-label": `delete ${path.label}` }, "Delete"));
+      h("div", { class: "actions" },
+        h("button", { click: () => this.edit(path), "aria-label": `change ${path.label}` }, "Edit"),
+        h("button", { click: () => void this.remove(path), "aria-label": `delete ${path.label}` }, "Delete")));
   }
 
   private async remove(path: Path): Promise<void> {

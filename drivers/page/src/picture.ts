@@ -38,7 +38,8 @@ export class PictureView {
 
   constructor(readonly device: string) {
     this.element = h("section", { class: "view", "aria-label": `input ${device}`, "data-device": device },
-      h("div", { class: "stage" }, this.canvas, this.banner),
+      h("div", { class: "stage" }, this.canvas),
+      this.banner,
       h("footer", {}, h("strong", {}, device), this.input, this.geometry, this.reason, this.facts));
     new ResizeObserver(() => this.draw()).observe(this.canvas);
   }
@@ -70,7 +71,8 @@ export class PictureView {
     tag(this.input, INPUT_WORDS[state.state], live ? "good" : "caution");
     const levels: Record<GeometryState, string> = { trusted: "good", degraded: "caution", withheld: "bad", absent: "none" };
     tag(this.geometry, GEOMETRY_WORDS[state.geometry_state], levels[state.geometry_state]);
-    setText(this.reason, state.reason);
+    // What withholds is said large, in the banner.
+    setText(this.reason, state.geometry_state === "trusted" ? state.reason : "");
     setText(this.facts, [
       state.frame_number === null ? "" : `frame ${state.frame_number}`,
       ageMs === null ? "" : `age ${age(ageMs)}`,

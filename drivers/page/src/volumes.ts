@@ -31,9 +31,9 @@ export class VolumePanel {
     return [
       h("p", {}, asked.text),
       h("div", { class: "row" },
-        h("button", { class: "primary", click: () => void this.choose(asked.volume_id) }, "Use the new volume"),
+        h("button", { click: () => void this.choose(asked.volume_id) }, "Use new volume"),
         held.active_volume_id === null ? null
-          : h("button", { click: () => void this.choose(held.active_volume_id ?? "") }, "Keep the present one")),
+          : h("button", { click: () => void this.choose(held.active_volume_id ?? "") }, "Keep present")),
     ];
   }
 
@@ -44,14 +44,16 @@ export class VolumePanel {
     return h("li", { class: volume.active ? "volume active" : "volume", "data-volume": volume.id },
       h("div", { class: "what" },
         h("strong", {}, volume.description || volume.id),
-        h("span", {}, [volume.patient_id && `patient ${volume.patient_id}`, size].filter(Boolean).join(" · ")),
+        volume.patient_id ? h("span", {}, `patient ${volume.patient_id}`) : null,
+        h("span", {}, size),
         volume.same_patient === false ? h("span", { class: "note bad" }, "✕ another patient") : null,
         ...volume.findings.map((found) =>
           h("span", { class: `note ${found.severity === "error" ? "bad" : "caution"}` },
             `${found.severity === "error" ? "✕" : "▲"} ${found.message}`))),
       h("span", { class: `tag ${levels[volume.state]}` }, volume.active ? "● in use" : signs[volume.state]),
       volume.state === "ready" && !volume.active
-        ? h("button", { click: () => void this.use(volume), "aria-label": `use ${volume.description || volume.id}` }, "Use")
+        ? h("div", { class: "actions" },
+          h("button", { click: () => void this.use(volume), "aria-label": `use ${volume.description || volume.id}` }, "Use"))
         : null);
   }
 
