@@ -135,7 +135,8 @@ def _contains(instrument: Cylinder, points: F64) -> F64:
     along = from_start @ axis / (axis @ axis)
     radius = np.linalg.norm(from_start - along[..., None] * axis, axis=-1)
     inside = (along >= 0.0) & (along <= 1.0) & (radius <= instrument.diameter_mm / 2.0)
-    return (inside & (radius >= instrument.bore_mm / 2.0)).astype(np.float64)
+    inside &= radius >= instrument.bore_mm / 2.0
+    return np.asarray(inside, np.float64)
 
 
 def _solid_chord(instrument: Cylinder, radius_mm: float, source: F64, directions: F64) -> F64:

@@ -5,16 +5,18 @@ Run once, by hand, where the `oracle` extra is installed; the simulator itself r
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from math import pi
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import xraydb
 
 from guidance.messages import F64
+
+xraydb: Any = importlib.import_module("xraydb")  # only in the `oracle` extra, so not known to every type check
 
 ENERGIES_KEV: Final = np.arange(20, 141, 2)
 
@@ -88,8 +90,8 @@ def _recoil_share(alpha: F64) -> F64:
     cosine = np.linspace(-1.0, 1.0, 4001)
     ratio = 1.0 / (1.0 + alpha[:, None] * (1.0 - cosine))
     cross_section = pi * ratio**2 * (ratio + 1.0 / ratio - 1.0 + cosine**2)
-    share: F64 = np.trapezoid(cross_section * (1.0 - ratio), cosine, axis=1) / np.trapezoid(cross_section, cosine, axis=1)
-    return share
+    share = (cross_section * (1.0 - ratio)).sum(axis=1) / cross_section.sum(axis=1)
+    return np.asarray(share)
 
 
 if __name__ == "__main__":

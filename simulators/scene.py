@@ -19,7 +19,7 @@ U16 = npt.NDArray[np.uint16]
 
 MATERIALS: Final = ("soft_tissue", "cortical_bone", "titanium")
 # g/cm3 of each at a CT value: water at 0, soft tissue to 100, then mixed with cortical bone (1.92 g/cm3 at 1500 HU
-# for a 120 kV scan), denser than that only enamel, then metal. Below -950 is air with its noise, padding and table foam.
+# for a 120 kV scan), denser than that only enamel, then metal. Below -950: air with its noise, padding, foam.
 TISSUE_CURVES: Final = MaterialCurves(
     np.array([-950.0, 0.0, 100.0, 1500.0, 2200.0, 12000.0]),
     np.array(
@@ -171,6 +171,6 @@ class NoiseFields:
         count = exposed.level.size
         start = int(np.random.default_rng([self._seed, frame_index]).integers(0, len(self._field) - count + 1))
         field = self._field[start : start + count].reshape(shape)
-        spread = cv2.multiply(exposed.noise, field, scale=NOISE_UNIT / self._SCALE, dtype=cv2.CV_16S)
-        picture: Any = cv2.add(exposed.level, spread, dst=out, dtype=cv2.CV_16U)
+        spread: Any = cv2.multiply(exposed.noise, field, scale=NOISE_UNIT / self._SCALE, dtype=cv2.CV_16S)
+        picture: U16 = np.asarray(cv2.add(exposed.level, spread, dst=out, dtype=cv2.CV_16U), np.uint16)
         return picture
