@@ -294,7 +294,7 @@ def volume_shape(case: Case, volume: CbctVolume) -> Volume:
         patient_position=volume.patient_position,
         description=volume.description,
         state=volume.state,
-        active=volume.id == case.active_volume_id and volume.state is VolumeState.READY,
+        active=volume.id == case.active_volume_id,
         same_patient=None if case.patient_id is None else volume.patient_id == case.patient_id,
         findings=tuple(
             VolumeFinding(code=found.code, severity=found.severity, message=found.message) for found in volume.findings
