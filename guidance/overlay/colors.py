@@ -24,6 +24,12 @@ def hex_of(color: Rgb) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
+def mixed(below: Rgb, above: Rgb, part: float) -> Rgb:
+    """`part` of the upper colour in the lower one."""
+    red, green, blue = (round(b + (a - b) * part) for a, b in zip(above, below, strict=True))
+    return red, green, blue
+
+
 def apart_from(color: Rgb, taken: Collection[Rgb]) -> Rgb:
     """The colour, or the next one to it that is no path's: what has a path's colour belongs to that path."""
     red, green, blue = color

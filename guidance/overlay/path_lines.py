@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Final
 
@@ -41,55 +42,62 @@ def path_lines(tube: TubeProjection, color: Rgb, path_id: str, *, line_width_px:
         Line(tube.outline_px, color, line_width_px, closed=True, path_id=path_id),
         Line(tube.centerline_px, color, _CENTERLINE_PART * line_width_px, path_id=path_id),
     ]
-    lines += [Line(points, color, line_width_px, path_id=path_id) for points in _ticks(tube, scale)]
+    ticks = _ticks(tube, scale)
+    if len(ticks):
+        lines.append(Line(ticks, color, line_width_px, apart=True, path_id=path_id))
     if tube.entry_px is not None:
-        radius = max(_ENTRY_RADIUS_PX * scale, _half_width_at_entry(tube) + _ENTRY_BEYOND_TUBE_PX * scale)
         center = np.array(tube.entry_px)
+        radius, outer = entry_radii_px(tube, scale)
+        rays = center + np.stack((radius * _FOUR_WAYS, outer * _FOUR_WAYS), axis=1).reshape(-1, 2)
         lines.append(Line(center + radius * _circle(radius), color, line_width_px, closed=True, path_id=path_id))
-        outer = radius + _ENTRY_CROSS_PX * scale
-        for direction in _FOUR_WAYS:
-            ray = center + np.array([[radius], [outer]]) * direction
-            lines.append(Line(ray, color, line_width_px, path_id=path_id))
+        lines.append(Line(rays, color, line_width_px, apart=True, path_id=path_id))
     if tube.target_px is not None:
         center = np.array(tube.target_px)
+        cross = center + _TARGET_CROSS_PX * scale * _FOUR_WAYS[[0, 2, 1, 3]]
         diamond = center + _TARGET_RADIUS_PX * scale * _FOUR_WAYS
         lines.append(Line(diamond, color, line_width_px, closed=True, path_id=path_id))
-        cross = center + _TARGET_CROSS_PX * scale * _FOUR_WAYS
-        lines += [Line(cross[first::2], color, line_width_px, path_id=path_id) for first in (0, 1)]
+        lines.append(Line(cross, color, line_width_px, apart=True, path_id=path_id))
     return lines
 
 
-def entry_reach_px(tube: TubeProjection, scale: float) -> float:
-    """How far the entry mark reaches from its middle."""
-    radius = max(_ENTRY_RADIUS_PX * scale, _half_width_at_entry(tube) + _ENTRY_BEYOND_TUBE_PX * scale)
-    return radius + _ENTRY_CROSS_PX * scale
+def entry_radii_px(tube: TubeProjection, scale: float) -> tuple[float, float]:
+    """Radius of the entry mark's circle, and how far its rays reach; 0 where the entry is not on the picture's side."""
+    if tube.entry_px is None:
+        return 0.0, 0.0
+    # The outline's nearest point lies on the entry's rim or on a silhouette line: it bounds the tube's half width.
+    reach = tube.outline_px - np.array(tube.entry_px)
+    half_width = math.sqrt(float((reach * reach).sum(axis=1).min()))
+    radius = max(_ENTRY_RADIUS_PX * scale, half_width + _ENTRY_BEYOND_TUBE_PX * scale)
+    return radius, radius + _ENTRY_CROSS_PX * scale
 
 
 _FOUR_WAYS: Final = np.array([(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)])
 
 
-def _half_width_at_entry(tube: TubeProjection) -> float:
-    # The outline's nearest point lies on the entry's rim or on a silhouette line: it bounds the tube's half width.
-    reach = tube.outline_px - np.array(tube.entry_px)
-    across = np.sqrt((reach * reach).sum(axis=1))
-    return float(across.min())
-
-
-def _ticks(tube: TubeProjection, scale: float) -> list[F64]:
+def _ticks(tube: TubeProjection, scale: float) -> F64:
+    """(2 T, 2): the ends of each tick after each other."""
     if tube.down_the_barrel or not len(tube.tick_px):
-        return []
-    ticks: list[F64] = []
-    last: F64 | None = None
-    for middle, across, half_width, depth_mm in zip(
-        tube.tick_px, tube.tick_across, tube.tick_half_width_px, tube.tick_depth_mm, strict=True
-    ):
-        if last is not None and float(np.hypot(*(middle - last))) < _LEAST_TICK_DISTANCE_PX * scale:
-            continue
-        last = middle
-        long = abs(depth_mm / _LONG_TICK_EVERY_MM - round(depth_mm / _LONG_TICK_EVERY_MM)) < 1e-6
-        reach = half_width + scale * (_LONG_TICK_BEYOND_PX if long else _TICK_BEYOND_PX)
-        ticks.append(np.stack((middle - reach * across, middle + reach * across)))
-    return ticks
+        return np.zeros((0, 2))
+    along = tube.tick_px - tube.tick_px[0]
+    distance = np.sqrt((along * along).sum(axis=1))
+    kept = _spread(distance.tolist(), _LEAST_TICK_DISTANCE_PX * scale)
+    middle, depth_mm = tube.tick_px[kept], tube.tick_depth_mm[kept]
+    beyond = np.where(
+        np.abs(np.remainder(depth_mm + _LONG_TICK_EVERY_MM / 2, _LONG_TICK_EVERY_MM) - _LONG_TICK_EVERY_MM / 2) < 1e-6,
+        _LONG_TICK_BEYOND_PX,
+        _TICK_BEYOND_PX,
+    )
+    reach = (tube.tick_half_width_px[kept] + scale * beyond)[:, None] * tube.tick_across[kept]
+    return np.stack((middle - reach, middle + reach), axis=1).reshape(-1, 2)
+
+
+def _spread(distances: list[float], least: float) -> list[int]:
+    """Indices that leave out what lies nearer than `least` behind the one taken before."""
+    kept = [0]
+    for index, distance in enumerate(distances):
+        if distance - distances[kept[-1]] >= least:
+            kept.append(index)
+    return kept
 
 
 def _circle(radius_px: float) -> F64:

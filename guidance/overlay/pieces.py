@@ -10,19 +10,20 @@ import numpy as np
 
 from guidance.kernels import F32, I32, SPRITE_NUMBERS, STROKE_NUMBERS
 from guidance.messages import F64, U8
-from guidance.overlay.colors import Rgb, hex_of
-from guidance.overlay.text import plate_bitmap, plate_gap_px, text_bitmap
+from guidance.overlay.colors import Rgb, apart_from, hex_of, mixed
+from guidance.overlay.text import plate_gap_px, plated_tints, text_bitmap
 from guidance.shapes import OverlayVector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A polyline.
+    """A polyline, or several separate segments.
 
     Attributes:
         points: (N, 2) px (u, v), N >= 2.
         width_px: full width.
         closed: the last point joins the first.
+        apart: points 0-1, 2-3, ... are segments of their own; N is even.
         path_id: whose it is; "" for what belongs to no path.
     """
 
@@ -30,6 +31,7 @@ class Line:
     color: Rgb
     width_px: float
     closed: bool = False
+    apart: bool = False
     path_id: str = ""
 
 
@@ -41,6 +43,7 @@ class Text:
         left, top: pixel of the bitmap's corner.
         size_px: font size.
         plate: colour of the plate behind it; None without.
+        apart: colours that the shades between text and plate must not meet.
         path_id: whose it is; "" for what belongs to no path.
     """
 
@@ -50,6 +53,7 @@ class Text:
     size_px: int
     color: Rgb
     plate: Rgb | None = None
+    apart: frozenset[Rgb] = frozenset()
     path_id: str = ""
 
 
@@ -74,28 +78,37 @@ class Scene:
     @property
     def vectors(self) -> tuple[OverlayVector, ...]:
         """The same pieces for the page; made when asked for."""
-        return tuple([_line_vector(line) for line in self.lines] + [_text_vector(text) for text in self.texts])
+        lines = [vector for line in self.lines for vector in _line_vectors(line)]
+        return tuple(lines + [_text_vector(text) for text in self.texts])
 
 
 def scene_of(lines: Sequence[Line], texts: Sequence[Text], drawn_ids: Sequence[str]) -> Scene:
     """Make pieces ready for the kernels; later pieces win where coverage is equal."""
     sprites, sprite_table = _sprites(tuple(texts))
-    return Scene(tuple(lines), tuple(texts), _strokes(lines), sprites, sprite_table, tuple(drawn_ids))
+    return Scene(tuple(lines), tuple(texts), strokes_of(tuple(lines)), sprites, sprite_table, tuple(drawn_ids))
 
 
-def _strokes(lines: Sequence[Line]) -> F32:
-    counts = [len(line.points) - (0 if line.closed else 1) for line in lines]
-    strokes = np.empty((sum(counts), STROKE_NUMBERS), np.float32)
-    start = 0
-    for line, count in zip(lines, counts, strict=True):
-        own = strokes[start : start + count]
-        own[:, :2] = line.points[:count]
-        own[: len(line.points) - 1, 2:4] = line.points[1:]
+@lru_cache(maxsize=32)
+def strokes_of(lines: tuple[Line, ...]) -> F32:
+    """(N, 8) float32 of all lines in order; read-only, kept for as long as the very same lines come again."""
+    strokes = np.concatenate([_strokes(line) for line in lines] or [np.zeros((0, STROKE_NUMBERS), np.float32)])
+    strokes.flags.writeable = False
+    return strokes
+
+
+def _strokes(line: Line) -> F32:
+    points = line.points
+    if line.apart:
+        points = points.reshape(-1, 4)
+    strokes = np.empty((len(points) - (0 if line.apart or line.closed else 1), STROKE_NUMBERS), np.float32)
+    if line.apart:
+        strokes[:, :4] = points
+    else:
+        strokes[:, :2] = points[: len(strokes)]
+        strokes[: len(points) - 1, 2:4] = points[1:]
         if line.closed:
-            own[-1, 2:4] = line.points[0]
-        own[:, 4] = line.width_px / 2
-        own[:, 5:] = line.color
-        start += count
+            strokes[-1, 2:4] = points[0]
+    strokes[:, 4:] = (line.width_px / 2, *line.color)
     return strokes
 
 
@@ -105,12 +118,19 @@ def _sprites(texts: tuple[Text, ...]) -> tuple[U8, I32]:
     bitmaps: list[U8] = []
     offset = 0
     for text in texts:
-        gap = plate_gap_px(text.size_px)
-        ink = text_bitmap(text.text, text.size_px).coverage
-        layers = [(ink, text.left, text.top, text.color)]
-        if text.plate is not None:
-            plate = plate_bitmap(text.text, text.size_px).coverage
-            layers.insert(0, (plate, text.left - gap, text.top - gap, text.plate))
+        if text.plate is None:
+            layers = [(text_bitmap(text.text, text.size_px).coverage, text.left, text.top, text.color)]
+        else:
+            gap = plate_gap_px(text.size_px)
+            layers = [
+                (
+                    tint.coverage,
+                    text.left - gap,
+                    text.top - gap,
+                    apart_from(mixed(text.plate, text.color, tint.ink), text.apart),
+                )
+                for tint in plated_tints(text.text, text.size_px)
+            ]
         for coverage, left, top, color in layers:
             entries.append((offset, *coverage.shape, left, top, *color))
             bitmaps.append(coverage.reshape(-1))
@@ -119,15 +139,19 @@ def _sprites(texts: tuple[Text, ...]) -> tuple[U8, I32]:
     return np.concatenate(bitmaps or [np.zeros(0, np.uint8)]), table
 
 
-def _line_vector(line: Line) -> OverlayVector:
-    return OverlayVector(
-        kind="line",
-        color=hex_of(line.color),
-        points=tuple(np.round(line.points, 2).reshape(-1).tolist()),
-        width_px=round(line.width_px, 2),
-        closed=line.closed,
-        path_id=line.path_id,
-    )
+def _line_vectors(line: Line) -> list[OverlayVector]:
+    parts = line.points.reshape(-1, 4) if line.apart else line.points.reshape(1, -1)
+    return [
+        OverlayVector(
+            kind="line",
+            color=hex_of(line.color),
+            points=tuple(points),
+            width_px=round(line.width_px, 2),
+            closed=line.closed,
+            path_id=line.path_id,
+        )
+        for points in np.round(parts, 2).tolist()
+    ]
 
 
 def _text_vector(text: Text) -> OverlayVector:

@@ -16,7 +16,8 @@ _FONT: Final = "sans"  # OpenCV's own: Latin, Greek, Cyrillic, Hebrew, Arabic, C
 _WEIGHT: Final = 600  # semibold stays legible on a noisy picture
 _ASCENT: Final = 1.15  # of the font size, with room for accents
 _DESCENT: Final = 0.35
-_PLATE_COVERAGE: Final = 150
+_PLATE_PART: Final = 0.65
+_TINT_STEPS: Final = 4
 _PLATE_GAP: Final = 0.35  # of the font size, around the text
 
 
@@ -55,19 +56,35 @@ def text_bitmap(text: str, size_px: int) -> Bitmap:
     return Bitmap(np.ascontiguousarray(canvas[:, first:end]), ascent)
 
 
-@lru_cache(maxsize=1024)
-def plate_bitmap(text: str, size_px: int) -> Bitmap:
-    """The plate behind a text: a half-transparent rectangle that leaves out the text's own pixels.
+@dataclass(frozen=True, slots=True, eq=False)
+class Tint:
+    """Pixels of one colour of a text on its plate.
 
-    It begins `plate_gap_px(size_px)` px left of and above the text's bitmap.
+    Attributes:
+        coverage: (rows, columns) uint8, C order.
+        ink: 0 for the plate's own colour to 1 for the text's.
+    """
+
+    coverage: U8
+    ink: float
+
+
+@lru_cache(maxsize=1024)
+def plated_tints(text: str, size_px: int) -> tuple[Tint, ...]:
+    """A text on a half-transparent plate, as bitmaps of a few colours that share no pixel.
+
+    The layer mixes nothing, so what a soft-edged letter over its plate would give is worked out here, in steps. The
+    bitmaps begin `plate_gap_px(size_px)` px left of and above the text's own.
     """
     gap = plate_gap_px(size_px)
-    ink = text_bitmap(text, size_px)
-    plate = np.full((ink.coverage.shape[0] + 2 * gap, ink.coverage.shape[1] + 2 * gap), _PLATE_COVERAGE, np.uint8)
-    # The larger coverage wins a pixel: below the plate's the letters' soft edges would be ragged, so they get half.
-    inside = plate[gap:-gap, gap:-gap]
-    inside[ink.coverage >= _PLATE_COVERAGE // 2] = 0
-    return Bitmap(plate, ink.baseline + gap)
+    soft = np.pad(text_bitmap(text, size_px).coverage, gap) / 255.0
+    step = np.round(soft * _TINT_STEPS).astype(np.int64)
+    tints = []
+    for number in range(_TINT_STEPS + 1):
+        part = number / _TINT_STEPS
+        covered = 1.0 - (1.0 - _PLATE_PART) * (1.0 - part)
+        tints.append(Tint(np.where(step == number, round(255 * covered), 0).astype(np.uint8), part / covered))
+    return tuple(tints)
 
 
 def plate_gap_px(size_px: int) -> int:
