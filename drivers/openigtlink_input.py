@@ -25,8 +25,6 @@ from guidance.wire.openigtlink import (
     Query,
     Refusal,
     Reply,
-    Status,
-    StatusCode,
     Trajectories,
     Transform,
     fluoro_frame,
@@ -34,6 +32,7 @@ from guidance.wire.openigtlink import (
 from guidance.wire.openigtlink.backoff import reconnect_delay_s
 from guidance.wire.openigtlink.outbox import Outbox
 from guidance.wire.openigtlink.ownership import DeviceOwners
+from guidance.wire.openigtlink.refusals import refusal_status
 
 _NS_PER_S = 1e9
 _SWEEPS_PER_SILENCE = 4
@@ -84,7 +83,9 @@ class FluoroInput:
         self._now_ns = now_ns
         self._jitter = jitter
         self._sleep = sleep
-        self._owners = DeviceOwners(round(settings.owner_silence_s * _NS_PER_S))
+        silence_ns = round(settings.owner_silence_s * _NS_PER_S)
+        self._picture_owners = DeviceOwners(silence_ns)
+        self._transform_owners = DeviceOwners(silence_ns)  # apart: invented tool names must not take a picture's
         self._sequences: Counter[str] = Counter()
         self._connections: dict[int, _Connection] = {}
         self._last_id = 0
@@ -128,7 +129,8 @@ class FluoroInput:
                 "connection_id": connection.peer.connection_id,
                 "address": connection.peer.address,
                 "dialled": connection.dialled,
-                "devices": list(self._owners.owned_by(connection.peer.connection_id)),
+                "devices": list(self._picture_owners.owned_by(connection.peer.connection_id)),
+                "transforms": list(self._transform_owners.owned_by(connection.peer.connection_id)),
                 "received_bytes": connection.peer.received_bytes,
                 "silent": connection.silent,
                 "heard_age_s": (now_ns - connection.peer.received_ns) / _NS_PER_S,
@@ -168,15 +170,13 @@ class FluoroInput:
     def _take(self, peer: Peer, message: Message, received_ns: int) -> None:
         peer.header_version = min(message.header_version, 2)
         self.received[message.TYPE or type(message).__name__] += 1
-        if isinstance(message, Image | Transform) and not self._owners.claim(
-            message.device, peer.connection_id, received_ns
-        ):
-            detail = "another connection sends under this name"
-            self._refuse(peer, _refusal(message, "DeviceOwned", detail), once=True)
-        elif isinstance(message, Image):
+        if isinstance(message, Image):
             self._take_image(peer, message, received_ns)
         elif isinstance(message, Transform):
-            self._on_transform(_transform_sample(message, peer.connection_id, received_ns))
+            if self._transform_owners.claim(message.device, peer.connection_id, received_ns):
+                self._on_transform(_transform_sample(message, peer.connection_id, received_ns))
+            else:
+                self._refuse_owned(peer, message)
         elif isinstance(message, Points | Trajectories):
             self._on_plan(message, peer.connection_id)
         elif isinstance(message, Query):
@@ -198,11 +198,17 @@ class FluoroInput:
         except WireError as error:
             self._refuse(peer, _refusal(image, error.code, str(error)))
             return
+        if not self._picture_owners.claim(image.device, peer.connection_id, received_ns):
+            self._refuse_owned(peer, image)
+            return
         self._sequences[image.device] += 1
         self._on_frame(frame)
 
+    def _refuse_owned(self, peer: Peer, message: Message) -> None:
+        self._refuse(peer, _refusal(message, "DeviceOwned", "another connection sends under this name"), once=True)
+
     def _refuse(self, peer: Peer, refusal: Refusal, *, once: bool = False) -> None:
-        self.refused[refusal.code, refusal.device] += 1
+        status = refusal_status(self.refused, refusal)
         self._on_refused(refusal, peer.connection_id)
         connection = self._connections.get(peer.connection_id)
         if connection is None:
@@ -213,19 +219,12 @@ class FluoroInput:
                 return
             connection.said.add(key)
         peer.header_version = min(max(refusal.header_version, 1), 2)
-        peer.send(
-            Status(
-                device=refusal.device if refusal.device.isascii() and len(refusal.device) <= 20 else "",
-                code=StatusCode.UNKNOWN_INSTRUCTION,
-                subcode=self.refused[refusal.code, refusal.device],
-                error_name=refusal.code,
-                text=f"{refusal.type}: {refusal.detail}",
-            )
-        )
+        peer.send(status)
 
     def _closed(self, peer: Peer, reason: str) -> None:
         connection = self._connections.pop(peer.connection_id)
-        self._owners.forget(peer.connection_id)
+        self._picture_owners.forget(peer.connection_id)
+        self._transform_owners.forget(peer.connection_id)
         self._tell(peer.connection_id, peer.address, ConnectionState.CLOSED, reason, dialled=connection.dialled)
         connection.closed.set()
 

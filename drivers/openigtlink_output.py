@@ -12,36 +12,17 @@ from typing import Any
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_peer import Peer
 from drivers.openigtlink_sockets import Listener
+from drivers.openigtlink_streams import Streams
 from guidance.config import OpenIGTLinkSettings
 from guidance.messages import EMPTY_METADATA, Pixels
-from guidance.wire.openigtlink import (
-    Capability,
-    Decoder,
-    Message,
-    Query,
-    Refusal,
-    Reply,
-    Status,
-    StatusCode,
-    Text,
-    timestamp_from_unix_ns,
-)
-from guidance.wire.openigtlink.outbox import Outbox, OutgoingPicture
-from guidance.wire.openigtlink.outputs import (
-    ALERT_DEVICE,
-    CAPABILITIES,
-    STATUS_DEVICE,
-    STREAMED,
-    UNASKED,
-    alert_text,
-    answering_devices,
-)
-from guidance.wire.openigtlink.published import PublishedMessage, PublishedPicture
+from guidance.wire.openigtlink import Decoder, Message, Query, Refusal, Status, Text, timestamp_from_unix_ns
+from guidance.wire.openigtlink.outbox import Outbox
+from guidance.wire.openigtlink.outputs import ALERT_DEVICE, NO_ALERTS, STATUS_DEVICE, UNASKED, alert_text
+from guidance.wire.openigtlink.published import PublishedPicture
+from guidance.wire.openigtlink.refusals import refusal_status
 
 _NS_PER_S = 1e9
 _ALERT_INTERVAL_S = 1.0
-_NEWEST_WINS = frozenset({"TRANSFORM"})  # sent per frame, so an old one is worth nothing
-_ON_CONNECT = ("POINT", "POLYDATA", "TRANSFORM", "TRAJ")  # sent on change only: a new client would never see them
 
 
 class OverlayOutput:
@@ -75,10 +56,8 @@ class OverlayOutput:
         self._now_ns = now_ns
         self._wall_ns = wall_ns
         self._clients: dict[int, Peer] = {}
-        self._wants: dict[Peer, set[str]] = {}  # also peers of the input port that asked for a stream
-        self._pictures: dict[str, PublishedPicture] = {}
-        self._messages: dict[str, dict[str, PublishedMessage]] = {}
-        self._alerts = "[]"
+        self._streams = Streams(heartbeat=heartbeat, wall_ns=wall_ns)
+        self._alerts = NO_ALERTS
         self._last_id = 0
         self._listener = Listener(
             settings.host, settings.output_port, keep_alive_s=settings.keep_alive_s, on_socket=self._accepted
@@ -110,7 +89,6 @@ class OverlayOutput:
         self._tasks = []
         for peer in list(self._clients.values()):
             peer.close("the server stops")
-        self._wants.clear()
 
     @property
     def port(self) -> int:
@@ -150,30 +128,18 @@ class OverlayOutput:
             metadata=metadata,
             lease=lease,
         )
-        self._pictures.pop(device, None)
-        self._pictures[device] = picture  # newest last
-        first_ns: int | None = None
-        for peer in self._taking("IMAGE"):
-            sent_ns = peer.send_picture(("IMAGE", device), picture.outgoing(peer.header_version))
-            first_ns = sent_ns if first_ns is None else first_ns
-        return first_ns
+        return self._streams.publish_picture(picture)
 
     def publish_message(self, message: Message) -> None:
         """Send POINT, POLYDATA, TRAJ, TRANSFORM, STRING or STATUS to every client that takes it; GET_ answers it.
 
         TRANSFORM: newest wins. All others are events: a client whose queue overflows is closed and counted.
         """
-        published = PublishedMessage(message=message)
-        self._messages.setdefault(message.TYPE, {})[message.device] = published
-        for peer in self._taking(message.TYPE):
-            self._send(peer, published)
+        self._streams.publish(message, keep=True)
 
     def withdraw(self, type_name: str, device: str) -> None:
         """Answer no query with this any more (a path or an input is gone)."""
-        if type_name == "IMAGE":
-            self._pictures.pop(device, None)
-        else:
-            self._messages.get(type_name, {}).pop(device, None)
+        self._streams.withdraw(type_name, device)
 
     def set_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """All latched alerts, the most important first; sent if changed, and every second while there are any."""
@@ -200,7 +166,7 @@ class OverlayOutput:
                 "waiting_events": peer.outbox.waiting_events,
                 "waiting_pictures": peer.outbox.waiting_pictures,
                 "blocked_s": peer.blocked_ns(now_ns) / _NS_PER_S,
-                "takes": sorted(self._wants.get(peer, ())),
+                "takes": self._streams.takes(peer),
             }
             for peer in self._clients.values()
         ]
@@ -212,68 +178,7 @@ class OverlayOutput:
 
     def answer(self, query: Query, peer: Peer) -> None:
         """Answer a GET_, STT_ or STP_ of any peer, also of the input port; the answer has the query's device name."""
-        if query.verb == "GET":
-            answered = self._answer_get(query, peer)
-        else:
-            answered = query.subject in STREAMED
-            if answered:
-                self._start_or_stop(query, peer)
-        if not answered:
-            peer.send(Reply(device=query.device, subject=query.wire_type.partition("_")[2], status=1))
-
-    def _answer_get(self, query: Query, peer: Peer) -> bool:
-        now = timestamp_from_unix_ns(self._wall_ns())
-        if query.subject == "CAPABILITY":
-            peer.send(Capability(device=query.device, timestamp_igtl=now, types=CAPABILITIES))
-            if peer.connection_id in self._clients and self._clients[peer.connection_id] is peer:
-                self._start(peer, "TRAJ")
-            return True
-        if query.subject == "STATUS":
-            code, text = self._heartbeat()
-            peer.send(Status(device=query.device, timestamp_igtl=now, code=code, text=text))
-            return True
-        if query.subject == "IMAGE":
-            devices = answering_devices("IMAGE", query.device, list(self._pictures))
-            if not devices:
-                return False
-            newest = max(devices, key=list(self._pictures).index)
-            picture = self._pictures[newest].renamed(query.device)
-            peer.send_picture(("GET_IMAGE", query.device), picture.outgoing(peer.header_version))
-            return True
-        messages = self._messages.get(query.subject, {})
-        devices = answering_devices(query.subject, query.device, list(messages))
-        if devices:
-            peer.send_event(messages[devices[0]].renamed(query.device).packed(peer.header_version))
-        return bool(devices)
-
-    def _start_or_stop(self, query: Query, peer: Peer) -> None:
-        peer.send(Reply(device=query.device, subject=query.wire_type.partition("_")[2], status=0))
-        if query.verb == "STT":
-            self._start(peer, query.subject)
-        elif peer in self._wants:
-            self._wants[peer].discard(query.subject)
-            peer.outbox.discard_pictures(query.subject)
-
-    def _start(self, peer: Peer, type_name: str) -> None:
-        wants = self._wants.setdefault(peer, set())
-        if type_name in wants:
-            return
-        wants.add(type_name)
-        for published in self._messages.get(type_name, {}).values():
-            self._send(peer, published)
-
-    def _send(self, peer: Peer, published: PublishedMessage) -> None:
-        message = published.message
-        packed = published.packed(peer.header_version)
-        if message.TYPE in _NEWEST_WINS:
-            peer.send_picture((message.TYPE, message.device), OutgoingPicture((memoryview(packed),), is_picture=False))
-        else:
-            peer.send_event(packed)
-
-    def _taking(self, type_name: str) -> list[Peer]:
-        for peer in [peer for peer in self._wants if peer.closed]:
-            del self._wants[peer]
-        return [peer for peer, wants in self._wants.items() if type_name in wants]
+        self._streams.answer(query, peer)
 
     def _accepted(self, accepted: socket.socket, address: str) -> None:
         host = address.rpartition(":")[0]
@@ -300,14 +205,11 @@ class OverlayOutput:
             accepted.close()
             return
         self._clients[self._last_id] = peer
-        self._wants[peer] = set(UNASKED) | ({"TRAJ"} if host in self._settings.trajectory_clients else set())
         self._tell(self._last_id, peer.address, ConnectionState.CONNECTED)
-        for type_name in _ON_CONNECT:
-            if type_name in self._wants[peer]:
-                for published in self._messages.get(type_name, {}).values():
-                    self._send(peer, published)
-        if self._alerts != "[]":
-            self._send(peer, self._alert_message())
+        asks_not = UNASKED | {"TRAJ"} if host in self._settings.trajectory_clients else UNASKED
+        self._streams.add(peer, asks_not)
+        if self._alerts != NO_ALERTS:
+            peer.send(self._alert_message())
 
     def _take(self, peer: Peer, message: Message, received_ns: int) -> None:
         if isinstance(message, Query):
@@ -315,21 +217,13 @@ class OverlayOutput:
         # All else is swallowed: 3D Slicer greets with a STATUS and expects no answer.
 
     def _refuse(self, peer: Peer, refusal: Refusal) -> None:
-        self.refused[refusal.code, refusal.device] += 1
+        status = refusal_status(self.refused, refusal)
         self._on_refused(refusal, peer.connection_id)
-        peer.send(
-            Status(
-                device=refusal.device if refusal.device.isascii() and len(refusal.device) <= 20 else "",
-                code=StatusCode.UNKNOWN_INSTRUCTION,
-                subcode=self.refused[refusal.code, refusal.device],
-                error_name=refusal.code,
-                text=f"{refusal.type}: {refusal.detail}",
-            )
-        )
+        peer.send(status)
 
     def _gone(self, peer: Peer, reason: str) -> None:
         del self._clients[peer.connection_id]
-        self._wants.pop(peer, None)
+        self._streams.remove(peer)
         self.dropped += sum(peer.outbox.dropped.values())
         self.closed[reason] += 1
         self._tell(peer.connection_id, peer.address, ConnectionState.CLOSED, reason)
@@ -338,25 +232,22 @@ class OverlayOutput:
         while True:
             code, text = self._heartbeat()
             now = timestamp_from_unix_ns(self._wall_ns())
-            status = PublishedMessage(message=Status(device=STATUS_DEVICE, timestamp_igtl=now, code=code, text=text))
-            for peer in self._taking("STATUS"):
-                self._send(peer, status)
+            status = Status(device=STATUS_DEVICE, timestamp_igtl=now, code=code, text=text)
+            self._streams.publish(status, keep=False)
             await asyncio.sleep(self._settings.heartbeat_s)
 
     async def _repeat_alerts(self) -> None:
         while True:
             await asyncio.sleep(_ALERT_INTERVAL_S)
-            if self._alerts != "[]":
+            if self._alerts != NO_ALERTS:
                 self._publish_alerts()
 
     def _publish_alerts(self) -> None:
-        message = self._alert_message()
-        for peer in self._taking("STRING"):
-            self._send(peer, message)
+        self._streams.publish(self._alert_message(), keep=False)
 
-    def _alert_message(self) -> PublishedMessage:
+    def _alert_message(self) -> Text:
         now = timestamp_from_unix_ns(self._wall_ns())
-        return PublishedMessage(message=Text(device=ALERT_DEVICE, timestamp_igtl=now, text=self._alerts))
+        return Text(device=ALERT_DEVICE, timestamp_igtl=now, text=self._alerts)
 
     async def _sweep(self) -> None:
         """Close clients that take nothing."""

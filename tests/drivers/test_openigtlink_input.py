@@ -245,6 +245,21 @@ async def test_the_first_sender_of_a_name_owns_it_until_it_closes() -> None:
         second.close()
 
 
+async def test_names_without_end_are_neither_owned_nor_counted_without_end() -> None:
+    heard = Heard()
+    async with serving(heard) as driver:
+        peer = await RawPeer.connect(driver.port)
+        names = 2000
+        await peer.send(b"".join(message("TRANSFORM", f"Tool{number}", TWIST, version=1) for number in range(names)))
+        await heard.until(lambda: len(heard.transforms) + len(heard.refused) == names)
+        assert len(driver.connections()[0]["transforms"]) == 256
+        assert len(driver.refused) <= 1001  # one more for the rest
+        assert sum(driver.refused.values()) == names - 256
+        await peer.send(picture())  # pictures have names of their own
+        await heard.until(lambda: len(heard.frames) == 1)
+        peer.close()
+
+
 async def test_a_silent_owner_loses_its_name() -> None:
     clock = [0]
     heard = Heard()
@@ -301,9 +316,9 @@ async def test_many_connections_and_no_more_than_allowed() -> None:
     async with serving(heard, maximum_connections=20) as driver:
         peers = [await RawPeer.connect(driver.port) for _ in range(20)]
         for number, peer in enumerate(peers):
-            await peer.send(picture(f"Fluoro{number}"))
-        await heard.until(lambda: len(heard.frames) == 20)
-        assert len({frame.connection_id for frame in heard.frames}) == 20
+            await peer.send(message("TRANSFORM", f"Tool{number}", TWIST))
+        await heard.until(lambda: len(heard.transforms) == 20)
+        assert len({transform.connection_id for transform in heard.transforms}) == 20
         extra = await RawPeer.connect(driver.port)
         assert await extra.closed_by_other_side()
         await heard.until(lambda: ConnectionState.REFUSED in heard.states())
@@ -312,7 +327,7 @@ async def test_many_connections_and_no_more_than_allowed() -> None:
         await heard.until(lambda: heard.states().count(ConnectionState.CLOSED) == 20)
         again = await RawPeer.connect(driver.port)
         await again.send(picture())
-        await heard.until(lambda: len(heard.frames) == 21)
+        await heard.until(lambda: len(heard.frames) == 1)
         again.close()
 
 

@@ -216,7 +216,7 @@ async def test_pixels_are_not_copied_on_the_way_to_the_kernel() -> None:
         pixels = np.zeros((900, 900, 4), np.uint8)
         picture = driver.publish_image("OverlayLayer", timestamp_igtl=1, pixels=pixels, pixels_crc64=0)
         assert picture is not None
-        (held,) = driver._pictures.values()
+        (held,) = driver._streams._pictures.values()
         parts = held.outgoing(2).parts
         assert np.shares_memory(np.frombuffer(parts[1], np.uint8), pixels)
         assert sum(len(part) for part in parts) - pixels.nbytes < 200
@@ -437,7 +437,7 @@ async def test_rate_limit_per_client_keeps_the_newest() -> None:
         assert [first_pixel(await peer.receive()) for _ in range(3)] == [0, 3, 6]
         (client,) = driver.clients()
         assert client["dropped"] == {}
-        assert client["rate_limited"] == {"IMAGE Overlay": 4}
+        assert client["rate_limited"] == {"IMAGE Overlay": 5}
         peer.close()
 
 

@@ -13,6 +13,7 @@ ALERT_DEVICE: Final = "Alert"
 CAPABILITIES: Final = ("IMAGE", "TRANSFORM", "POSITION", "POINT", "TRAJ", "POLYDATA", "STRING", "STATUS", "CAPABILITY")
 STREAMED: Final = frozenset({"IMAGE", "POLYDATA", "TRANSFORM", "TRAJ"})  # what STT_ and STP_ start and stop
 UNASKED: Final = frozenset({"IMAGE", "POLYDATA", "TRANSFORM", "POINT", "STRING", "STATUS"})  # 3D Slicer can't read TRAJ
+NO_ALERTS: Final = "[]"
 MAXIMUM_TEXT_BYTES: Final = 65_535  # STRING's length field
 # A query that names one of these is answered with that or not at all; any other name is the client's own.
 _OUTPUT_PREFIXES: Final = ("Overlay", "CementThickness", "Paths", "Zones", "Targets", "NeedleTip_")

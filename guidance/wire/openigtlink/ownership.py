@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+_MAXIMUM_NAMES: Final = 256  # a peer that invents names must not fill the memory
 
 
 @dataclass(slots=True)
@@ -23,8 +26,13 @@ class DeviceOwners:
         self._owners: dict[str, _Owner] = {}
 
     def claim(self, device: str, connection_id: int, now_ns: int) -> bool:
-        """True if this connection may send under this name; taking it over where its owner is silent."""
+        """True if this connection may send under this name, taking it over where its owner is silent.
+
+        False where another owns it, and for a new name where 256 are owned.
+        """
         owner = self._owners.get(device)
+        if owner is None and len(self._owners) >= _MAXIMUM_NAMES:
+            return False
         if owner is None or (owner.connection_id != connection_id and now_ns - owner.heard_ns > self._silence_ns):
             self._owners[device] = _Owner(connection_id, now_ns)
             return True

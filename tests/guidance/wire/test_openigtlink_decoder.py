@@ -475,23 +475,26 @@ def test_frame_for_the_core() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixels", "components", "code"),
+    ("device", "pixels", "components", "code"),
     [
-        (np.zeros((3, 4, 3), np.uint8), 3, "Components"),
-        (np.zeros((3, 4), np.int32), 1, "ScalarType"),
-        (np.zeros((3, 4), np.float64), 1, "ScalarType"),
-        (np.zeros((2, 3, 4), np.uint8), 1, "ImageSize"),
+        ("FluoroC", np.zeros((3, 4), np.uint8), 1, "UnknownDevice"),
+        ("Fluoro", np.zeros((3, 4, 3), np.uint8), 3, "Components"),
+        ("Fluoro", np.zeros((3, 4), np.int32), 1, "ScalarType"),
+        ("Fluoro", np.zeros((3, 4), np.float64), 1, "ScalarType"),
+        ("Fluoro", np.zeros((2, 3, 4), np.uint8), 1, "ImageSize"),
     ],
 )
-def test_what_is_no_fluoroscopy_picture(pixels: np.ndarray, components: int, code: str) -> None:
+def test_what_is_no_fluoroscopy_picture(device: str, pixels: np.ndarray, components: int, code: str) -> None:
     with pytest.raises(WireError) as caught:
-        fluoro_frame(Image(pixels=pixels, components=components), received_ns=0, connection_id=0, sequence=0)
+        fluoro_frame(
+            Image(device=device, pixels=pixels, components=components), received_ns=0, connection_id=0, sequence=0
+        )
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
 def test_an_unusable_matrix_gives_no_pitch(bad: float) -> None:
-    image = Image(pixels=np.zeros((2, 2), np.uint8), matrix=(bad, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0))
+    image = Image(device="Fluoro", pixels=np.zeros((2, 2), np.uint8), matrix=(bad, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0))
     assert fluoro_frame(image, received_ns=0, connection_id=0, sequence=0).pixel_pitch_mm is None
 
 
