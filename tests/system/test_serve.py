@@ -54,7 +54,9 @@ def test_sigterm_ends_within_five_seconds_with_everything_stored(tmp_path: Path)
         pytest.param("[dicom]\nprt = 1\n", "prt", id="unknown-key"),
         pytest.param("[dicom\n", "TOML", id="not-toml"),
         pytest.param('[geometry]\ncalibration_table = "nowhere.toml"\n', "nowhere.toml", id="missing-table"),
-        pytest.param('[dicom]\ntls_certificate = "a.pem"\ntls_key = "b.pem"\n', "tls_certificate", id="missing-certificate"),
+        pytest.param(
+            '[dicom]\ntls_certificate = "a.pem"\ntls_key = "b.pem"\n', "tls_certificate", id="missing-certificate"
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, text: str, named: str) -> None:
