@@ -13,29 +13,21 @@ from guidance.geometry.camera import ConeBeamCamera
 from guidance.geometry.detector import detector_of_picture
 from guidance.geometry.metadata import XRayMetadata
 from guidance.geometry.paired import PairedTransforms, projection_of_transforms
-from guidance.geometry.positioner import (
-    CArmPose,
-    isocenter_from_positioner,
-    lps_from_equipment,
-    positioner_axes,
-    positioner_from_isocenter,
+from guidance.geometry.positioner import CArmPose, isocenter_from_positioner, lps_from_equipment
+from guidance.geometry.table import pixel_from_patient_after_shift
+from guidance.geometry.told_patient import (
+    PatientReference,
+    has_equipment_angles,
+    has_isocenter,
+    has_patient_angles,
+    isocenter_now,
+    patient_angles,
+    table_shift,
 )
-from guidance.geometry.table import isocenter_now_lps_mm, patient_shift_lps_mm, pixel_from_patient_after_shift
-from guidance.messages import F64, CbctVolume, Vector3
+from guidance.messages import F64
 
-# Angles told twice, in both systems: a rounding of 0.1 degrees each and a patient not quite straight on the table.
-_SAME_ANGLE_COSINE = 0.99985  # 1 degree
 # Blades that lie this far outside the picture were cut off with it.
 _CROP_SLACK_PX = 1.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatientReference:
-    """What the CBCT's own objects say about where the patient was; "" and None where they say nothing."""
-
-    patient_position: str = ""
-    table_at_cbct_mm: Vector3 | None = None
-    isocenter_lps_mm: Vector3 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,23 +50,12 @@ class ToldGeometry:
     told_camera: F64 | None = None
 
 
-def reference_of(volume: CbctVolume | None) -> PatientReference:
-    """What a volume says about patient and table."""
-    if volume is None:
-        return PatientReference()
-    return PatientReference(
-        patient_position=volume.patient_position,
-        table_at_cbct_mm=volume.table_at_cbct_mm,
-        isocenter_lps_mm=volume.isocenter_lps_mm,
-    )
-
-
 def missing_keys(xray: XRayMetadata, reference: PatientReference) -> list[str]:
     """Keys that the angle form still needs; [] where it is complete."""
     missing = []
-    if not _has_equipment_angles(xray) and not _has_patient_angles(xray):
+    if not has_equipment_angles(xray) and not has_patient_angles(xray):
         missing += ["XRay.PrimaryAngleDeg", "XRay.SecondaryAngleDeg"]
-    elif not _has_patient_angles(xray) and not xray.patient_position:
+    elif not has_patient_angles(xray) and not xray.patient_position:
         missing.append("XRay.PatientPosition")
     if xray.source_to_detector_mm is None:
         missing.append("XRay.SourceToDetectorMm")
@@ -82,7 +63,7 @@ def missing_keys(xray: XRayMetadata, reference: PatientReference) -> list[str]:
         missing.append("XRay.SourceToIsocenterMm")
     if xray.imager_pixel_spacing_mm is None:
         missing.append("XRay.ImagerPixelSpacingMm")
-    if not _has_isocenter(xray, reference):
+    if not has_isocenter(xray, reference):
         missing.append("XRay.IsocenterLpsMm")
     return missing
 
@@ -146,14 +127,15 @@ def told_geometry(
 
 def _from_matrix(xray: XRayMetadata, rows: int, columns: int, reference: PatientReference) -> ToldGeometry:
     matrix = np.array(xray.projection_matrix, dtype=np.float64).reshape(3, 4)
-    shift_mm = _shift(xray, reference)
+    shift_mm = table_shift(xray, reference)
     if shift_mm is not None:
         matrix = pixel_from_patient_after_shift(matrix, shift_mm)
     angles: tuple[float, float] | None = None
     camera: F64 | None = None
-    if _has_patient_angles(xray) or (_has_equipment_angles(xray) and xray.patient_position):
-        angles = _patient_angles(xray)[:2]
-        if not missing_keys(xray, reference):
+    if has_patient_angles(xray) or (has_equipment_angles(xray) and xray.patient_position):
+        angles = patient_angles(xray)[:2]
+        # A matrix has the crop in it, so beside one an unknown principal point leaves only the angles to compare.
+        if not missing_keys(xray, reference) and _principal_point_is_known(xray, rows, columns):
             camera = _from_angles(xray, rows, columns, reference).pixel_from_patient
     return ToldGeometry(source="metadata_matrix", pixel_from_patient=matrix, told_angles_deg=angles, told_camera=camera)
 
@@ -162,7 +144,7 @@ def _from_angles(xray: XRayMetadata, rows: int, columns: int, reference: Patient
     assert xray.source_to_detector_mm is not None
     assert xray.source_to_isocenter_mm is not None
     assert xray.imager_pixel_spacing_mm is not None
-    primary, secondary, rotation = _patient_angles(xray)
+    primary, secondary, rotation = patient_angles(xray)
     pitch_row, pitch_column = xray.imager_pixel_spacing_mm
     detector = detector_of_picture(
         rows,
@@ -173,8 +155,13 @@ def _from_angles(xray: XRayMetadata, rows: int, columns: int, reference: Patient
         fov_rotation_deg=xray.fov_rotation_deg or 0,
         fov_flip=bool(xray.fov_flip),
     )
-    if xray.isocenter_projection_px is None:
-        _check_not_cropped(xray, detector.rows, detector.columns)
+    if not _principal_point_is_known(xray, rows, columns):
+        raise GeometryError(
+            f"the collimator lies outside the picture of {columns} x {rows}: it was cropped, and where the isocentre "
+            "projects is unknown",
+            code="principal_point_unknown",
+            mend="send XRay.IsocenterProjectionPx in pixels of the cropped picture",
+        )
     camera = ConeBeamCamera(
         pose=CArmPose(
             primary_angle_deg=primary,
@@ -184,7 +171,7 @@ def _from_angles(xray: XRayMetadata, rows: int, columns: int, reference: Patient
             detector_rotation_deg=rotation,
         ),
         detector=detector,
-        isocenter_lps_mm=_isocenter_now(xray, reference),
+        isocenter_lps_mm=isocenter_now(xray, reference),
     )
     return ToldGeometry(
         source="metadata_angles",
@@ -204,7 +191,7 @@ def _from_calibration(
             code="patient_position_unknown",
             mend="send XRay.PatientPosition",
         )
-    primary, secondary, rotation = isocenter_from_positioner(*_patient_angles(xray), position)
+    primary, secondary, rotation = isocenter_from_positioner(*patient_angles(xray), position)
     pitch = xray.imager_pixel_spacing_mm
     matrix = table.pixel_from_equipment(
         primary_deg=primary,
@@ -218,96 +205,15 @@ def _from_calibration(
         pitch_row_mm=pitch[0] if pitch else None,
     )
     matrix[:, :3] = matrix[:, :3] @ lps_from_equipment(position).T
-    matrix[:, 3] -= matrix[:, :3] @ np.asarray(_isocenter_now(xray, reference))
+    matrix[:, 3] -= matrix[:, :3] @ np.asarray(isocenter_now(xray, reference))
     return ToldGeometry(source="table", pixel_from_patient=matrix, source_to_detector_mm=xray.source_to_detector_mm)
 
 
-def _has_patient_angles(xray: XRayMetadata) -> bool:
-    return xray.primary_angle_deg is not None and xray.secondary_angle_deg is not None
-
-
-def _has_equipment_angles(xray: XRayMetadata) -> bool:
-    return xray.isocenter_primary_angle_deg is not None and xray.isocenter_secondary_angle_deg is not None
-
-
-def _patient_angles(xray: XRayMetadata) -> tuple[float, float, float]:
-    """Primary, secondary and detector rotation relative to the patient; both systems must agree where both are told."""
-    rotation = xray.detector_rotation_deg or 0.0
-    converted: tuple[float, float, float] | None = None
-    if xray.isocenter_primary_angle_deg is not None and xray.isocenter_secondary_angle_deg is not None:
-        if xray.patient_position:
-            converted = positioner_from_isocenter(
-                xray.isocenter_primary_angle_deg, xray.isocenter_secondary_angle_deg, rotation, xray.patient_position
-            )
-        elif not _has_patient_angles(xray):
-            raise GeometryError(
-                "equipment-related angles without XRay.PatientPosition",
-                code="incomplete_geometry",
-                mend="send XRay.PatientPosition",
-            )
-    if xray.primary_angle_deg is None or xray.secondary_angle_deg is None:
-        if converted is None:
-            raise GeometryError("angles are not complete in one system", code="incomplete_geometry")
-        return converted
-    told = (xray.primary_angle_deg, xray.secondary_angle_deg, rotation)
-    if converted is not None:
-        cosine = float(positioner_axes(told[0], told[1])[1] @ positioner_axes(converted[0], converted[1])[1])
-        if cosine < _SAME_ANGLE_COSINE:
-            raise GeometryError(
-                f"angles relative to the patient ({told[0]:g}, {told[1]:g}) and to the equipment "
-                f"({converted[0]:g}, {converted[1]:g} for {xray.patient_position}) disagree",
-                code="contradictory_angles",
-                mend="check the patient position that the equipment was told",
-            )
-    return told
-
-
-def _has_isocenter(xray: XRayMetadata, reference: PatientReference) -> bool:
-    # The CBCT's isocentre is true for the CBCT's table only, so it needs a word on where the table is now.
-    return xray.isocenter_lps_mm is not None or (reference.isocenter_lps_mm is not None and xray.table_mm is not None)
-
-
-def _isocenter_now(xray: XRayMetadata, reference: PatientReference) -> Vector3:
-    told = xray.isocenter_lps_mm or reference.isocenter_lps_mm
-    assert told is not None
-    shift_mm = _shift(xray, reference)
-    return told if shift_mm is None else isocenter_now_lps_mm(told, shift_mm)
-
-
-def _shift(xray: XRayMetadata, reference: PatientReference) -> F64 | None:
-    """How far the table carried the patient since the CBCT, LPS; None where it is not told or did not move."""
-    if xray.table_mm is None:
-        return None
-    at_cbct_mm = xray.table_at_cbct_mm or reference.table_at_cbct_mm
-    if at_cbct_mm is None:
-        raise GeometryError(
-            "table reference unknown: the table's position is told, not where it was at the CBCT",
-            code="table_reference_unknown",
-            mend="send XRay.TableAtCbctMm",
-        )
-    if xray.table_mm == at_cbct_mm:
-        return None
-    position = xray.patient_position or reference.patient_position
-    if not position:
-        raise GeometryError(
-            "patient position unknown: the table has moved and nothing says how the patient lies on it",
-            code="patient_position_unknown",
-            mend="send XRay.PatientPosition",
-        )
-    return patient_shift_lps_mm(xray.table_mm, at_cbct_mm, position)
-
-
-def _check_not_cropped(xray: XRayMetadata, rows: int, columns: int) -> None:
-    """Without a told principal point it is the picture's middle, which is wrong for a picture cut to its blades."""
-    if xray.collimator_px is None:
-        return
+def _principal_point_is_known(xray: XRayMetadata, rows: int, columns: int) -> bool:
+    """Told, or the picture's middle: which it is not for a picture that was cut to blades outside of it."""
+    if xray.isocenter_projection_px is not None or xray.collimator_px is None:
+        return True
     left, top, right, bottom = xray.collimator_px
     # The blades may be told before or after the turn: either size will do.
     width, height = (max(rows, columns),) * 2 if (xray.fov_rotation_deg or 0) % 180 else (columns, rows)
-    if min(left, top) < -_CROP_SLACK_PX or right > width + _CROP_SLACK_PX or bottom > height + _CROP_SLACK_PX:
-        raise GeometryError(
-            f"XRay.CollimatorPx {left:g} {top:g} {right:g} {bottom:g} lies outside the picture of {columns} x {rows}: "
-            "it was cropped and the principal point is unknown",
-            code="principal_point_unknown",
-            mend="send XRay.IsocenterProjectionPx in pixels of the cropped picture",
-        )
+    return min(left, top) >= -_CROP_SLACK_PX and right <= width + _CROP_SLACK_PX and bottom <= height + _CROP_SLACK_PX

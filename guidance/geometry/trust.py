@@ -16,7 +16,8 @@ from guidance.geometry.camera import check_plausible, decomposed, determinant, n
 from guidance.geometry.metadata import XRayMetadata, read_frame_number, read_metadata
 from guidance.geometry.paired import pair_transforms
 from guidance.geometry.positioner import positioner_axes
-from guidance.geometry.told import ToldGeometry, missing_keys, reference_of, told_geometry
+from guidance.geometry.told import ToldGeometry, missing_keys, told_geometry
+from guidance.geometry.told_patient import reference_of
 from guidance.messages import (
     F64,
     CbctVolume,

@@ -10,7 +10,8 @@ from guidance.geometry.detector import Detector
 from guidance.geometry.metadata import read_metadata
 from guidance.geometry.paired import PairedTransforms
 from guidance.geometry.positioner import PATIENT_POSITIONS, CArmPose, lps_from_equipment
-from guidance.geometry.told import PatientReference, missing_keys, reference_of, told_geometry
+from guidance.geometry.told import missing_keys, told_geometry
+from guidance.geometry.told_patient import PatientReference, reference_of
 from guidance.messages import CbctVolume
 
 MARKERS_LPS_MM = np.array(((50.0, 0.0, 0.0), (0.0, 30.0, 0.0), (0.0, 0.0, 20.0)))
@@ -89,6 +90,12 @@ def test_isocentre_projection_is_in_the_cropped_picture_before_the_turn():
     np.testing.assert_allclose(pixels(cut, rows=900, columns=700), np.array(AT_30_20) - (100, 40), atol=0.0051)
     turned = pixels({**cut, "XRay.FovRotationDeg": "180"}, rows=900, columns=700)
     np.testing.assert_allclose(turned, (699, 899) - (np.array(AT_30_20) - (100, 40)), atol=0.0051)
+
+
+def test_pixel_spacing_is_row_then_column():
+    found = pixels({**ANGLES, "XRay.ImagerPixelSpacingMm": "0.6 0.3"}, rows=512)
+    u, v = np.transpose(AT_30_20)
+    np.testing.assert_allclose(found, np.column_stack((u, (v + 0.5) / 2 - 0.5)), atol=0.0051)
 
 
 def test_detector_rotation():
@@ -211,6 +218,18 @@ def test_both_systems_must_agree():
     assert refused({**both, "XRay.PatientPosition": "HFP"}).code == "contradictory_angles"
 
 
+def test_one_angle_beside_the_other_system_must_agree_too():
+    equipment = {
+        **without(ANGLES, "XRay.PrimaryAngleDeg", "XRay.SecondaryAngleDeg"),
+        "XRay.IsocenterPrimaryAngleDeg": "30",
+        "XRay.IsocenterSecondaryAngleDeg": "20",
+        "XRay.PatientPosition": "HFP",
+    }
+    assert told({**equipment, "XRay.PrimaryAngleDeg": "-150"}).source == "metadata_angles"
+    assert refused({**equipment, "XRay.PrimaryAngleDeg": "30"}).code == "contradictory_angles"
+    assert refused({**equipment, "XRay.SecondaryAngleDeg": "-20"}).code == "contradictory_angles"
+
+
 @pytest.mark.parametrize("sod", ["1200", "1300"])
 def test_isocentre_behind_the_detector(sod):
     assert refused({**ANGLES, "XRay.SourceToIsocenterMm": sod}).code == "distance_out_of_range"
@@ -222,6 +241,10 @@ def test_a_cut_picture_needs_its_principal_point():
     assert error.code == "principal_point_unknown"
     known = {**blades, "XRay.IsocenterProjectionPx": "411.5 471.5"}
     np.testing.assert_allclose(pixels(known, rows=900, columns=700), np.array(AT_30_20) - (100, 40), atol=0.0051)
+    # A matrix has the crop in it.
+    matrix = {"XRay.ProjectionMatrix": matrix_text()}
+    assert told({**blades, **matrix}, rows=900, columns=700).told_camera is None
+    assert told({**ANGLES, **matrix}).told_camera is not None
     # Blades inside the picture cut nothing away.
     np.testing.assert_allclose(pixels(blades), AT_30_20, atol=0.0051)
     np.testing.assert_allclose(pixels({**ANGLES, "XRay.CollimatorPx": "0 0 1024 1024"}), AT_30_20, atol=0.0051)
