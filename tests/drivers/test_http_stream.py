@@ -204,5 +204,19 @@ async def test_stop_closes_pages_at_once(api: FakeCaseApi) -> None:
     assert api.subscribers == []
 
 
+async def test_stop_does_not_wait_for_a_page_that_reads_nothing(api: FakeCaseApi) -> None:
+    server = HttpServer(HttpSettings(port=0), api)
+    await server.start()
+    async with page(server, max_queue=1, max_size=None) as stuck:
+        await api.wait_for_subscribers(1)
+        for sequence in range(10):
+            api.deliver(update(sequence, picture=bytes(4_000_000)))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await server.stop()
+        stuck.transport.abort()
+    await api.wait_for_subscribers(0)
+
+
 def test_no_client_before_anyone_came(api: FakeCaseApi) -> None:
     assert StreamEndpoint(api).clients() == ()
