@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import cv2
@@ -16,6 +16,7 @@ from pydicom.pixels import iter_pixels
 from guidance.errors import WireError
 from guidance.geometry.volume_resample import AIR_HU, I16
 from guidance.geometry.volume_slices import SliceDescription
+from guidance.kernels import crc64
 from guidance.wire.dicom_classes import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -70,7 +71,7 @@ def decode_slices(dataset: Dataset, instance: Instance) -> Iterator[tuple[SliceD
             if scale is None or raw.shape != (one.rows, one.columns):
                 raise WireError(f"{instance.name}: a picture of {raw.shape}", code="unreadable_pixels")
             hu, padding = to_hu(raw, stored, scale)
-            digest = hashlib.blake2b(hu.data, digest_size=16).hexdigest()
+            digest = f"{crc64(hu.ravel().view(np.uint8)):016x}"
             yield replace(one, digest=digest, edge_tissue=edge_tissue(hu, padding)), hu
         if not wanted:
             return
@@ -90,28 +91,46 @@ def to_hu(raw: npt.NDArray[Any], stored: StoredValues, scale: Calibration) -> tu
     Returns:
         (rows, columns) int16 HU, and where padding stood, or None if nowhere.
     """
-    wide = raw.astype(np.int32)
-    padding = np.zeros(raw.shape, dtype=np.bool_)
+    native = raw.astype(raw.dtype.newbyteorder("="), copy=False)
+    hu_of, is_padding = _tables(native.dtype, stored, scale)
+    bits = native.view(f"u{native.dtype.itemsize}")
+    if native.dtype.itemsize == 2 and _is_shift(native, hu_of, is_padding, scale):
+        # Both wrap at 16 bits, and every sum is known to fit.
+        return native.view(np.int16) + np.int16(scale.intercept), None
+    hu = hu_of[bits]
+    padding = is_padding[bits]
+    return hu, padding if padding.any() else None
+
+
+def _is_shift(native: npt.NDArray[Any], hu_of: I16, is_padding: npt.NDArray[np.bool_], scale: Calibration) -> bool:
+    """Whether all values between the picture's least and largest just move by a whole number: the usual case."""
+    if scale.slope != 1 or scale.intercept != int(scale.intercept) or abs(scale.intercept) > np.iinfo(np.int16).max:
+        return False
+    low, high = int(native.min()), int(native.max())
+    between = np.arange(low, high + 1)
+    patterns = between & 0xFFFF
+    return not is_padding[patterns].any() and bool(np.all(hu_of[patterns] == between + int(scale.intercept)))
+
+
+@lru_cache(maxsize=64)
+def _tables(kind: np.dtype[Any], stored: StoredValues, scale: Calibration) -> tuple[I16, npt.NDArray[np.bool_]]:
+    """HU and padding for every bit pattern: one look-up per voxel instead of a dozen passes over the picture."""
+    bits = 8 * kind.itemsize
+    wide = np.arange(1 << bits).astype(f"u{kind.itemsize}").view(kind).astype(np.int64)
+    padding = np.zeros(wide.shape, dtype=np.bool_)
     if stored.padding is not None:
-        low, high = stored.padding
-        padding |= (wide >= low) & (wide <= high) if low != high else wide == low
-    spare = 8 * raw.dtype.itemsize - stored.bits_stored
+        padding |= (wide >= stored.padding[0]) & (wide <= stored.padding[1])
+    spare = bits - stored.bits_stored
     if spare > 0:
         if not stored.is_signed:
             # All spare bits set is a negative number in an unsigned field: padding, never a dense voxel.
-            above = wide >> stored.bits_stored
-            padding |= above == (1 << spare) - 1
+            padding |= (wide >> stored.bits_stored) == (1 << spare) - 1
         wide &= (1 << stored.bits_stored) - 1
         if stored.is_signed:
             sign = 1 << (stored.bits_stored - 1)
             wide = (wide ^ sign) - sign
-    if scale.slope == int(scale.slope) and scale.intercept == int(scale.intercept) and abs(scale.slope) < 1024:
-        hu = wide * np.int32(scale.slope) + np.int32(scale.intercept)
-    else:
-        hu = np.clip(np.rint(wide * scale.slope + scale.intercept), -(2**30), 2**30).astype(np.int32)
+    hu = np.rint(wide * scale.slope + scale.intercept)
     padding |= (hu <= PADDING_BELOW_HU) | (hu > np.iinfo(np.int16).max)
-    if not padding.any():
-        return hu.astype(np.int16), None
     hu[padding] = AIR_HU
     return hu.astype(np.int16), padding
 
