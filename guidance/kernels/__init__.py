@@ -191,8 +191,8 @@ def compose_frame(
     """Draw one frame: clear what the layer showed, draw into it, window the picture, burn the layer in, sum both.
 
     Per pixel of the layer the larger coverage wins and keeps exactly its colour (nothing is mixed); of two equal ones
-    the later, sprites after strokes. Coverage of a line's side is that of the exact area within 0.006, of its round
-    end within 0.03 for half widths of 1 px and more (0.21 at 0.5 px).
+    the later, sprites after strokes. Coverage of a line's side is the exact area (tests
+    allow 0.007, their oracle's grain), of its round end within 0.1 for a half width of 1 px (0.25 at 0.5, 0.04 at 2.5).
 
     Args:
         pixels: (rows, columns) uint8, int8, uint16, int16 or float32, C order; never altered. NaN becomes black.

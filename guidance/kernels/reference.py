@@ -129,7 +129,7 @@ def _draw_stroke(stroke: F32, layer: U8) -> None:
 def _covered(depth: F64, normal_x: F64, normal_y: F64) -> F64:
     """Part of a unit box inside a straight edge that passes `depth` px from its centre: a trapezium's integral."""
     sizes = np.abs(normal_x), np.abs(normal_y)
-    large, small = np.maximum(*sizes), np.maximum(np.minimum(*sizes), 0.01)
+    large, small = np.maximum(*sizes), np.maximum(np.minimum(*sizes), 1e-6)
     outer, inner = 0.5 * (large + small), 0.5 * (large - small)
     t = np.clip(depth, -outer, outer)
     ramps = [np.maximum(t + shift, 0) ** 2 for shift in (outer, inner, -inner, -outer)]

@@ -35,13 +35,13 @@ inline double squared_above_zero(double value) {
 }
 
 // The part of a pixel (a unit box) that lies on the inner side of a straight edge, `depth` px inside of it: the box
-// seen along the edge is a trapezium, this is its integral. Near the axes the normal is tilted by 0.01 (an error of
-// the coverage below 0.003) so that the quotient stays well conditioned.
+// seen along the edge is a trapezium, this is its integral. Along the axes the normal is tilted by 1e-6, so that the
+// quotient stays well conditioned.
 struct Edge {
   double outer, inner, factor;
   Edge(double normal_x, double normal_y) {
     const double large = std::max(std::abs(normal_x), std::abs(normal_y));
-    const double small = std::max(std::min(std::abs(normal_x), std::abs(normal_y)), 0.01);
+    const double small = std::max(std::min(std::abs(normal_x), std::abs(normal_y)), 1e-6);
     outer = 0.5 * (large + small);
     inner = 0.5 * (large - small);
     factor = 1.0 / (2.0 * (large * small));
