@@ -59,7 +59,7 @@ class XRayMetadata:
         isocenter_projection_px: (u, v), cropped picture before turn and flip.
         isocenter_lps_mm: isocentre in the patient.
         table_mm, table_at_cbct_mm: equipment axes.
-        collimator_px: left, top, right, bottom.
+        collimator_px: left, top, right, bottom; not checked against each other, for only their place counts.
         live: False for a held picture; None if not stated.
     """
 
@@ -99,7 +99,7 @@ def read_metadata(metadata: Mapping[str, str]) -> XRayMetadata:
 
     Raises:
         GeometryError: `bad_number`, `wrong_count`, `not_finite`, `out_of_range`, `unknown_patient_position`,
-            `bad_fov_rotation`, `bad_flag` or `bad_collimator`, naming key, value and mend.
+            `bad_fov_rotation` or `bad_flag`, naming key, value and mend.
     """
     get = metadata.get
     # A stream repeats most of its texts from frame to frame, so they are looked up before they are parsed again.
@@ -136,6 +136,9 @@ def _read(texts: tuple[str, ...]) -> XRayMetadata:
     def three(key: str) -> Vector3 | None:
         return (numbers[key][0], numbers[key][1], numbers[key][2]) if key in numbers else None
 
+    def four(key: str) -> tuple[float, float, float, float] | None:
+        return (numbers[key][0], numbers[key][1], numbers[key][2], numbers[key][3]) if key in numbers else None
+
     position = by_key.get("XRay.PatientPosition", "")
     rotation = by_key.get("XRay.FovRotationDeg", "")
     return XRayMetadata(
@@ -150,7 +153,7 @@ def _read(texts: tuple[str, ...]) -> XRayMetadata:
         imager_pixel_spacing_mm=two("XRay.ImagerPixelSpacingMm"),
         isocenter_projection_px=two("XRay.IsocenterProjectionPx"),
         isocenter_lps_mm=three("XRay.IsocenterLpsMm"),
-        collimator_px=_collimator(numbers.get("XRay.CollimatorPx")),
+        collimator_px=four("XRay.CollimatorPx"),
         table_mm=three("XRay.TableMm"),
         table_at_cbct_mm=three("XRay.TableAtCbctMm"),
         patient_position=check_patient_position(position) if position else "",
@@ -195,19 +198,6 @@ def _flag(key: str, by_key: Mapping[str, str]) -> bool | None:
     if text not in ("0", "1"):
         raise GeometryError(f"{key} is {_shown(text)}", code="bad_flag", mend="0 or 1")
     return text == "1"
-
-
-def _collimator(values: tuple[float, ...] | None) -> tuple[float, float, float, float] | None:
-    if values is None:
-        return None
-    left, top, right, bottom = values
-    if not (left < right and top < bottom):
-        raise GeometryError(
-            f"XRay.CollimatorPx {left:g} {top:g} {right:g} {bottom:g} encloses nothing",
-            code="bad_collimator",
-            mend="left top right bottom, left < right, top < bottom",
-        )
-    return (left, top, right, bottom)
 
 
 def _shown(text: str) -> str:

@@ -157,8 +157,8 @@ def _from_angles(xray: XRayMetadata, rows: int, columns: int, reference: Patient
     )
     if not _principal_point_is_known(xray, rows, columns):
         raise GeometryError(
-            f"the collimator lies outside the picture of {columns} x {rows}: it was cropped, and where the isocentre "
-            "projects is unknown",
+            f"XRay.CollimatorPx is not inside the picture of {columns} x {rows}: the picture was cropped, and where "
+            "the isocentre projects is unknown",
             code="principal_point_unknown",
             mend="send XRay.IsocenterProjectionPx in pixels of the cropped picture",
         )
@@ -216,4 +216,5 @@ def _principal_point_is_known(xray: XRayMetadata, rows: int, columns: int) -> bo
     left, top, right, bottom = xray.collimator_px
     # The blades may be told before or after the turn: either size will do.
     width, height = (max(rows, columns),) * 2 if (xray.fov_rotation_deg or 0) % 180 else (columns, rows)
-    return min(left, top) >= -_CROP_SLACK_PX and right <= width + _CROP_SLACK_PX and bottom <= height + _CROP_SLACK_PX
+    inside_u = -_CROP_SLACK_PX <= left < right <= width + _CROP_SLACK_PX
+    return inside_u and -_CROP_SLACK_PX <= top < bottom <= height + _CROP_SLACK_PX

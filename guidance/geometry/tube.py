@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from guidance.errors import GeometryError
 from guidance.geometry.camera import determinant, source_of
-from guidance.messages import F64, Matrix34, PlannedPath, Vector3
+from guidance.messages import F64, PlannedPath, Vector3
 
 # No instrument is ever this near to the source; what would be is cut off before the projection grows without bound.
 NEAREST_MM: Final = 10.0
@@ -131,16 +131,6 @@ def tubes(entries: list[Vector3], targets: list[Vector3], diameters_mm: list[flo
         tick_tube=tick_tube,
         tick_ends=(0, *np.cumsum(counts).tolist()),
     )
-
-
-@lru_cache(maxsize=8)
-def project_paths(
-    paths: tuple[PlannedPath, ...], pixel_from_patient: Matrix34, tick_mm: float
-) -> tuple[TubeProjection, ...]:
-    """Project the plan with a verdict's twelve numbers; a gantry that stands still costs a look-up. The arrays are
-    shared between frames: do not write into them. See `project_tubes`."""
-    matrix = np.array(pixel_from_patient, dtype=np.float64).reshape(3, 4)
-    return tuple(project_tubes(tubes_of_paths(paths, tick_mm), matrix))
 
 
 def project_tubes(tubes: Tubes, pixel_from_patient: F64) -> list[TubeProjection]:

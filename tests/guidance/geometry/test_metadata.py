@@ -100,7 +100,7 @@ def test_missing_and_empty_are_the_same():
         ("XRay.TableAtCbctMm", "a b c", "bad_number"),
         ("XRay.ProjectionMatrix", "1 2 3", "wrong_count"),
         ("XRay.ProjectionMatrix", "1 2 3 4 5 6 7 8 9 10 11 NaN", "not_finite"),
-        ("XRay.CollimatorPx", "10 0 5 100", "bad_collimator"),
+        ("XRay.CollimatorPx", "10 0 nan 100", "not_finite"),
         ("XRay.CollimatorPx", "0 0 100", "wrong_count"),
         ("XRay.PatientPosition", "PRONE", "unknown_patient_position"),
         ("XRay.PatientPosition", "hfp", "unknown_patient_position"),

@@ -241,6 +241,7 @@ def test_a_cut_picture_needs_its_principal_point():
     assert error.code == "principal_point_unknown"
     known = {**blades, "XRay.IsocenterProjectionPx": "411.5 471.5"}
     np.testing.assert_allclose(pixels(known, rows=900, columns=700), np.array(AT_30_20) - (100, 40), atol=0.0051)
+    assert refused({**ANGLES, "XRay.CollimatorPx": "100 40 100 40"}).code == "principal_point_unknown"
     # A matrix has the crop in it.
     matrix = {"XRay.ProjectionMatrix": matrix_text()}
     assert told({**blades, **matrix}, rows=900, columns=700).told_camera is None
