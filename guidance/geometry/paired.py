@@ -52,7 +52,8 @@ def pair_transforms(
             is taken, if it is not older than this by the server's clock.
 
     Returns:
-        The pair, or None where no transform of this input's names was ever sent.
+        The pair, or None where no transform of this input's names was ever sent. Within the limits the picture's
+        own connection goes before another, then the nearest in time.
 
     Raises:
         GeometryError: `transforms_not_paired` where transforms came but none belongs to this picture.
@@ -141,18 +142,19 @@ def _nearest(
     samples: list[TransformSample], frame: FluoroFrame, pairing_ms: float, maximum_age_ms: float
 ) -> TransformSample | None:
     best: TransformSample | None = None
-    best_distance = math.inf
+    best_rank = (True, math.inf)
     for sample in samples:
+        other = sample.connection_id != frame.connection_id
         if frame.timestamp_igtl and sample.timestamp_igtl:
             distance_ms = abs(_ms(sample.timestamp_igtl - frame.timestamp_igtl))
             limit_ms = pairing_ms
         else:
-            if sample.connection_id != frame.connection_id or sample.received_ns > frame.received_ns:
+            if other or sample.received_ns > frame.received_ns:
                 continue
             distance_ms = (frame.received_ns - sample.received_ns) / 1e6
             limit_ms = maximum_age_ms
-        if distance_ms <= limit_ms and distance_ms <= best_distance:
-            best, best_distance = sample, distance_ms
+        if distance_ms <= limit_ms and (other, distance_ms) <= best_rank:
+            best, best_rank = sample, (other, distance_ms)
     return best
 
 

@@ -83,6 +83,13 @@ def test_biplane_takes_its_own():
     assert [biplane_suffix(name) for name in ("Fluoro", "FluoroA", "FluoroB")] == ["", "A", "B"]
 
 
+def test_the_pictures_own_connection_goes_first():
+    now = 100 * SECOND
+    own, other = both(now - 9 * MS, 1), both(now, 2, connection=2)
+    assert marks(own + other, frame(now)) == marks(other + own, frame(now)) == (1.0, 1.0)
+    assert marks(both(now - 17 * MS, 1) + other, frame(now)) == (2.0, 2.0)
+
+
 def test_timestamp_zero_takes_the_latest_before_on_the_same_connection():
     samples = (
         both(0, 1, received_ns=900_000_000)
