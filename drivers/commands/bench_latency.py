@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import socket
@@ -20,19 +21,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from simulators.cbct import send_small_volume
 
 from drivers.commands.bench_report import percentile, report
 from drivers.commands.latency_rig import Packer, RunResult, connect, free_port, run_frames, thread_cpu_ns
 from guidance.errors import CaseError
 from guidance.kernels import crc64
 from guidance.wire.openigtlink.image import pack_image_parts
+from simulators.cbct import DicomPeer, send_cbct
+from simulators.cbct_objects import CbctRun
+from simulators.volumes import HuVolume
 
 _ROWS: Final = 1024
 _RATE_HZ: Final = 30.0
 _PICTURES: Final = 16  # distinct noise pictures sent in turn, so that none is taken for a held one
 _WARM_UP: Final = 30
-_IGTL_SECOND: Final = 1 << 32
+_STEPS_PER_S: Final = 1 << 20
+_STEP_BITS: Final = 12
 
 
 @dataclass(slots=True)
@@ -174,8 +178,8 @@ class _Pictures:
         def pack(index: int) -> tuple[int, list[memoryview]]:
             self._number += 1
             picture = self._number % _PICTURES
-            # Real time as a sound sender stamps it, unique by construction: the number is in the fraction's low bits.
-            timestamp = (int(time.time() * _IGTL_SECOND) & ~0xFFFFF) | (self._number & 0xFFFFF)
+            # Real time as a sound sender stamps it; in steps of a microsecond, which pyigtl's doubles keep exactly.
+            timestamp = int(time.time() * _STEPS_PER_S) << _STEP_BITS
             prefix, suffix = pack_image_parts(
                 "Fluoro",
                 timestamp,
@@ -184,7 +188,7 @@ class _Pictures:
                 pixels_crc64=self._crc[picture],
                 metadata=geometry | self._told(),
             )
-            pixels = memoryview(self._pixels[picture]).cast("B")
+            pixels = memoryview(self._pixels[picture].reshape(-1).view(np.uint8).data)
             return timestamp, [memoryview(prefix), pixels, memoryview(suffix)]
 
         return pack
@@ -222,7 +226,7 @@ class _Server:
         )
         self.pid = self._process.pid
         self._wait("/readyz", lambda answer: True)
-        self._frame_of_reference_uid = send_small_volume("127.0.0.1", self.dicom_port)
+        _send_volume(self.dicom_port, edge=48, slices=48, seed=1)
         self._wait(
             "/api/v1/volumes", lambda answer: any(item["active"] for item in json.loads(answer).get("items", []))
         )
@@ -241,7 +245,7 @@ class _Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, pictures: _Pictures, frames: int, rate_hz: float = _RATE_HZ) -> RunResult:
-        pack = pictures.packer(self._frame_of_reference_uid)
+        pack = pictures.packer(CbctRun(seed=1).frame_of_reference_uid)
         return run_frames(self._sender, self._reader, pack, frames=frames, rate_hz=rate_hz, device="Overlay")
 
     def status(self) -> dict[str, Any]:
@@ -333,17 +337,26 @@ def _pyigtl_relay() -> Iterator[_PyigtlRelay | None]:
 
 @contextlib.contextmanager
 def _dicom_load(port: int, quick: bool) -> Iterator[Callable[[], bool]]:
-    """A 200 MiB CBCT on its way to the server; gives a function that says whether it still is."""
-    megabytes = 60 if quick else 200
-    process = subprocess.Popen(
-        [sys.executable, "-m", "simulators.cbct", "--port", str(port), "--mebibytes", str(megabytes)],
-        stdout=subprocess.DEVNULL,
+    """A CBCT of 200 MiB (quick: 50) on its way to the server; gives a function that says whether it still is."""
+    slices = 100 if quick else 400
+    process = multiprocessing.get_context("spawn").Process(
+        target=_send_volume, kwargs={"port": port, "edge": 512, "slices": slices, "seed": 2}, daemon=True
     )
+    process.start()
     try:
-        yield lambda: process.poll() is None
+        yield process.is_alive
     finally:
+        process.join(60)
         process.kill()
-        process.wait()
+
+
+def _send_volume(port: int, *, edge: int, slices: int, seed: int) -> None:
+    spacing_mm = 240.0 / edge
+    affine = np.diag([spacing_mm, spacing_mm, 240.0 / slices, 1.0])
+    affine[:3, 3] = -120.0
+    voxels = np.random.default_rng(seed).integers(-100, 100, (slices, edge, edge), np.int16)
+    volume = HuVolume(voxels, affine, "benchmark")
+    send_cbct(volume, CbctRun(seed=seed), DicomPeer(port=port))
 
 
 def _highest_rate(server: _Server, pictures: _Pictures, rates: tuple[float, ...], *, seconds: float) -> float:
