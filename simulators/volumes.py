@@ -1,8 +1,8 @@
-"""Volumes for the simulated suite: NIfTI file or procedural pelvis, as int16 HU in LPS; DICOM folders by the core."""
+"""Volumes for the simulated suite as int16 HU in LPS: NIfTI, procedural pelvis, DICOM folders by the core's rules."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel
@@ -11,8 +11,12 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
-from guidance.errors import ConfigError
+from guidance.errors import ConfigError, WireError
+from guidance.geometry.volume_resample import fill
 from guidance.messages import F64
+from guidance.wire.dicom_instance import parse, read_instance
+from guidance.wire.dicom_pixels import decode_slices
+from guidance.wire.dicom_series import Series, conclude, with_instance
 
 I16 = npt.NDArray[np.int16]
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -82,3 +86,49 @@ def resampled(
         cval=-1024.0,
     )
     return HuVolume(np.rint(voxels).astype(np.int16), affine, f"{volume.description}, resampled to {spacing_mm:g} mm")
+
+
+def load_dicom_folder(folder: Path) -> HuVolume:
+    """Read the largest volume of a folder's first series that has one, by the same rules as the server.
+
+    Raises:
+        ConfigError: nothing readable in it, or the series is refused; names the finding.
+    """
+    series: dict[str, Series] = {}
+    pixels: dict[tuple[str, int], I16] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            dataset = parse(path.read_bytes())
+            instance = read_instance(dataset, name=path.name)
+            if not instance.slices:
+                continue
+            decoded = list(decode_slices(dataset, instance))
+        except WireError:
+            continue  # a folder on disk also holds DICOMDIR, reports and notes
+        pixels |= {one.key: values for one, values in decoded}
+        instance = replace(instance, slices=tuple(one for one, _ in decoded))
+        uid = instance.series_instance_uid
+        series[uid] = with_instance(series.get(uid), instance, 0.0)
+    reasons = []
+    for found in series.values():
+        for conclusion in conclude(found):
+            if conclusion.grid is None:
+                reasons += [finding.message for finding in conclusion.volume.findings]
+                continue
+            voxels = np.empty(conclusion.grid.shape_kji, np.int16)
+            fill(conclusion.grid, pixels.__getitem__, voxels)
+            return HuVolume(voxels, conclusion.grid.affine_lps_from_ijk, conclusion.volume.description or folder.name)
+    raise ConfigError(
+        f"no volume in {folder}" + "".join(f"; {reason}" for reason in reasons),
+        code="no_volume",
+        mend="a folder with the files of a CT series",
+    )
+
+
+def load_volume(path: Path) -> HuVolume:
+    """A DICOM folder or a NIfTI file; ConfigError if it is neither."""
+    if path.is_dir():
+        return load_dicom_folder(path)
+    if not path.exists():
+        raise ConfigError(f"there is no {path}", code="no_volume", mend="a DICOM folder or a NIfTI file")
+    return load_nifti(path)
