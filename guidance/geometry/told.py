@@ -37,7 +37,7 @@ class ToldGeometry:
     Attributes:
         source: `metadata_matrix`, `metadata_angles`, `transforms` or `table`.
         pixel_from_patient: (3, 4), patient LPS mm -> pixel as sent; w in mm along the central ray, but for
-            `metadata_matrix`, whose scale and sign are the sender's.
+            `metadata_matrix`, whose sign is the sender's and whose largest element is 1.
         source_to_detector_mm: None where it is not told (a matrix).
         told_angles_deg: patient-related angles told next to a matrix; None if there are none.
         told_camera: the complete angle form next to a matrix, as (3, 4); None if it is not complete.
@@ -127,6 +127,8 @@ def told_geometry(
 
 def _from_matrix(xray: XRayMetadata, rows: int, columns: int, reference: PatientReference) -> ToldGeometry:
     matrix = np.array(xray.projection_matrix, dtype=np.float64).reshape(3, 4)
+    # The scale is the sender's to choose, also where products of such numbers would leave the range of a double.
+    matrix /= float(np.abs(matrix).max()) or 1.0
     shift_mm = table_shift(xray, reference)
     if shift_mm is not None:
         matrix = pixel_from_patient_after_shift(matrix, shift_mm)

@@ -97,9 +97,14 @@ def test_angles_are_trusted():
     assert_golden(verdict(TOLD), "metadata_angles")
 
 
-@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-6, -3e5])
+@pytest.mark.parametrize("scale", [1.0, -1.0, 1e-6, -3e5, 1e300, -1e-300])
 def test_a_matrix_of_any_scale_and_sign_is_trusted(scale):
-    assert_golden(verdict(told_matrix(scale * matrix_of())), "metadata_matrix")
+    told = told_matrix(scale * matrix_of())
+    assert_golden(verdict(told), "metadata_matrix")
+    table = {"XRay.TableMm": "4000 -4000 4000", "XRay.TableAtCbctMm": "4000 -4000 3999.9"}
+    moved = verdict({**told, **table})
+    assert moved.state is GeometryState.TRUSTED
+    np.testing.assert_allclose(moved.pixel_from_patient, verdict(told).pixel_from_patient, rtol=2e-3)
 
 
 @pytest.mark.parametrize("scale", [1.0, -1.0])
