@@ -155,7 +155,8 @@ class OverlayVector(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of the overlay in px of the live picture.
 
     A `line` joins `points` (u, v, u, v, ...), back to the first where `closed`; a `text` stands with its left
-    baseline at its one point.
+    baseline at its one point. A text without `path_id` is a side mark (one letter) or says the state that the frame
+    had; the latter is for those who show the picture at once, and no longer true on one that has stopped.
     """
 
     kind: Literal["line", "text"]

@@ -57,6 +57,12 @@ async def pixel(page: Page, u: float, v: float) -> list[int]:
     return [int(part) for part in value]
 
 
+async def brightest(page: Page, left: int, baseline: int) -> int:
+    """Brightest level on the canvas where a text of 40 px would stand."""
+    levels = [await pixel(page, left + 2 * step, baseline - 12) for step in range(20)]
+    return max(min(level) for level in levels)
+
+
 async def banner(page: Page, words: str, device: str = "Fluoro") -> str:
     selector = f"[data-device={device}] .banner"
     await page.wait_for(f"document.querySelector('{selector}')?.innerText.includes({words!r})")
@@ -74,6 +80,9 @@ async def test_picture_and_overlay_of_the_same_message(api: FakeCaseApi, tmp_pat
         # The line's edges: 9 px wide about v = 100.
         for v, on_line in ((96.5, True), (103.5, True), (94.5, False), (105.5, False)):
             assert (await pixel(page, 125, v) == list(PATH_RGB)) is on_line
+        # The side mark is drawn, the word LIVE is not: it would stay on a picture that has stopped.
+        assert await brightest(page, 20, 240) == 255
+        assert await brightest(page, 20, 190) < GREY + 10
         assert await page.text("#latency-now") == "2.5"
         await page.wait_for("document.querySelector('#latency-p99').innerText === '4.6'")
         assert "Research use only, not for clinical use" in await page.text(".notice")

@@ -1,4 +1,4 @@
-// Built from src/picture.ts, sha256 a8c451bc6aba2e62884ab4ec8497e4fab845842f6d74b7ce0f6452c5693e2ab9; change that, then run: make page
+// Built from src/picture.ts, sha256 95fce53401d601f92b278080bd9e89507d64d11a509a5fc503e7215fe3a763cc; change that, then run: make page
 // One input: its live picture, the overlay that came in the same message, and in words what can be trusted.
 import { h, setText } from "./dom.js";
 const OLD_AFTER_MS = 1000;
@@ -123,12 +123,11 @@ export class PictureView {
         // Pixel centres are at whole numbers: the picture begins half a pixel before (0, 0).
         context.setTransform(scale, 0, 0, scale, left + scale / 2, top + scale / 2);
         this.vectorsShown = this.mayShowPaths();
-        for (const vector of this.header.overlay) {
-            // A newer state may have taken the trust back before a newer picture came.
-            if (vector.path_id && !this.vectorsShown)
-                continue;
+        // A newer state may have taken the trust back before a newer picture came: then nothing is drawn. Words about the
+        // frame's state are not drawn either, for "LIVE" would stay on a picture that stopped; the page says them anew.
+        const drawn = this.vectorsShown ? this.header.overlay.filter((vector) => vector.path_id || vector.text.length <= 1) : [];
+        for (const vector of drawn)
             drawVector(context, vector, scale, ratio);
-        }
         this.canvas.dataset["sequence"] = String(this.header.sequence);
         this.canvas.dataset["paths"] = this.vectorsShown ? "shown" : "hidden";
     }

@@ -124,11 +124,10 @@ export class PictureView {
     // Pixel centres are at whole numbers: the picture begins half a pixel before (0, 0).
     context.setTransform(scale, 0, 0, scale, left + scale / 2, top + scale / 2);
     this.vectorsShown = this.mayShowPaths();
-    for (const vector of this.header.overlay) {
-      // A newer state may have taken the trust back before a newer picture came.
-      if (vector.path_id && !this.vectorsShown) continue;
-      drawVector(context, vector, scale, ratio);
-    }
+    // A newer state may have taken the trust back before a newer picture came: then nothing is drawn. Words about the
+    // frame's state are not drawn either, for "LIVE" would stay on a picture that stopped; the page says them anew.
+    const drawn = this.vectorsShown ? this.header.overlay.filter((vector) => vector.path_id || vector.text.length <= 1) : [];
+    for (const vector of drawn) drawVector(context, vector, scale, ratio);
     this.canvas.dataset["sequence"] = String(this.header.sequence);
     this.canvas.dataset["paths"] = this.vectorsShown ? "shown" : "hidden";
   }
