@@ -132,6 +132,7 @@ class FluoroInput:
                 "devices": list(self._picture_owners.owned_by(connection.peer.connection_id)),
                 "transforms": list(self._transform_owners.owned_by(connection.peer.connection_id)),
                 "received_bytes": connection.peer.received_bytes,
+                "unsent_answers": connection.peer.unsent_events,
                 "silent": connection.silent,
                 "heard_age_s": (now_ns - connection.peer.received_ns) / _NS_PER_S,
                 "connected_s": (now_ns - connection.peer.opened_ns) / _NS_PER_S,
@@ -159,6 +160,7 @@ class FluoroInput:
                 on_refusal=self._refuse,
                 on_closed=self._closed,
                 now_ns=self._now_ns,
+                close_on_overflow=False,  # a source that never reads is no reason to lose its pictures
             )
         except OSError:  # gone between accept and here
             connected.close()
@@ -261,8 +263,6 @@ class FluoroInput:
                 if peer.inside_message and unheard_ns > stall_ns:
                     self._refuse(peer, Refusal(code="Stalled", device="", type="", detail="a message never ended"))
                     peer.close("stopped in the middle of a message")
-                elif peer.blocked_ns(now_ns) > stall_ns:
-                    peer.close("takes no answers")
 
     def _tell(
         self, connection_id: int, address: str, state: ConnectionState, detail: str = "", *, dialled: bool = False

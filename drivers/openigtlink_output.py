@@ -15,7 +15,7 @@ from drivers.openigtlink_sockets import Listener
 from drivers.openigtlink_streams import Streams
 from guidance.config import OpenIGTLinkSettings
 from guidance.messages import EMPTY_METADATA, Pixels
-from guidance.wire.openigtlink import Decoder, Message, Query, Refusal, Status, Text, timestamp_from_unix_ns
+from guidance.wire.openigtlink import BufferPool, Decoder, Message, Query, Refusal, Status, Text, timestamp_from_unix_ns
 from guidance.wire.openigtlink.outbox import Outbox
 from guidance.wire.openigtlink.outputs import ALERT_DEVICE, NO_ALERTS, STATUS_DEVICE, UNASKED, alert_text
 from guidance.wire.openigtlink.published import PublishedPicture
@@ -193,7 +193,7 @@ class OverlayOutput:
             peer = Peer(
                 accepted,
                 connection_id=self._last_id,
-                decoder=Decoder(maximum_body_bytes=self._settings.maximum_body_mib << 20),
+                decoder=Decoder(maximum_body_bytes=self._settings.maximum_body_mib << 20, pool=BufferPool(keep=2)),
                 outbox=Outbox(minimum_interval_ns=round(_NS_PER_S / rate_hz) if rate_hz else 0),
                 on_message=self._take,
                 on_refusal=self._refuse,

@@ -103,6 +103,8 @@ class Streams:
         devices = answering_devices(query.subject, query.device, list(messages))
         if devices:
             peer.send_event(messages[devices[0]].renamed(query.device).packed(peer.header_version))
+        if query.subject == "TRAJ" and peer in self._takes:
+            self._takes[peer].add("TRAJ")  # who asks for it can read it
         return bool(devices)
 
     def _start_or_stop(self, query: Query, peer: Peer) -> None:

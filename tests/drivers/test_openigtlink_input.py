@@ -311,6 +311,20 @@ async def test_queries_without_an_answer_get_rts_with_status_1() -> None:
         peer.close()
 
 
+async def test_a_source_that_never_reads_keeps_its_connection() -> None:
+    """It is told of every refusal and takes none: answers are counted and left out, pictures go on."""
+    heard = Heard()
+    async with serving(heard, client_stall_s=0.05, input_silence_s=0.05) as driver:
+        peer = await RawPeer.connect(driver.port, receive_buffer=4096)
+        refused = message("NDARRAY", "Fluoro", b"", version=1) * 500
+        while not driver.connections()[0]["unsent_answers"]:
+            await peer.send(refused)
+        await peer.send(picture())
+        await heard.until(lambda: len(heard.frames) == 1)
+        assert ConnectionState.CLOSED not in heard.states()
+        peer.close()
+
+
 async def test_many_connections_and_no_more_than_allowed() -> None:
     heard = Heard()
     async with serving(heard, maximum_connections=20) as driver:

@@ -23,9 +23,10 @@ from guidance.wire.openigtlink.image import IMAGE_HEADER_BYTES, parse_image_head
 from guidance.wire.openigtlink.metadata import parse_metadata
 from guidance.wire.openigtlink.pool import ALIGNMENT, Block, BufferPool
 
-# Where a header is awaited, so much is received at once: a header and the start of its body come in one call, and
-# no more than this is ever moved when the message turns out to be another one than the last.
-HEADER_WINDOW_BYTES: Final = 64 * 1024
+# Where a header is awaited, so much is received at once: a header and the start of its body come in one call, no more
+# than this is ever moved when the message turns out to be another one than the last, and no more than 282 small
+# messages are read in one go.
+HEADER_WINDOW_BYTES: Final = 16 * 1024
 BODY_WINDOW_BYTES: Final = 512 * 1024  # received piece by piece, so that the CRC runs over what is still in the cache
 _NO_EXTENDED_HEADER: Final = ExtendedHeader(size=0, metadata_header_size=0, metadata_size=0, message_id=0)
 
