@@ -51,7 +51,7 @@ def run_frames(
     Args:
         sender: connected socket into the server under test.
         reader: connected socket out of it.
-        pack: gives each frame's timestamp (unique) and its bytes.
+        pack: gives each frame's timestamp (unique to the microsecond) and its bytes.
         frames: how many.
         rate_hz: frames per second.
         device: only answers of this device name count; "" = every IMAGE.
@@ -73,7 +73,7 @@ def run_frames(
             time.sleep(wait_ns / 1e9)
         result.late_ms = max(result.late_ms, (time.monotonic_ns() - due_ns) / _NS_PER_MS)
         _send(sender, buffers)
-        sent_ns[timestamp] = (index, time.monotonic_ns())
+        sent_ns[_microseconds(timestamp)] = (index, time.monotonic_ns())
         result.sent += 1
     deadline = time.monotonic() + 2.0
     while len(first_ns) < len(sent_ns) and time.monotonic() < deadline:
@@ -81,9 +81,9 @@ def run_frames(
     result.seconds = (time.monotonic_ns() - began_ns) / 1e9
     stop.set()
     thread.join(timeout=2.0)
-    for timestamp, (index, at_ns) in sent_ns.items():
-        if timestamp in first_ns:
-            result.latency_ms[index] = (first_ns[timestamp] - at_ns) / _NS_PER_MS
+    for stamp, (index, at_ns) in sent_ns.items():
+        if stamp in first_ns:
+            result.latency_ms[index] = (first_ns[stamp] - at_ns) / _NS_PER_MS
     return result
 
 
@@ -96,6 +96,11 @@ def thread_cpu_ns(pid: int) -> dict[str, int]:
                 spent = int((task / "schedstat").read_text().split()[0])
                 times[f"{process}/{task.name} {(task / 'comm').read_text().strip()}"] = spent
     return times
+
+
+def _microseconds(timestamp: int) -> int:
+    # pyigtl cuts timestamps to whole nanoseconds; frames are milliseconds apart.
+    return (timestamp + (1 << 11)) >> 12
 
 
 def _descendants(pid: int) -> list[int]:
@@ -128,7 +133,7 @@ def _read_answers(reader: socket.socket, device: str, first_ns: dict[int, int], 
         _, kind, name, timestamp, size, _ = _HEADER.unpack(header)
         text = name.rstrip(b"\0").decode("ascii", "replace")
         if kind.rstrip(b"\0") == b"IMAGE" and (not device or text == device):
-            first_ns.setdefault(timestamp, at_ns)
+            first_ns.setdefault(_microseconds(timestamp), at_ns)
         while size > 0:
             view = memoryview(scratch)[: min(size, _DRAIN_BYTES)]
             if _read_exactly(reader, view, stop) is None:
