@@ -139,6 +139,18 @@ def test_any_body_is_a_message_or_a_named_refusal(body: bytes, type_name: str) -
         assert len(kept) == 1
 
 
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6), st.integers(1, 5000))
+def test_a_stream_damaged_anywhere_never_raises(damage: list[tuple[int, int]], chunk: int) -> None:
+    """Damage in a header may lose the rest of the stream, as the header tells the length; nothing else may happen."""
+    small = AFTER + message("IMAGE", "F", image_content(4, 3, PIXELS), metadata={"k": "v"}) + AFTER * 3
+    stream = bytearray(small)
+    for at, value in damage:
+        stream[at % len(stream)] = value
+    events = _events(bytes(stream), [chunk] * (len(stream) // chunk), Decoder(maximum_body_bytes=100_000))
+    assert len(events) <= len(stream) // 58 + 2
+
+
 def _image(**changes: object) -> bytes:
     columns, rows, pixels = changes.pop("columns", 4), changes.pop("rows", 3), changes.pop("pixels", PIXELS)
     return message("IMAGE", "Fluoro", image_content(columns, rows, pixels, **changes))
