@@ -98,6 +98,7 @@ class CArmStream:
         connect: (host, port) of a server to dial, again and again until it answers; None: listen instead.
         listen: (host, port) to listen on; port 0 takes any free one.
         progress: told what is rendered when all is rendered ahead.
+        report: where to count; None: a new one.
     """
 
     def __init__(
@@ -109,8 +110,9 @@ class CArmStream:
         listen: tuple[str, int] | None = None,
         cache_bytes: int = 512 << 20,
         progress: Progress | None = None,
+        report: StreamReport | None = None,
     ) -> None:
-        self.report = StreamReport()
+        self.report = report or StreamReport()
         self.address: tuple[str, int] | None = None
         self.listening = asyncio.Event()
         self._carms = [SimulatedCArm(script) for script in scripts]

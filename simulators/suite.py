@@ -16,7 +16,7 @@ from simulators.carm import CArmScript, Stop, sweep
 from simulators.carm_metadata import Telling
 from simulators.carm_stream import CArmStream, StreamReport
 from simulators.cbct import DEFAULT_FIELD_MM, DicomPeer, cbct_volume, send_cbct
-from simulators.cbct_objects import CbctRun
+from simulators.cbct_objects import CbctRun, ObjectKind
 from simulators.gantry import Gantry, lps_from_equipment
 from simulators.instruments import Cylinder
 from simulators.scene import Scene
@@ -40,7 +40,7 @@ class SuitePlan:
         dicom: where the CBCT goes.
         openigtlink: (host, port) of the server's fluoroscopy input.
         patient_position: on the table.
-        spacing_mm, field_mm: of the CBCT.
+        kind, spacing_mm, field_mm: of the CBCT: which objects, grid, field of view.
         telling: form of the geometry; its Frame of Reference is the run's.
         rate_hz: of the stream.
         instruments: put into the patient, seen on the pictures only.
@@ -52,6 +52,7 @@ class SuitePlan:
     dicom: DicomPeer = field(default_factory=DicomPeer)
     openigtlink: tuple[str, int] = ("127.0.0.1", 18944)
     patient_position: str = "HFP"
+    kind: ObjectKind = "ct"
     spacing_mm: float = 0.5
     field_mm: tuple[float, float, float] = DEFAULT_FIELD_MM
     telling: Telling = field(default_factory=Telling)
@@ -69,9 +70,11 @@ class SimulatedSuite:
         self.plan = plan
         ends = [np.asarray(path[key], float) for path in plan.paths for key in ("entry_lps_mm", "target_lps_mm")]
         x, y, z = np.mean(ends, axis=0).tolist()
+        self.report = StreamReport()
         self.center_lps_mm: Vector3 = (x, y, z)
         self.cbct_run = CbctRun(
             seed=plan.seed,
+            kind=plan.kind,
             patient_position=plan.patient_position,
             isocenter_lps_mm=self.center_lps_mm,
             table_mm=(0.0, 0.0, 0.0),
@@ -114,7 +117,8 @@ class SimulatedSuite:
         volume = self.plan.volume
         projection = await asyncio.to_thread(ProjectionVolume, volume.voxels_hu, volume.affine_lps_from_ijk)
         scene = Scene(projection, self.plan.instruments)
-        return await CArmStream(scene, [self.script()], connect=self.plan.openigtlink).run(frames=frames)
+        stream = CArmStream(scene, [self.script()], connect=self.plan.openigtlink, report=self.report)
+        return await stream.run(frames=frames)
 
     async def run(self, progress: Progress | None = None, frames: int | None = None) -> StreamReport:
         """First the CBCT, then the C-arm."""
