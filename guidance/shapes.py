@@ -15,7 +15,7 @@ Vector3Mm = Annotated[tuple[float, float, float], msgspec.Meta(description="x, y
 PixelUv = Annotated[
     tuple[float, float], msgspec.Meta(description="u, v in px; (0, 0) is the centre of the first pixel")
 ]
-Color = Annotated[str, msgspec.Meta(pattern="^#[0-9a-f]{6}$", description="#rrggbb")]
+Color = Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
 Text64 = Annotated[str, msgspec.Meta(max_length=64)]
 DiameterMm = Annotated[float, msgspec.Meta(gt=0, le=50, description="true outer diameter in mm")]
 

@@ -107,7 +107,7 @@ def _checked(name: str, value: object) -> object:
     if name == "color":
         if not isinstance(value, str) or not _COLOR.fullmatch(value):
             raise ValueError("must be #rrggbb")
-        return value.lower()
+        return value
     return _text(value)
 
 

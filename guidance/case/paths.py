@@ -205,5 +205,5 @@ def _frame_uid(case: Case, old: PlannedPath, values: Mapping[str, Any], fields: 
 
 
 def _unused_color(case: Case) -> str:
-    used = [path.color for path in case.paths]
+    used = [path.color.lower() for path in case.paths]
     return min(INSTRUMENT_PALETTE, key=lambda color: (used.count(color), INSTRUMENT_PALETTE.index(color)))

@@ -48,7 +48,7 @@ async def test_path_is_created_read_changed_and_deleted(client: httpx.AsyncClien
     assert (await client.get(made.headers["location"])).json() == stored
 
     patched = await client.patch(made.headers["location"], json={"diameter_mm": 7.3, "color": "#AABBCC"})
-    assert patched.json() == stored | {"diameter_mm": 7.3, "color": "#aabbcc"}
+    assert patched.json() == stored | {"diameter_mm": 7.3, "color": "#AABBCC"}
     replaced = await client.put(made.headers["location"], json=stored | {"label": "neu"})
     assert replaced.json() == stored | {"label": "neu"}
 

@@ -170,7 +170,7 @@ def test_new_case_keeps_volumes_and_never_repeats_an_epoch() -> None:
 def test_paths_get_ids_that_are_never_reused_and_colours_apart() -> None:
     case, first = create_path(Case(), FIELDS)
     case, second = create_path(case, FIELDS | {"label": "S1", "color": "#ABCDEF"})
-    assert (first.id, first.label, second.id, second.label, second.color) == ("P1", "P1", "P2", "S1", "#abcdef")
+    assert (first.id, first.label, second.id, second.label, second.color) == ("P1", "P1", "P2", "S1", "#ABCDEF")
     case, third = create_path(delete_path(case, "P2"), FIELDS)
     assert third.id == "P3"
     assert third.color != first.color
