@@ -1,0 +1,164 @@
+// The kernels without Python, for sanitizers and for processors where no Python is at hand: golden values, edges of
+// memory (every buffer is allocated to the byte), numbers that are not numbers. Ends with 1 if anything is wrong.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "drr.hpp"
+#include "kernels.hpp"
+
+namespace {
+
+using guidance::Crc64Choice;
+using Bytes = std::vector<std::uint8_t>;
+
+int failures = 0;
+
+void check(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "wrong: %s\n", what);
+  ++failures;
+}
+
+std::uint64_t bitwise_crc64(const std::uint8_t* data, std::size_t size, std::uint64_t crc) {
+  for (std::size_t i = 0; i < size; ++i)
+    for (int bit = 7; bit >= 0; --bit) {
+      const bool carry = ((crc >> 63) ^ ((data[i] >> bit) & 1U)) != 0;
+      crc = (crc << 1) ^ (carry ? 0x42F0E1EBA9EA3693ULL : 0);
+    }
+  return crc;
+}
+
+void check_crc64(std::mt19937_64& random) {
+  const char* digits = "123456789";
+  for (const Crc64Choice& choice : guidance::kCrc64Choices) {
+    if (!guidance::crc64_available(choice.variant)) continue;
+    std::printf("crc64 %.*s\n", static_cast<int>(choice.name.size()), choice.name.data());
+    Bytes text(digits, digits + 9);
+    check(guidance::crc64_with(choice.variant, text.data(), text.size(), 0) == 0x6C40DF5F0B497347ULL, "check value");
+    for (std::size_t size = 0; size < 700; ++size) {
+      const std::size_t offset = random() % 64;
+      Bytes data(offset + size);
+      for (std::uint8_t& byte : data) byte = static_cast<std::uint8_t>(random());
+      const std::uint64_t start = random();
+      check(guidance::crc64_with(choice.variant, data.data() + offset, size, start) ==
+                bitwise_crc64(data.data() + offset, size, start),
+            "crc64 of random bytes");
+    }
+  }
+  const Bytes zeros(1000);
+  check(guidance::crc64_zeros(5, 1000) == bitwise_crc64(zeros.data(), zeros.size(), 5), "crc64 of zeros");
+  check(guidance::crc64(nullptr, 0, 9) == 9, "crc64 of nothing");
+}
+
+void check_projection() {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double matrix[12] = {4000, -511.5, 0, 511.5 * 750, 0, -511.5, -4000, 511.5 * 750, 0, -1, 0, 750};
+  const double points[12] = {50, 0, 0, 0, 750, 0, nan, 0, 0, 1e308, -1e308, 1e308};
+  double uvw[12];
+  guidance::project_points(points, 4, matrix, uvw);
+  check(std::abs(uvw[0] - 778.1666667) < 1e-6 && uvw[1] == 511.5 && uvw[2] == 750, "projection of a point");
+  check(std::isnan(uvw[3]) && std::isnan(uvw[4]) && uvw[5] == 0, "a point at the source");
+  check(std::isnan(uvw[6]) && std::isnan(uvw[9]), "points without a place");
+}
+
+// One picture at an odd address, of any type, size and content.
+void check_frame(std::mt19937_64& random, guidance::PixelType type, std::size_t pixel_bytes, std::size_t rows,
+                 std::size_t columns) {
+  Bytes message(1 + rows * columns * pixel_bytes);
+  for (std::uint8_t& byte : message) byte = static_cast<std::uint8_t>(random());
+  const guidance::Picture picture{message.data() + 1, rows, columns, type};
+  const guidance::Window window = guidance::window_levels(picture);
+  check(window.low < window.high && std::isfinite(window.low) && std::isfinite(window.high), "window levels");
+  for (std::size_t step = 1; step <= 4; ++step) {
+    Bytes grey(rows / step * (columns / step));
+    guidance::grey8(picture, window, step, grey.data());
+  }
+
+  Bytes rgb(3 * rows * columns);
+  Bytes rgba(4 * rows * columns);
+  guidance::Layer layer{rgba.data(), nullptr, rows, columns};
+  Bytes dirty(layer.tile_rows() * layer.tile_columns());
+  layer.dirty = dirty.data();
+  const float values[] = {0,
+                          1.5F,
+                          -3,
+                          40,
+                          1e9F,
+                          -1e30F,
+                          3e38F,
+                          0.01F,
+                          255,
+                          1e-30F,
+                          12.25F,
+                          std::numeric_limits<float>::quiet_NaN(),
+                          std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()};
+  const std::int32_t whole[] = {0, 1, 3, -2, 50, 2147483647, -2147483647 - 1};
+  for (int round = 0; round < 20; ++round) {
+    std::vector<float> strokes(guidance::kStrokeNumbers * 6);
+    for (float& number : strokes) number = values[random() % (round % 2 ? 14 : 11)];
+    Bytes sprites(64);
+    std::vector<std::int32_t> table(guidance::kSpriteNumbers * 4);
+    for (std::int32_t& number : table) number = whole[random() % 7];
+    guidance::Scene scene{strokes.data(), 6, sprites.data(), sprites.size(), table.data(), 4};
+    if (!guidance::sprites_fit(scene)) scene.sprite_count = 0;
+    const guidance::FrameCrcs crcs = guidance::compose_frame(picture, window, scene, layer, rgb.data());
+    check(crcs.rgb == bitwise_crc64(rgb.data(), rgb.size(), 0), "crc64 of the picture");
+    check(crcs.layer == bitwise_crc64(rgba.data(), rgba.size(), 0), "crc64 of the layer");
+  }
+  const guidance::Scene nothing{nullptr, 0, nullptr, 0, nullptr, 0};
+  guidance::compose_frame(picture, window, nothing, layer, rgb.data());
+  for (const std::uint8_t byte : rgba) check(byte == 0, "an empty layer");
+}
+
+void check_drr(bool portable) {
+  constexpr std::size_t kSize = 20;
+  const std::vector<std::int16_t> water(kSize * kSize * kSize, 1000);
+  const guidance::ConeVolume<std::int16_t> volume(water.data(), {kSize, kSize, kSize}, 0);
+  const double c = (kSize - 1) / 2.0;
+  // The source 100 voxels above the middle of the cube along k, the detector below; 1 mm voxels.
+  const double pixel_from_ijk[12] = {
+      100, 0, -3.5, 3.5 * (100 + c) - 100 * c, 0, 100, -3.5, 3.5 * (100 + c) - 100 * c, 0, 0, -1, 100 + c};
+  const float knots[1] = {0};
+  const float coefficients[1] = {0.001F};
+  std::vector<float> out(64);
+  guidance::ConeVolume<std::int16_t>::Request request{};
+  std::memcpy(request.pixel_from_ijk.data(), pixel_from_ijk, sizeof pixel_from_ijk);
+  request.mm_from_ijk = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+  request.knots = knots;
+  request.knot_count = 1;
+  request.coefficients = coefficients;
+  request.channels = 1;
+  request.rows = request.columns = 8;
+  request.step_px = 1;
+  request.threads = 2;
+  request.portable = portable;
+  request.out = out.data();
+  volume.project(request);
+  for (const float integral : out) check(std::abs(integral - static_cast<float>(kSize)) < 1.1F, "a ray through a cube");
+}
+
+}  // namespace
+
+int main() {
+  std::printf("%s\n", guidance::instruction_set());
+  std::mt19937_64 random(7);
+  check_crc64(random);
+  check_projection();
+  for (const auto& [rows, columns] :
+       {std::pair<std::size_t, std::size_t>{0, 0}, {1, 1}, {5, 3}, {16, 32}, {17, 33}, {3, 2300}, {70, 45}}) {
+    check_frame(random, guidance::PixelType::kU8, 1, rows, columns);
+    check_frame(random, guidance::PixelType::kI8, 1, rows, columns);
+    check_frame(random, guidance::PixelType::kU16, 2, rows, columns);
+    check_frame(random, guidance::PixelType::kI16, 2, rows, columns);
+    check_frame(random, guidance::PixelType::kF32, 4, rows, columns);
+  }
+  check_drr(true);
+  check_drr(false);
+  std::printf(failures ? "%d wrong\n" : "all right\n", failures);
+  return failures ? 1 : 0;
+}
