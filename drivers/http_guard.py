@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from drivers.http_problem import RequestError, problem_response
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+# Read by probes and scrapers under whatever name they know; they tell nothing of a patient.
+_PUBLIC: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 # Everything the page needs comes from here; nothing may frame it or run in it.
 _HEADERS: Final = {
@@ -73,14 +75,16 @@ class Guard:
     def _refusal(self, scope: Scope) -> RequestError | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not self._is_ours(_host_name(f"//{host}")):
+        if scope["path"] in _PUBLIC:
+            return None
+        if not self._is_ours(_split(f"//{host}").hostname or ""):
             return RequestError(
                 421, f"this server is not {host!r}", code="unknown_host", mend="add the name to http.allowed_hosts"
             )
         if scope["type"] == "http" and scope["method"] in _SAFE_METHODS:
             return None
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and _split(origin).netloc.lower() != host.lower()
         if foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return RequestError(
                 403, f"a page of {origin} may not do this", code="foreign_origin", mend="use the server's own page"
@@ -97,8 +101,8 @@ class Guard:
         return True
 
 
-def _host_name(reference: str) -> str:
+def _split(reference: str) -> SplitResult:
     try:
-        return urlsplit(reference).hostname or ""
+        return urlsplit(reference)
     except ValueError:
-        return ""
+        return urlsplit("")

@@ -96,7 +96,11 @@ async def test_bad_field_is_named(client: httpx.AsyncClient, change: dict[str, A
         pytest.param(
             "POST", "/api/v1/paths", "{}", {"Origin": "http://evil.example"}, 403, "foreign_origin", id="foreign-page"
         ),
+        pytest.param("POST", "/api/v1/paths", "{}", {"Origin": "http://["}, 403, "foreign_origin", id="no-origin"),
+        pytest.param("POST", "/api/v1/paths", "{}", {"Origin": "null"}, 403, "foreign_origin", id="null-origin"),
         pytest.param("GET", "/api/v1/case", "", {"Host": "evil.example"}, 421, "unknown_host", id="rebinding"),
+        pytest.param("GET", "/api/v1/case", "", {"Host": "[::1"}, 421, "unknown_host", id="no-host"),
+        pytest.param("GET", "/", "", {"Host": "evil.example:8080"}, 421, "unknown_host", id="rebinding-page"),
     ],
 )
 async def test_refusal_is_a_problem(
@@ -218,6 +222,16 @@ async def test_port_taken_names_the_mend(client: httpx.AsyncClient) -> None:
     with pytest.raises(ConfigError, match="GUIDANCE_HTTP_PORT") as caught:
         await second.start()
     assert caught.value.code == "port_taken"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_probes_are_answered_under_any_name(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path, headers={"Host": "guidance.suite3.example"})).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "LOCALHOST", "[::1]:8080", "10.0.0.7"])
+async def test_addresses_and_localhost_are_ours(client: httpx.AsyncClient, host: str) -> None:
+    assert (await client.get("/api/v1/case", headers={"Host": host})).status_code == 200
 
 
 async def test_configured_name_is_let_in(api: FakeCaseApi) -> None:
