@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -87,12 +89,22 @@ class Assembler:
             try:
                 kept = self._incoming.get(block=not (self._old or self._old_series), timeout=_POLL_S)
             except queue.Empty:
-                self._read_one_old()
+                self._survive(self._read_one_old)
             else:
                 if kept is None:
                     return
-                self._take(kept)
-            self._conclude_due(time.monotonic())
+                self._survive(partial(self._take, kept))
+            for uid, series in list(self._series.items()):
+                if is_complete(series, time.monotonic(), self._quiet_s):
+                    self._survive(partial(self._conclude, uid, is_old=False))
+
+    def _survive(self, step: Callable[[], None]) -> None:
+        """A fault of ours on one object must not end reception of the others, nor come back with every restart."""
+        try:
+            step()
+        except Exception:
+            self._count("assembler_error")
+            self._log("error", f"an object is stored but was not understood: {traceback.format_exc()}")
 
     def _take(self, kept: Kept) -> None:
         found = self._header(kept)
@@ -158,13 +170,9 @@ class Assembler:
             known = self._published.get(message.id, message)
             self._on_volume(replace(known, state=VolumeState.RECEIVING, instance_count=message.instance_count))
 
-    def _conclude_due(self, now_s: float) -> None:
-        for uid, series in list(self._series.items()):
-            if is_complete(series, now_s, self._quiet_s):
-                self._conclude(uid, is_old=False)
-
     def _conclude(self, uid: str, *, is_old: bool) -> None:
         series = self._series[uid]
+        self._series[uid] = replace(series, is_done=True)
         if holds_volume(series):
             for instance in tuple(series.instances.values()):
                 if any(not one.digest for one in instance.slices):

@@ -73,7 +73,10 @@ class Wire:
 
     def close(self) -> None:
         self._tell("sent what no PDU begins with, or at the wrong time")
+        connection = self._socket.socket
         self._close()
+        if connection is not None:
+            connection.close()  # pynetdicom leaves it open where the peer was faster
 
     def _hang_up(self, words: str) -> OSError:
         self._tell(words)

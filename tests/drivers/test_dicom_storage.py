@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from guidance.errors import ConfigError
 from guidance.messages import VolumeState
 from guidance.wire.dicom_classes import STORAGE_CLASSES, VERIFICATION
 from tests.helpers.dicom_objects import ct_series, multi_frame, phantom
-from tests.helpers.reception import send, send_now, watched
+from tests.helpers.reception import PATIENCE_S, send, send_now, watched
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -281,3 +282,34 @@ async def test_an_unknown_host_is_named(tmp_path: Path) -> None:
 async def test_a_folder_in_use_is_named(tmp_path: Path) -> None:
     async with watched(tmp_path):
         assert (await refusal(DicomSettings(port=0), tmp_path)).code == "data_dir_in_use"
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waiting for another's child needs Linux")
+async def test_a_killed_server_leaves_no_dicom_process_behind(tmp_path: Path) -> None:
+    program = """
+import asyncio, pathlib, sys
+from drivers.dicom_storage import DicomReception
+from guidance.config import DicomSettings
+
+async def main():
+    reception = DicomReception(DicomSettings(port=0), pathlib.Path(sys.argv[1]), on_volume=lambda _: None,
+                               on_count=lambda *_: None, on_log=lambda *_: None)
+    await reception.start()
+    print(reception.process_id, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    dicom_process = os.pidfd_open(int(await server.stdout.readline()))
+    server.kill()
+    await server.wait()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(dicom_process, ended.set)
+    async with asyncio.timeout(PATIENCE_S):
+        await ended.wait()
+    asyncio.get_running_loop().remove_reader(dicom_process)
+    os.close(dicom_process)

@@ -1,0 +1,87 @@
+"""The assembler alone: what happens when our own code fails on an object."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivers import dicom_assembler
+from drivers.dicom_assembler import Assembler
+from drivers.dicom_memory import memory_prefix, remove_blocks
+from drivers.dicom_store import Kept
+from drivers.dicom_voxels import VoxelShelf
+from guidance.messages import CbctVolume, VolumeState
+from tests.helpers.dicom_objects import ct_series, save
+
+PATIENCE_S = 20.0
+
+
+class Running:
+    def __init__(self, prefix: str, old: list[Kept]) -> None:
+        self.told: queue.Queue[CbctVolume | str] = queue.Queue()
+        self.assembler = Assembler(
+            quiet_s=600.0,
+            shelf=VoxelShelf(prefix),
+            on_volume=self.told.put,
+            count=self.told.put,
+            log=lambda *_: None,
+            old=old,
+        )
+        self.assembler.start()
+
+    def until(self, wanted: str) -> CbctVolume | None:
+        """Wait for a count, or for a volume of that state."""
+        while True:
+            told = self.told.get(timeout=PATIENCE_S)
+            if told == wanted:
+                return None
+            if isinstance(told, CbctVolume) and told.state.value == wanted:
+                return told
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Iterator[str]:
+    name = memory_prefix(tmp_path)
+    yield name
+    remove_blocks(name)
+
+
+def kept(folder: Path, **attributes: object) -> list[Kept]:
+    datasets = ct_series(ImagesInAcquisition=6, **attributes)
+    paths = save(datasets, folder)
+    return [Kept(str(dataset.SOPInstanceUID), path, "stored") for dataset, path in zip(datasets, paths, strict=True)]
+
+
+def test_a_fault_on_one_series_does_not_end_the_others(
+    tmp_path: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = dicom_assembler.conclude
+    monkeypatch.setattr(
+        dicom_assembler,
+        "conclude",
+        lambda series: 1 // 0 if series.uid == "1.6.6.6" else whole(series),
+    )
+    running = Running(prefix, [])
+    for one in [*kept(tmp_path / "a", series_uid="1.6.6.6"), *kept(tmp_path / "b", series_uid="1.7.7.7")]:
+        running.assembler.add(one)
+    running.until("assembler_error")
+    volume = running.until("ready")
+    assert volume is not None
+    assert (volume.series_instance_uid, volume.state) == ("1.7.7.7", VolumeState.READY)
+    running.assembler.stop(PATIENCE_S)
+
+
+def test_old_series_are_assembled_whole_and_a_file_that_is_gone_is_counted(tmp_path: Path, prefix: str) -> None:
+    old = kept(tmp_path / "a", series_uid="1.6.6.6") + kept(tmp_path / "b", series_uid="1.7.7.7")
+    old[-1].path.unlink()
+    running = Running(prefix, old)
+    running.until("unreadable_instance")
+    first, second = running.until("ready"), running.until("refused")
+    assert first is not None
+    assert second is not None
+    assert (first.series_instance_uid, first.instance_count) == ("1.6.6.6", 6)
+    assert [finding.code for finding in second.findings] == ["missing_slices"]
+    running.assembler.stop(PATIENCE_S)
