@@ -13,7 +13,7 @@ import numpy as np
 
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_peer import Peer
-from drivers.openigtlink_sockets import Listener, dial
+from drivers.openigtlink_sockets import Listener, dial, end_tasks, start_task
 from guidance.config import OpenIGTLinkSettings
 from guidance.errors import WireError
 from guidance.messages import FluoroFrame, TransformSample
@@ -103,16 +103,13 @@ class FluoroInput:
             ConfigError: the port is taken or the host is not ours.
         """
         await self._listener.open("openigtlink.input_port")
-        self._tasks = [asyncio.create_task(self._keep_dialled(target)) for target in self._settings.connect]
-        self._tasks.append(asyncio.create_task(self._sweep()))
+        self._tasks = [start_task(self._keep_dialled(target)) for target in self._settings.connect]
+        self._tasks.append(start_task(self._sweep()))
 
     async def stop(self) -> None:
         """Close everything; no task and no socket is left."""
         self._listener.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await end_tasks(self._tasks)
         for connection in list(self._connections.values()):
             connection.peer.close("the server stops")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_peer import Peer
-from drivers.openigtlink_sockets import Listener
+from drivers.openigtlink_sockets import Listener, end_tasks, start_task
 from drivers.openigtlink_streams import Streams
 from guidance.config import OpenIGTLinkSettings
 from guidance.messages import EMPTY_METADATA, Pixels
@@ -75,18 +75,15 @@ class OverlayOutput:
         """
         await self._listener.open("openigtlink.output_port")
         self._tasks = [
-            asyncio.create_task(self._beat()),
-            asyncio.create_task(self._repeat_alerts()),
-            asyncio.create_task(self._sweep()),
+            start_task(self._beat()),
+            start_task(self._repeat_alerts()),
+            start_task(self._sweep()),
         ]
 
     async def stop(self) -> None:
         """Close everything; no task and no socket is left."""
         self._listener.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await end_tasks(self._tasks)
         for peer in list(self._clients.values()):
             peer.close("the server stops")
 

@@ -1,4 +1,4 @@
-"""TCP sockets as the OpenIGTLink drivers need them: buffers, keep-alive, listening, dialling; no protocol."""
+"""TCP sockets and tasks as the OpenIGTLink drivers need them: buffers, keep-alive, listening, dialling."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from guidance.errors import ConfigError
 
@@ -97,8 +97,12 @@ class Listener:
                 loop.remove_reader(listening.fileno())
                 self._resume = loop.call_later(_ACCEPT_PAUSE_S, self._listen_again)
                 return
-            accepted.setblocking(False)
-            tune(accepted, self._keep_alive_s)
+            try:
+                accepted.setblocking(False)
+                tune(accepted, self._keep_alive_s)
+            except OSError:  # gone already; some systems refuse options of a reset connection
+                accepted.close()
+                continue
             self._on_socket(accepted, address_text(address))
 
     def _listen_again(self) -> None:
@@ -153,8 +157,29 @@ def tune(connection: socket.socket, keep_alive_s: float) -> None:
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task whose uncaught error goes to the loop's exception handler at once, not when it is collected."""
+    task = asyncio.get_running_loop().create_task(coroutine)
+    task.add_done_callback(_tell_failure)
+    return task
+
+
+async def end_tasks(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel and wait; the list is empty afterwards."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()
+
+
 def address_text(address: object) -> str:
     """`host:port` of what accept and getpeername answer."""
     if isinstance(address, tuple) and len(address) >= 2:
         return f"{address[0]}:{address[1]}"
     return str(address)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        context = {"message": f"{task.get_coro()} failed", "exception": error, "task": task}
+        task.get_loop().call_exception_handler(context)

@@ -74,13 +74,15 @@ async def serving(heard: Heard, **changes: Any) -> AsyncIterator[FluoroInput]:
         on_refused=heard.hear(heard.refused),
         **arguments,
     )
-    before = asyncio.all_tasks()
+    before, bugs = asyncio.all_tasks(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: bugs.append(context))
     await driver.start()
     try:
         yield driver
     finally:
         await driver.stop()
         assert asyncio.all_tasks() <= before
+        assert bugs == []
 
 
 async def test_frames_come_with_their_metadata_and_a_running_number() -> None:
@@ -322,6 +324,26 @@ async def test_a_source_that_never_reads_keeps_its_connection() -> None:
         await peer.send(picture())
         await heard.until(lambda: len(heard.frames) == 1)
         assert ConnectionState.CLOSED not in heard.states()
+        peer.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_names_of_any_bytes_are_answered(version: int) -> None:
+    body = b"" if version == 1 else struct.pack(">HHIIH", 12, 2, 0, 0, 0)
+    async with serving(Heard()) as driver:
+        peer = await RawPeer.connect(driver.port)
+        for type_name, answer in (
+            (b"GET_\xff\xfe\n\r\x01\x02\x03\x04", "RTS_????????"),
+            (b"STATUS\xff\xff\xff\xff\xff\xff", "STATUS"),
+            (b"GET_", "STATUS"),
+            (b"", "STATUS"),
+        ):
+            head = bytearray(header("", "", body, version=version))
+            head[2:14] = type_name.ljust(12, b"\0")
+            head[14:34] = b"\xff\x80\n" * 6 + b"ab"
+            await peer.send(bytes(head) + body)
+            received = await peer.receive()
+            assert (received.type, received.device) == (answer, "?" * 18 + "ab")
         peer.close()
 
 

@@ -77,7 +77,8 @@ async def serving(clients: Clients, **changes: Any) -> AsyncIterator[OverlayOutp
     settings = msgspec.structs.replace(OpenIGTLinkSettings(output_port=0), **changes)
     arguments.setdefault("heartbeat", lambda: (1, '{"state": "ready"}'))
     driver = OverlayOutput(settings, on_client=clients.on_client, on_refused=clients.on_refused, **arguments)
-    before = asyncio.all_tasks()
+    before, bugs = asyncio.all_tasks(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: bugs.append(context))
     await driver.start()
     await asyncio.sleep(0)  # the first heartbeat, to nobody
     try:
@@ -85,6 +86,7 @@ async def serving(clients: Clients, **changes: Any) -> AsyncIterator[OverlayOutp
     finally:
         await driver.stop()
         assert asyncio.all_tasks() <= before
+        assert bugs == []
 
 
 def publish(driver: OverlayOutput, number: int = 0, *, size: int = 8, device: str = "Overlay", **fields: Any) -> Any:
@@ -375,6 +377,49 @@ async def test_slicers_greeting_is_swallowed_and_an_unknown_type_is_named() -> N
         assert status.status()[:2] == (12, "UnknownType")
         assert [refusal.code for refusal in clients.refused] == ["UnknownType"]
         peer.close()
+
+
+async def test_queries_with_names_of_any_bytes_are_answered() -> None:
+    async with serving(Clients()) as driver:
+        publish(driver, 1)
+        driver.publish_message(TARGETS)
+        peer = await RawPeer.connect(driver.port)
+        assert (await peer.receive()).type == "POINT"
+        for type_name in (
+            b"GET_IMAGE",
+            b"GET_POINT",
+            b"GET_STATUS",
+            b"GET_CAPABIL",
+            b"STT_IMAGE",
+            b"GET_\xff" + b"x" * 7,
+        ):
+            await peer.send(
+                struct.pack(">H12s20sQQQ", 1, type_name, b"\xff" * 20, 0, 0, 0),
+            )
+            assert (await peer.receive()).device == "?" * 20
+        peer.close()
+
+
+async def test_a_bug_in_a_task_is_told_to_the_loop() -> None:
+    """The server ends on what nobody caught; a heartbeat that died in silence would look like a dead server."""
+    bugs: list[dict[str, Any]] = []
+    told = asyncio.Event()
+
+    def handler(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        bugs.append(context)
+        told.set()
+
+    asyncio.get_running_loop().set_exception_handler(handler)
+    driver = OverlayOutput(
+        OpenIGTLinkSettings(output_port=0),
+        heartbeat=lambda: (1, "not text"[99]),
+        on_client=lambda _: None,
+        on_refused=lambda *_: None,
+    )
+    await driver.start()
+    await asyncio.wait_for(told.wait(), DEADLINE_S)
+    await driver.stop()
+    assert isinstance(bugs[0]["exception"], IndexError)
 
 
 async def test_heartbeat() -> None:

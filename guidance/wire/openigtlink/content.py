@@ -42,7 +42,7 @@ _SHORT_SUBJECT: Final = {"TRANSFORM": "TRANS", "CAPABILITY": "CAPABIL"}  # 12 ch
 
 def is_known_type(type_name: str) -> bool:
     """True for types whose body is worth receiving (IMAGE is read elsewhere)."""
-    return type_name in _PARSERS or type_name[:4] in ("GET_", "STT_", "STP_", "RTS_")
+    return type_name in _PARSERS or (type_name[:4] in ("GET_", "STT_", "STP_", "RTS_") and len(type_name) > 4)
 
 
 def parse_content(type_name: str, content: bytes, common: Mapping[str, Any]) -> Message:
@@ -57,7 +57,7 @@ def parse_content(type_name: str, content: bytes, common: Mapping[str, Any]) -> 
         WireError: `BodyLength`, `Charset` or `PolyDataCells`.
     """
     verb, _, subject = type_name.partition("_")
-    if subject and verb in ("GET", "STT", "STP"):
+    if verb in ("GET", "STT", "STP"):
         return Query(
             verb=cast(Literal["GET", "STT", "STP"], verb),
             subject=_FULL_SUBJECT.get(subject, subject),
@@ -65,7 +65,7 @@ def parse_content(type_name: str, content: bytes, common: Mapping[str, Any]) -> 
             body=content,
             **common,
         )
-    if subject and verb == "RTS":
+    if verb == "RTS":
         return Reply(subject=_FULL_SUBJECT.get(subject, subject), status=content[0] if content else 0, **common)
     if not content and type_name not in _LISTS:
         return Empty(type=type_name, **common)

@@ -15,6 +15,7 @@ EXTENDED_HEADER_BYTES: Final = EXTENDED_HEADER.size  # 12 in header.md and in al
 READABLE_VERSIONS: Final = (1, 2, 3)  # protocol 3 has header version 2: a 3 is read like a 2 and never sent
 SENT_VERSIONS: Final = (1, 2)
 _NS_PER_S: Final = 1_000_000_000
+_PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +103,8 @@ def parse_extended_header(buffer: bytes | memoryview, offset: int, body_size: in
 
 
 def name_text(field: bytes) -> str:
-    """Text of a NUL-padded ASCII field; what is not ASCII is shown escaped, so that it can be named."""
-    return field.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
+    """Text of a NUL-padded ASCII field; every byte that is not printable ASCII becomes `?`, so it fits back in."""
+    return field.split(b"\0", 1)[0].translate(_PRINTABLE).decode("ascii")
 
 
 def fixed_name(text: str, size: int) -> bytes:

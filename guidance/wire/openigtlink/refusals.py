@@ -8,7 +8,6 @@ from typing import Final
 from guidance.wire.openigtlink.bodies import Refusal, Status, StatusCode
 
 _MAXIMUM_NAMES: Final = 1000  # a peer that invents device names must not fill memory and metrics
-_DEVICE_CHARACTERS: Final = 20
 
 
 def refusal_status(counts: Counter[tuple[str, str]], refusal: Refusal) -> Status:
@@ -24,9 +23,8 @@ def refusal_status(counts: Counter[tuple[str, str]], refusal: Refusal) -> Status
     if key not in counts and len(counts) >= _MAXIMUM_NAMES:
         key = (refusal.code, "")
     counts[key] += 1
-    fits = refusal.device.isascii() and len(refusal.device) <= _DEVICE_CHARACTERS
     return Status(
-        device=refusal.device if fits else "",
+        device=refusal.device,
         code=StatusCode.UNKNOWN_INSTRUCTION,
         subcode=counts[key],
         error_name=refusal.code,
