@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from guidance import VERSION
-from guidance.case import Case
 from guidance.kernels import instruction_set
 from guidance.messages import InputState
 from guidance.ports import MetricFamily
 from guidance.session import Session, active_volume
 from guidance.shapes import ClientStatus, InputStatus, LatencyFigures, StatusAnswer, VolumeShown
 
-_PROCEDURAL = "PROCEDURAL"
+_KINDS: Final[dict[str, Literal["procedural", "real"]]] = {"procedural": "procedural", "real pelvis ct": "real"}
 
 
-def volume_shown(case: Case, session: Session) -> VolumeShown | None:
-    """What the active volume is, in words for everyone who looks at the page."""
+def volume_shown(session: Session) -> VolumeShown | None:
+    """What the active volume is, in words for everyone who looks at the page; only its own description can tell."""
     volume = active_volume(session)
     if volume is None:
         return None
-    name = volume.description or volume.series_instance_uid
+    description = volume.description.lower()
     kind: Literal["real", "procedural", "unknown"] = "unknown"
-    if volume.patient_id.upper().startswith(_PROCEDURAL):
-        kind = "procedural"
-    elif volume.patient_id:
-        kind = "real"
-    return VolumeShown(id=volume.id, name=name, kind=kind)
+    for words, told in _KINDS.items():
+        if words in description:
+            kind = told
+    return VolumeShown(id=volume.id, name=volume.description or volume.series_instance_uid, kind=kind)
 
 
 def status_answer(
@@ -61,7 +59,7 @@ def status_answer(
         ready=not not_ready,
         reasons=tuple(not_ready),
         uptime_s=round(uptime_s, 3),
-        volume=volume_shown(session.case, session),
+        volume=volume_shown(session),
         inputs=inputs,
         clients=tuple(clients),
         latency_ms=latency,

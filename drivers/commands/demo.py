@@ -1,0 +1,219 @@
+"""`guidance demo`: the server, a simulated suite on a CT, four paths, and the page; Ctrl-C ends all."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from drivers.commands.demo_volume import find_or_fetch_pelvis
+from drivers.commands.server_process import ServerProcess
+from guidance.errors import CaseError
+from guidance.shapes import NOTICE
+from simulators.cbct import DicomPeer
+from simulators.demo_paths import Which, demo_paths
+from simulators.pelvis import ProceduralPelvis
+from simulators.suite import SimulatedSuite, SuitePlan
+from simulators.volumes import HuVolume, load_volume
+
+_PROCEDURAL_SPACING_MM: Final = 1.0
+_CBCT_SPACING_MM: Final = 0.7
+_VOLUME_WITHIN_S: Final = 120.0
+_POLL_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    """Which CT the demonstration is on, and how it was come by."""
+
+    volume: HuVolume
+    which: Which
+    origin: str
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "demo", help="server, simulated suite and page in one command", description=f"A demonstration. {NOTICE}."
+    )
+    parser.add_argument("--volume", type=Path, metavar="PATH", help="a DICOM folder or a NIfTI file of your own")
+    parser.add_argument("--procedural", action="store_true", help="the procedural pelvis, whatever else there is")
+    parser.add_argument("--headless", action="store_true", help="print no page address, take free ports")
+    parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of stream")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return asyncio.run(_demo(arguments))
+
+
+async def _demo(arguments: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    patient = await asyncio.to_thread(_patient, arguments)
+    _say(f"volume: {patient.volume.description} ({patient.origin})")
+    with tempfile.TemporaryDirectory(prefix="guidance-demo-") as folder:
+        server = ServerProcess(Path(folder), free_ports=arguments.headless)
+        try:
+            await asyncio.to_thread(server.start)
+            summary = await _play(server, patient, stop, arguments)
+        finally:
+            await asyncio.to_thread(server.stop)
+    if arguments.json:
+        print(json.dumps(summary, indent=2))
+    else:
+        _print_summary(summary)
+    return 0 if summary["frames_published"] > 0 or stop.is_set() else 1
+
+
+async def _play(
+    server: ServerProcess, patient: _Patient, stop: asyncio.Event, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    paths = demo_paths(patient.which, patient.volume.center_lps_mm)
+    plan = SuitePlan(
+        volume=patient.volume,
+        paths=paths,
+        dicom=DicomPeer(port=server.ports["dicom"]),
+        openigtlink=("127.0.0.1", server.ports["openigtlink_input"]),
+        spacing_mm=_CBCT_SPACING_MM,
+    )
+    suite = SimulatedSuite(plan)
+    began = time.monotonic()
+    sending = asyncio.create_task(suite.send_cbct(_progress))
+    await _first(sending, stop)
+    volume = await _active_volume(server, stop)
+    volume_s = time.monotonic() - began
+    for path in paths:
+        await asyncio.to_thread(server.call, "POST", "/api/v1/paths", path)
+    if not arguments.headless:
+        print(f"\n  {NOTICE}.\n  Page: http://127.0.0.1:{server.ports['http']}/   (Ctrl-C ends all)\n", flush=True)
+    states: Counter[str] = Counter()
+    streaming = asyncio.create_task(suite.stream())
+    began = time.monotonic()
+    try:
+        while not stop.is_set() and not streaming.done():
+            elapsed_s = time.monotonic() - began
+            if arguments.seconds is not None and elapsed_s >= arguments.seconds:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _POLL_S)
+            geometry = await asyncio.to_thread(server.call, "GET", "/api/v1/geometry")
+            states.update(entry["geometry_state"] for entry in geometry["inputs"].values())
+            status = await asyncio.to_thread(server.call, "GET", "/api/v1/status")
+            _status_line(status, geometry)
+        elapsed_s = time.monotonic() - began
+        geometry = await asyncio.to_thread(server.call, "GET", "/api/v1/geometry")
+        status = await asyncio.to_thread(server.call, "GET", "/api/v1/status")
+    finally:
+        streaming.cancel()
+        await asyncio.gather(streaming, return_exceptions=True)
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+    inputs = status["inputs"]
+    received = sum(entry["frames"] for entry in inputs.values())
+    dropped = sum(entry["dropped"] for entry in inputs.values())
+    return {
+        "volume": {
+            "name": volume["description"],
+            "kind": status["volume"]["kind"] if status["volume"] else "unknown",
+            "origin": patient.origin,
+            "shape_kji": volume["shape_kji"],
+            "findings": [finding["code"] for finding in volume["findings"]],
+            "seconds_to_ready": round(volume_s, 2),
+        },
+        "paths": len(paths),
+        "paths_drawn": {
+            device: sum(place["drawn"] for place in entry["paths"]) for device, entry in geometry["inputs"].items()
+        },
+        "seconds": round(elapsed_s, 2),
+        "frames_sent": suite.report.frames,
+        "frames_received": received,
+        "frames_published": received - dropped,
+        "frames_dropped": dropped,
+        "frames_per_s": round(received / elapsed_s, 2) if elapsed_s > 0 else 0.0,
+        "latency_ms": status["latency_ms"],
+        "geometry_states_seen": dict(states),
+        "notice": NOTICE,
+    }
+
+
+async def _first(sending: asyncio.Task[int], stop: asyncio.Event) -> None:
+    """Waits for the CBCT; an interruption ends the demonstration at once."""
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait({sending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if stop.is_set():
+        raise CaseError("interrupted before the volume was in", code="interrupted")
+    sending.result()
+
+
+async def _active_volume(server: ServerProcess, stop: asyncio.Event) -> dict[str, Any]:
+    deadline = time.monotonic() + _VOLUME_WITHIN_S
+    while time.monotonic() < deadline and not stop.is_set():
+        for volume in (await asyncio.to_thread(server.call, "GET", "/api/v1/volumes"))["items"]:
+            if volume["state"] == "refused":
+                reasons = "; ".join(finding["message"] for finding in volume["findings"])
+                raise CaseError(f"the volume is refused: {reasons}", code="volume_refused", mend="choose another")
+            if volume["active"]:
+                return dict(volume)
+        await asyncio.sleep(_POLL_S)
+    raise CaseError("the volume did not become ready", code="volume_not_ready", mend="see the server's log above")
+
+
+def _patient(arguments: argparse.Namespace) -> _Patient:
+    if arguments.volume is not None:
+        return _Patient(load_volume(arguments.volume), "other", str(arguments.volume))
+    if not arguments.procedural:
+        found = find_or_fetch_pelvis(_say)
+        if found.path is not None:
+            volume = replace(load_volume(found.path), description="real pelvis CT")
+            return _Patient(volume, "real", f"TotalSegmentator's example, {found.reason}")
+        _say(f"{found.reason}; the procedural pelvis takes its place")
+    return _Patient(ProceduralPelvis().volume(_PROCEDURAL_SPACING_MM), "procedural", "made by this program")
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _progress(what: str, done: int, of_all: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{what} CBCT: {done} of {of_all} ", end="\n" if done == of_all else "", file=sys.stderr, flush=True)
+    elif done == of_all or done % 50 == 1:
+        _say(f"{what} CBCT: {done} of {of_all}")
+
+
+def _status_line(status: dict[str, Any], geometry: dict[str, Any]) -> None:
+    if not sys.stderr.isatty():
+        return
+    latency = status["latency_ms"]
+    words = [
+        f"{device} {entry['state']} {entry['geometry_state']} frame {entry['frame_number']}"
+        for device, entry in geometry["inputs"].items()
+    ]
+    if latency["p50"] is not None:
+        words.append(f"latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
+    print(f"\r{'   '.join(words):<100}", end="", file=sys.stderr, flush=True)
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    volume, latency = summary["volume"], summary["latency_ms"]
+    print(f"volume      {volume['name']} ({volume['kind']}; {volume['origin']})")
+    print(
+        f"stream      {summary['frames_received']} frames in {summary['seconds']} s, {summary['frames_dropped']} dropped"
+    )
+    if latency["p50"] is not None:
+        print(f"latency     p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, worst {latency['worst']:.2f} ms")
+    print(f"geometry    {summary['geometry_states_seen']}")
