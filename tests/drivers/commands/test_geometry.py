@@ -1,11 +1,10 @@
 """`guidance geometry project`: the contract's words, the golden table, and one line for what is wrong."""
 
-import argparse
 import json
 
 import pytest
 
-from drivers.commands import geometry
+from drivers.cli import main as run
 
 BASE = [
     *("geometry", "project", "--source-to-detector-mm", "1200", "--source-to-isocenter-mm", "750"),
@@ -13,13 +12,6 @@ BASE = [
 ]
 AT_30_20 = ((735.43, 555.72), (594.19, 462.51), (511.50, 412.17))
 POINTS = ["--point-lps-mm", "50,0,0", "0,30,0", "--point-lps-mm", "0,0,20"]
-
-
-def run(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="guidance")
-    geometry.register(parser.add_subparsers(required=True))
-    args = parser.parse_args(arguments)
-    return args.run(args)
 
 
 def answer(arguments, capsys):

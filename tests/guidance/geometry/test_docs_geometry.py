@@ -1,13 +1,12 @@
 """docs/geometry.md says what is so: its examples run, its table is read, its codes are those of the code."""
 
-import argparse
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from drivers.commands import geometry
+from drivers.cli import main
 from guidance.geometry.calibration import calibration_table_from_text
 from guidance.geometry.positioner import PATIENT_POSITIONS, lps_from_equipment, positioner_from_isocenter, wrap_deg
 
@@ -61,8 +60,7 @@ def test_every_code_of_a_verdict_is_listed():
 def test_the_command_line_example(capsys):
     (console,) = blocks("console")
     command, _, answer = console.replace("\\\n", " ").partition("\n")
-    parser = argparse.ArgumentParser(prog="guidance")
-    geometry.register(parser.add_subparsers(required=True))
-    args = parser.parse_args(shlex.split(command)[2:])
-    assert args.run(args) == 0
+    prompt, program, *arguments = shlex.split(command)
+    assert (prompt, program) == ("$", "guidance")
+    assert main(arguments) == 0
     assert capsys.readouterr().out == answer
