@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +12,10 @@ import numpy as np
 from guidance.geometry.tube import TubeProjection
 from guidance.messages import F64
 
-_TURNS_DEG: Final = (0.0, 45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
+_TURNS_RAD: Final = tuple(math.radians(turn) for turn in (0.0, 45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0))
 _RINGS: Final = (1.0, 1.7, 2.4)
 _SAMPLES: Final = 24
+_PARTS: Final = np.linspace(0.0, 1.0, _SAMPLES)[:, None]
 _POINT_COST_PX: Final = 100.0  # what a point of a tube under a label weighs, in px^2 of overlap
 _MOVE_COST_PX: Final = 20.0  # what a px weighs by which the picture's edge pushes the label
 
@@ -33,13 +35,21 @@ class Obstacles:
     disks: F64
 
 
-def tube_disks(tube: TubeProjection, entry_radius_px: float) -> F64:
-    """(25, 3): samples along a drawn tube's centreline, as wide as the tube, and the entry mark."""
-    start, end = tube.centerline_px
-    along = start + np.linspace(0.0, 1.0, _SAMPLES)[:, None] * (end - start)
-    half_width = float(tube.tick_half_width_px.mean()) if len(tube.tick_px) else entry_radius_px / 2
-    disks = np.concatenate((along, start[None]))
-    return np.column_stack((disks, np.append(np.full(_SAMPLES, half_width), entry_radius_px)))
+def tube_disks(tubes: Sequence[tuple[TubeProjection, float]]) -> F64:
+    """(25 N, 3): samples along each drawn tube's centreline, as wide as the tube, and its entry mark.
+
+    Args:
+        tubes: tube and the reach of its entry mark in px.
+    """
+    disks = np.empty((len(tubes), _SAMPLES + 1, 3))
+    for number, (tube, entry_radius_px) in enumerate(tubes):
+        start, end = tube.centerline_px
+        disks[number, :_SAMPLES, :2] = start + _PARTS * (end - start)
+        disks[number, _SAMPLES, :2] = start
+        widths = tube.tick_half_width_px
+        disks[number, :_SAMPLES, 2] = widths[len(widths) // 2] if len(widths) else entry_radius_px / 2
+        disks[number, _SAMPLES, 2] = entry_radius_px
+    return disks.reshape(-1, 3)
 
 
 def label_spot(
@@ -58,35 +68,48 @@ def label_spot(
     anchor = _anchor(start, end, rows, columns)
     if anchor is None:
         return None
-    away = start - end
-    heading = -math.pi / 4 if tube.down_the_barrel else math.atan2(away[1], away[0])
-    angles = heading + np.radians(np.tile(_TURNS_DEG, len(_RINGS)))
-    rings = np.repeat(_RINGS, len(_TURNS_DEG))
-    u = anchor[0] + (rings * reach_px + width / 2) * np.cos(angles)
-    v = anchor[1] + (rings * reach_px + height / 2) * np.sin(angles)
-    left = np.clip(np.round(u - width / 2), 0, max(columns - width, 0))
-    top = np.clip(np.round(v - height / 2), 0, max(rows - height, 0))
-    cost = _MOVE_COST_PX * np.maximum(np.abs(left - (u - width / 2)) + np.abs(top - (v - height / 2)) - 1.0, 0.0)
-    if obstacles.boxes:
-        boxes = np.array(obstacles.boxes, np.float64).T[:, :, None]
-        common_u = np.minimum(boxes[2], left + width) - np.maximum(boxes[0], left)
-        common_v = np.minimum(boxes[3], top + height) - np.maximum(boxes[1], top)
-        cost += (np.maximum(common_u, 0.0) * np.maximum(common_v, 0.0)).sum(axis=0)
-    disk_u, disk_v, radius = obstacles.disks.T[:, :, None]
-    beside = np.maximum(
-        np.abs(disk_u - (left + width / 2)) - width / 2, np.abs(disk_v - (top + height / 2)) - height / 2
-    )
-    cost += _POINT_COST_PX * (beside < radius).sum(axis=0)
-    best = int(np.argmin(cost))  # the first of equals: nearest to the entry, straight away from the target
-    return int(left[best]), int(top[best])
+    away_u, away_v = (start - end).tolist()
+    heading = -math.pi / 4 if tube.down_the_barrel else math.atan2(away_v, away_u)
+    best: tuple[int, int] | None = None
+    least = math.inf
+    for ring in _RINGS:
+        for turn in _TURNS_RAD:
+            u = anchor[0] + (ring * reach_px + width / 2) * math.cos(heading + turn) - width / 2
+            v = anchor[1] + (ring * reach_px + height / 2) * math.sin(heading + turn) - height / 2
+            left = min(max(round(u), 0), max(columns - width, 0))
+            top = min(max(round(v), 0), max(rows - height, 0))
+            cost = _MOVE_COST_PX * max(abs(left - u) + abs(top - v) - 1.0, 0.0)
+            cost += _covered(left, top, width, height, obstacles)
+            if cost < least:
+                best, least = (left, top), cost
+            if cost == 0.0:  # nearest to the entry, straight away from the target: none can be better
+                return best
+    return best
 
 
-def _anchor(start: F64, end: F64, rows: int, columns: int) -> F64 | None:
+def _covered(left: int, top: int, width: int, height: int, obstacles: Obstacles) -> float:
+    """What a label there would hide, in px^2."""
+    cost = 0.0
+    for box in obstacles.boxes:
+        common_u = min(box[2], left + width) - max(box[0], left)
+        common_v = min(box[3], top + height) - max(box[1], top)
+        if common_u > 0 and common_v > 0:
+            cost += common_u * common_v
+    disks = obstacles.disks
+    beside_u = np.abs(disks[:, 0] - (left + width / 2)) - width / 2
+    beside_v = np.abs(disks[:, 1] - (top + height / 2)) - height / 2
+    return cost + _POINT_COST_PX * int(np.count_nonzero(np.maximum(beside_u, beside_v) < disks[:, 2]))
+
+
+def _anchor(start: F64, end: F64, rows: int, columns: int) -> tuple[float, float] | None:
     """The centreline's entry end; where that is off the picture, the middle of what is on it."""
+    u, v = start.tolist()
+    if -0.5 <= u <= columns - 0.5 and -0.5 <= v <= rows - 0.5:
+        return u, v
     points = start + np.linspace(0.0, 1.0, 33)[:, None] * (end - start)
     limits = np.array([columns, rows]) - 0.5
     inside = np.flatnonzero(((points >= -0.5) & (points <= limits)).all(axis=1))
     if not inside.size:
         return None
-    anchor: F64 = points[0 if inside[0] == 0 else inside[len(inside) // 2]]
-    return anchor
+    u, v = points[inside[len(inside) // 2]].tolist()
+    return u, v

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from guidance.kernels import F32, I32, SPRITE_NUMBERS, STROKE_NUMBERS
 from guidance.messages import F64, U8
@@ -112,31 +113,43 @@ def _strokes(line: Line) -> F32:
     return strokes
 
 
-@lru_cache(maxsize=64)
 def _sprites(texts: tuple[Text, ...]) -> tuple[U8, I32]:
+    bitmaps, table, owners = _sprites_at_origin(
+        tuple((text.text, text.size_px, text.color, text.plate, text.apart) for text in texts)
+    )
+    if not texts:
+        return bitmaps, table
+    table = table.copy()
+    table[:, 3:5] += np.array([(text.left, text.top) for text in texts], np.int32)[owners]
+    return bitmaps, table
+
+
+_Look = tuple[str, int, Rgb, Rgb | None, frozenset[Rgb]]
+
+
+@lru_cache(maxsize=64)
+def _sprites_at_origin(looks: tuple[_Look, ...]) -> tuple[U8, I32, npt.NDArray[np.intp]]:
+    """Bitmaps, table with every text at (0, 0), and whose each entry is: as the C-arm turns, texts only move."""
     entries: list[tuple[int, ...]] = []
     bitmaps: list[U8] = []
+    owners: list[int] = []
     offset = 0
-    for text in texts:
-        if text.plate is None:
-            layers = [(text_bitmap(text.text, text.size_px).coverage, text.left, text.top, text.color)]
+    for owner, (text, size_px, color, plate, apart) in enumerate(looks):
+        if plate is None:
+            layers = [(text_bitmap(text, size_px).coverage, 0, color)]
         else:
-            gap = plate_gap_px(text.size_px)
+            gap = plate_gap_px(size_px)
             layers = [
-                (
-                    tint.coverage,
-                    text.left - gap,
-                    text.top - gap,
-                    apart_from(mixed(text.plate, text.color, tint.ink), text.apart),
-                )
-                for tint in plated_tints(text.text, text.size_px)
+                (tint.coverage, gap, apart_from(mixed(plate, color, tint.ink), apart))
+                for tint in plated_tints(text, size_px)
             ]
-        for coverage, left, top, color in layers:
-            entries.append((offset, *coverage.shape, left, top, *color))
+        for coverage, gap, tint_color in layers:
+            entries.append((offset, *coverage.shape, -gap, -gap, *tint_color))
             bitmaps.append(coverage.reshape(-1))
+            owners.append(owner)
             offset += coverage.size
     table = np.array(entries, np.int32).reshape(-1, SPRITE_NUMBERS)
-    return np.concatenate(bitmaps or [np.zeros(0, np.uint8)]), table
+    return np.concatenate(bitmaps or [np.zeros(0, np.uint8)]), table, np.array(owners, np.intp)
 
 
 def _line_vectors(line: Line) -> list[OverlayVector]:

@@ -89,8 +89,8 @@ def _labels(drawn: list[tuple[PlannedPath, TubeProjection]], style: _Style, boxe
     if not drawn:
         return ()
     reaches = [entry_radii_px(tube, style.scale)[1] for _, tube in drawn]
-    disks = [tube_disks(tube, reach) for (_, tube), reach in zip(drawn, reaches, strict=True)]
-    obstacles = Obstacles(list(boxes), np.concatenate(disks))
+    disks = tube_disks([(tube, reach) for (_, tube), reach in zip(drawn, reaches, strict=True)])
+    obstacles = Obstacles(list(boxes), disks)
     labels = []
     for (path, tube), reach in zip(drawn, reaches, strict=True):
         label = path.label.strip() or path.id
@@ -150,12 +150,14 @@ class _Layout:
             room_u = max(columns / 2 - self.margin - width / 2, 0.0)
             room_v = max(rows / 2 - self.margin - height / 2, 0.0)
             reach = min(room_u / max(abs(du), 1e-9), room_v / max(abs(dv), 1e-9))
-            for inwards in np.arange(reach, 0.0, -size / 2):
-                left = round(columns / 2 + float(inwards) * du - width / 2)
-                top = round(rows / 2 + float(inwards) * dv - height / 2)
-                if not any(_overlap(_plated_box(mark.letter, left, top, size), box) for box in self.boxes):
+            while reach > 0.0:
+                left = round(columns / 2 + reach * du - width / 2)
+                top = round(rows / 2 + reach * dv - height / 2)
+                place = _plated_box(mark.letter, left, top, size)
+                if not any(_overlap(place, box) for box in self.boxes):
                     self._add_text(mark.letter, left, top, size, CALM)
                     break
+                reach -= size / 2
 
     def _add_text(self, text: str, left: int, top: int, size_px: int, color: Rgb) -> None:
         self.boxes.append(_plated_box(text, left, top, size_px))
