@@ -116,6 +116,22 @@ GUIDANCE_PCLMUL std::uint64_t pclmul(const std::uint8_t* data, std::size_t size,
   return slicing(data, size, slicing(rest, sizeof rest, 0));
 }
 
+GUIDANCE_PCLMUL void fold_rows(const std::uint8_t* block, std::size_t rows, const Crc64Row& row, std::uint8_t* sum) {
+  constexpr std::size_t kLanes = kFoldBytes / 16;
+  const __m128i k = _mm_set_epi64x(static_cast<long long>(row.high), static_cast<long long>(row.low));
+  __m128i lane[kLanes];
+  for (std::size_t i = 0; i < kLanes; ++i) lane[i] = load_block(block + 16 * i);
+  for (std::size_t r = 1; r < rows; ++r) {
+    block += row.bytes;
+    for (std::size_t i = 0; i < kLanes; ++i)
+      lane[i] =
+          _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128(lane[i], k, 0x11), _mm_clmulepi64_si128(lane[i], k, 0x00)),
+                        load_block(block + 16 * i));
+  }
+  for (std::size_t i = 0; i < kLanes; ++i)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(sum + 16 * i), _mm_shuffle_epi8(lane[i], reversal()));
+}
+
 // (Not by a broadcast: GCC 12's own header warns there, its bug 105593.)
 GUIDANCE_VPCLMUL inline __m512i wide_pair(std::uint64_t high, std::uint64_t low) {
   const auto h = static_cast<long long>(high);
@@ -186,6 +202,24 @@ GUIDANCE_PMULL std::uint64_t pmull(const std::uint8_t* data, std::size_t size, s
   return slicing(data, size, slicing(rest, sizeof rest, 0));
 }
 
+GUIDANCE_PMULL void fold_rows(const std::uint8_t* block, std::size_t rows, const Crc64Row& row, std::uint8_t* sum) {
+  for (std::size_t i = 0; i < kFoldBytes; i += 16) {
+    uint8x16_t lane = reversed(vld1q_u8(block + i));
+    for (std::size_t r = 1; r < rows; ++r) {
+      const poly64x2_t halves = vreinterpretq_p64_u8(lane);
+      const poly128_t low = vmull_p64(vgetq_lane_p64(halves, 0), row.low);
+      const poly128_t high = vmull_p64(vgetq_lane_p64(halves, 1), row.high);
+      lane = veorq_u8(veorq_u8(vreinterpretq_u8_p128(low), vreinterpretq_u8_p128(high)),
+                      reversed(vld1q_u8(block + i + r * row.bytes)));
+    }
+    vst1q_u8(sum + i, reversed(lane));
+  }
+}
+
+#else
+
+void fold_rows(const std::uint8_t*, std::size_t, const Crc64Row&, std::uint8_t*) {}
+
 #endif
 
 using Function = std::uint64_t (*)(const std::uint8_t*, std::size_t, std::uint64_t);
@@ -255,6 +289,18 @@ std::uint64_t crc64_zeros(std::uint64_t crc, std::uint64_t size) {
 // The CRC of a followed by b, from theirs.
 std::uint64_t crc64_combine(std::uint64_t crc_a, std::uint64_t crc_b, std::uint64_t size_b) {
   return crc64_zeros(crc_a, size_b) ^ crc_b;
+}
+
+// For a picture whose rows have so many bytes.
+Crc64Row crc64_row(std::size_t bytes) { return {bytes, x_to_the(8 * bytes), x_to_the(8 * bytes + 64)}; }
+
+// Replaces a block of `rows` (>= 1) rows by kFoldBytes bytes that, standing where its last row stands, with zeros where
+// the others stood, give the same CRC: what is empty beside the block need not be read. False, and nothing done, where
+// the processor has no carry-less multiplication.
+bool crc64_fold_rows(const std::uint8_t* block, std::size_t rows, const Crc64Row& row, std::uint8_t* sum) {
+  static const bool can = crc64_available(Crc64Variant::kPclmul) || crc64_available(Crc64Variant::kPmull);
+  if (can) fold_rows(block, rows, row, sum);
+  return can;
 }
 
 }  // namespace guidance

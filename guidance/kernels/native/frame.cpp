@@ -8,6 +8,7 @@ namespace guidance {
 namespace {
 
 constexpr std::size_t kChunk = 2048;
+constexpr std::size_t kWidestFolded = 4096;
 
 // ((255 - alpha) * below + alpha * above) / 255, rounded.
 inline std::uint8_t mixed(std::uint8_t below, std::uint8_t above, std::uint8_t alpha) {
@@ -32,6 +33,20 @@ void burn_in(const std::uint8_t* rgba, std::size_t count, std::uint8_t* rgb) {
   }
 }
 
+// Goes on from `crc` over one band of the layer. Where the processor can, only the drawn tiles are read.
+std::uint64_t band_crc64(const Layer& layer, std::size_t first_row, std::size_t rows, const std::uint8_t* dirty,
+                         const Crc64Row& row, std::uint64_t crc) {
+  static_assert(4 * kTileColumns == kFoldBytes);
+  const std::uint8_t* band = layer.rgba + first_row * row.bytes;
+  std::uint8_t folded[4 * kWidestFolded];
+  bool can = layer.columns % kTileColumns == 0 && layer.columns <= kWidestFolded;
+  if (can) std::memset(folded, 0, row.bytes);
+  for (std::size_t tile = 0; can && tile < layer.tile_columns(); ++tile)
+    if (dirty[tile]) can = crc64_fold_rows(band + tile * kFoldBytes, rows, row, folded + tile * kFoldBytes);
+  if (!can) return crc64(band, rows * row.bytes, crc);
+  return crc64(folded, row.bytes, crc64_zeros(crc, (rows - 1) * row.bytes));
+}
+
 }  // namespace
 
 // Clears what the layer shows, draws the scene into it, writes the windowed picture with the layer burned in to `rgb`
@@ -42,6 +57,7 @@ FrameCrcs compose_frame(const Picture& picture, const Window& window, const Scen
   draw_scene(scene, layer);
   FrameCrcs crcs{0, 0};
   std::uint64_t clean_bytes = 0;
+  const Crc64Row row_bytes = crc64_row(4 * layer.columns);
   std::uint8_t grey[kChunk];
   for (std::size_t tile_row = 0; tile_row < layer.tile_rows(); ++tile_row) {
     const std::uint8_t* dirty = layer.dirty + tile_row * layer.tile_columns();
@@ -66,7 +82,8 @@ FrameCrcs compose_frame(const Picture& picture, const Window& window, const Scen
     const std::size_t pixels = (end_row - first_row) * layer.columns;
     crcs.rgb = crc64(rgb + 3 * first_row * layer.columns, 3 * pixels, crcs.rgb);
     if (drawn) {
-      crcs.layer = crc64(layer.rgba + 4 * first_row * layer.columns, 4 * pixels, crc64_zeros(crcs.layer, clean_bytes));
+      crcs.layer =
+          band_crc64(layer, first_row, end_row - first_row, dirty, row_bytes, crc64_zeros(crcs.layer, clean_bytes));
       clean_bytes = 0;
     } else {
       clean_bytes += 4 * pixels;

@@ -35,6 +35,15 @@ std::uint64_t crc64_with(Crc64Variant variant, const std::uint8_t* data, std::si
 std::uint64_t crc64_zeros(std::uint64_t crc, std::uint64_t size);
 std::uint64_t crc64_combine(std::uint64_t crc_a, std::uint64_t crc_b, std::uint64_t size_b);
 
+// What moves a block on by one row of a picture, for crc64_fold_rows.
+struct Crc64Row {
+  std::size_t bytes;
+  std::uint64_t low, high;
+};
+constexpr std::size_t kFoldBytes = 128;
+Crc64Row crc64_row(std::size_t bytes);
+bool crc64_fold_rows(const std::uint8_t* block, std::size_t rows, const Crc64Row& row, std::uint8_t* sum);
+
 // Arrays may lie at any address (they are cut out of received messages), so pixels and numbers travel as void pointers.
 void project_points(const void* points_mm, std::size_t count, const void* pixel_from_patient, void* uvw);
 

@@ -92,9 +92,11 @@ def test_burn_in_mixes_by_coverage_and_rounds():
     assert buffers.rgb[0].tolist() == expected
 
 
-def test_checksums_are_those_of_the_bytes_and_the_picture_is_not_altered():
+# Widths that are whole tiles and are not, narrower and wider than what is folded tile by tile.
+@pytest.mark.parametrize("shape", [(100, 128), (100, 130), (9, 32), (33, 4096), (33, 4128), (97, 1024)])
+def test_checksums_are_those_of_the_bytes_and_the_picture_is_not_altered(shape):
     rng = np.random.default_rng(2)
-    pixels = rng.integers(0, 65536, (100, 130), dtype=np.uint16)
+    pixels = rng.integers(0, 65536, shape, dtype=np.uint16)
     before = pixels.copy()
     strokes = strokes_of((10, 60, 90, 70, 2, 0, 255, 0))
     buffers, crcs = compose(pixels, strokes, window=(0.0, 65535.0))
