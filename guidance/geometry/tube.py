@@ -166,30 +166,33 @@ def project_tubes(tubes: Tubes, pixel_from_patient: F64) -> list[TubeProjection]
     across = _across(ticks, vectors[tubes.tick_tube])
     tick_half_width = (tubes.radius_mm * focal_px)[tubes.tick_tube] / np.maximum(ticks[:, 2], _SAFE_MM)
     tick_uv = ticks[:, :2] / np.maximum(ticks[:, 2:], _SAFE_MM)
+    # Plain floats: reading single elements out of arrays costs more than all the arithmetic on four paths.
+    ends, starts, stops = lines.tolist(), start_mm.tolist(), stop_mm.tolist()
+    depths, lengths = uvw[: 2 * count, 2].tolist(), tubes.length_mm.tolist()
     results = []
-    for index in range(count):
-        depths = (float(entry_w[index]), float(target_w[index]))
-        if not stop_mm[index] > start_mm[index]:
-            results.append(_not_drawn(*depths))
+    for index, radius in enumerate(radius_px.tolist()):
+        start, stop, entry_depth, target_depth = starts[index], stops[index], depths[index], depths[count + index]
+        if not stop > start:
+            results.append(_not_drawn(entry_depth, target_depth))
             continue
-        (u0, v0, _), (u1, v1, _) = lines[0, index].tolist(), lines[1, index].tolist()
+        (u0, v0, _), (u1, v1, _) = ends[0][index], ends[1][index]
         own: slice | npt.NDArray[np.int64] = slice(tubes.tick_ends[index], tubes.tick_ends[index + 1])
-        if min(depths) < 2.0 * NEAREST_MM:
+        if min(entry_depth, target_depth) < 2.0 * NEAREST_MM:
             own = np.flatnonzero((tubes.tick_tube == index) & (ticks[:, 2] > NEAREST_MM))
         results.append(
             TubeProjection(
                 drawn=True,
                 outline_px=outlines[index],
                 centerline_px=lines[:, index, :2],
-                entry_px=(u0, v0) if start_mm[index] == 0.0 else None,
-                target_px=(u1, v1) if stop_mm[index] == tubes.length_mm[index] else None,
-                entry_depth_mm=depths[0],
-                target_depth_mm=depths[1],
+                entry_px=(u0, v0) if start == 0.0 else None,
+                target_px=(u1, v1) if stop == lengths[index] else None,
+                entry_depth_mm=entry_depth,
+                target_depth_mm=target_depth,
                 tick_px=tick_uv[own],
                 tick_across=across[own],
                 tick_half_width_px=tick_half_width[own],
                 tick_depth_mm=tubes.tick_depth_mm[own],
-                down_the_barrel=math.hypot(u1 - u0, v1 - v0) < 2.0 * float(radius_px[index]),
+                down_the_barrel=math.hypot(u1 - u0, v1 - v0) < 2.0 * radius,
             )
         )
     return results
