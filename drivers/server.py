@@ -197,7 +197,7 @@ class GuidanceServer:
             rates_hz={device: self._publisher.rate_hz(device) for device in session.inputs},
             clients=self._clients(),
             latency=self._live.latency(),
-            counters=self._counters + self._live.counters,
+            counters=self._all_counters(),
             listeners=self.listeners(),
         )
 
@@ -208,7 +208,7 @@ class GuidanceServer:
             published=self._publisher.published,
             clients=self._clients(),
             latency=self._live.latency(),
-            counters=self._counters + self._live.counters,
+            counters=self._all_counters(),
             now_ns=time.monotonic_ns(),
         )
 
@@ -299,6 +299,17 @@ class GuidanceServer:
             for client in self._output.clients()
         ]
         return [*found, *self._http.clients()]
+
+    def _all_counters(self) -> Counter[str]:
+        mqtt = self._mqtt.statistics()
+        told = {
+            "mqtt_connections": mqtt.connections,
+            "mqtt_published": mqtt.published,
+            "mqtt_events_lost": mqtt.events_lost,
+            "mqtt_refused": mqtt.refused,
+            "openigtlink_pictures_dropped": self._output.dropped_pictures,
+        }
+        return self._counters + self._live.counters + Counter(told)
 
     def _heartbeat(self) -> tuple[int, str]:
         code = StatusCode.OK if not self._not_ready else StatusCode.NOT_READY
