@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import math
 import multiprocessing
-import os
-import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +21,7 @@ import numpy as np
 
 from drivers.commands.bench_report import percentile, report
 from drivers.commands.latency_rig import Packer, RunResult, connect, free_port, run_frames, thread_cpu_ns
+from drivers.commands.server_process import ServerProcess
 from guidance.errors import CaseError
 from guidance.kernels import crc64
 from guidance.wire.openigtlink.image import pack_image_parts
@@ -37,6 +35,7 @@ _PICTURES: Final = 16  # distinct noise pictures sent in turn, so that none is t
 _WARM_UP: Final = 30
 _STEPS_PER_S: Final = 1 << 20
 _STEP_BITS: Final = 12
+_VOLUME_WITHIN_S: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -72,7 +71,7 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
     floor, ours, peer, during = Series(), Series(), Series(), Series()
     with _Server() as server, _Floor() as floor_relay, _pyigtl_relay() as pyigtl_relay:
         server.run(pictures, _WARM_UP)
-        cpu_before, ours_frames = thread_cpu_ns(server.pid), 0
+        ours_frames = 0
         cpu_by_thread: dict[str, int] = {}
         for number in range(rounds):
             floor.add(floor_relay.run(pictures, frames), number * frames)
@@ -83,7 +82,6 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
                 cpu_by_thread[name] = cpu_by_thread.get(name, 0) + spent - before.get(name, 0)
             if pyigtl_relay is not None:
                 peer.add(pyigtl_relay.run(pictures, peer_frames), number * peer_frames)
-        del cpu_before
         with _dicom_load(server.dicom_port, quick) as loading:
             number = 0
             while loading() and number < (6 if quick else 30):
@@ -207,69 +205,33 @@ class _Server:
     """The guidance server in its own process, with a small volume and four paths."""
 
     def __enter__(self) -> _Server:
-        self._folder = tempfile.mkdtemp(prefix="guidance-bench-")
-        ports = {name: free_port() for name in ("INPUT", "OUTPUT", "HTTP", "DICOM")}
-        self.dicom_port = ports["DICOM"]
-        self._ports = ports
-        environment = {
-            **os.environ,
-            "GUIDANCE_DATA_DIR": self._folder,
-            "GUIDANCE_OPENIGTLINK_INPUT_PORT": str(ports["INPUT"]),
-            "GUIDANCE_OPENIGTLINK_OUTPUT_PORT": str(ports["OUTPUT"]),
-            "GUIDANCE_HTTP_PORT": str(ports["HTTP"]),
-            "GUIDANCE_DICOM_PORT": str(ports["DICOM"]),
-            "GUIDANCE_DICOM_SERIES_QUIET_S": "1",
-            "GUIDANCE_LOG_LEVEL": "error",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "drivers.cli", "serve"], env=environment, stdout=subprocess.DEVNULL
-        )
-        self.pid = self._process.pid
-        self._wait("/readyz", lambda answer: True)
+        self._folder = tempfile.TemporaryDirectory(prefix="guidance-bench-")
+        environment = {"GUIDANCE_LOG_LEVEL": "error", "GUIDANCE_DICOM_SERIES_QUIET_S": "1"}
+        self._process = ServerProcess(Path(self._folder.name), free_ports=True, environment=environment)
+        self._process.start()
+        self.pid, self.dicom_port = self._process.pid, self._process.ports["dicom"]
         _send_volume(self.dicom_port, edge=48, slices=48, seed=1)
-        self._wait(
-            "/api/v1/volumes", lambda answer: any(item["active"] for item in json.loads(answer).get("items", []))
-        )
+        deadline = time.monotonic() + _VOLUME_WITHIN_S
+        while not any(item["active"] for item in self._process.call("GET", "/api/v1/volumes")["items"]):
+            if time.monotonic() > deadline:
+                raise CaseError("the benchmark's volume did not become ready", code="volume_not_ready")
+            time.sleep(0.05)
         for path in _PATHS:
-            self._call("/api/v1/paths", path)
-        self._reader = connect(ports["OUTPUT"])
-        self._sender = connect(ports["INPUT"])
+            self._process.call("POST", "/api/v1/paths", path)
+        self._reader = connect(self._process.ports["openigtlink_output"])
+        self._sender = connect(self._process.ports["openigtlink_input"])
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._process.stop()
+        self._folder.cleanup()
 
     def run(self, pictures: _Pictures, frames: int, rate_hz: float = _RATE_HZ) -> RunResult:
         pack = pictures.packer(CbctRun(seed=1).frame_of_reference_uid)
         return run_frames(self._sender, self._reader, pack, frames=frames, rate_hz=rate_hz, device="Overlay")
 
     def status(self) -> dict[str, Any]:
-        return dict(json.loads(self._call("/api/v1/status")))
-
-    def _call(self, path: str, body: dict[str, Any] | None = None) -> bytes:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._ports['HTTP']}{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return bytes(answer.read())
-
-    def _wait(self, path: str, good: Callable[[bytes], bool], timeout_s: float = 30.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise CaseError(f"the server ended with code {self._process.returncode}", code="server_ended")
-            with contextlib.suppress(OSError):
-                if good(self._call(path)):
-                    return
-            time.sleep(0.05)
-        raise CaseError(f"the server did not answer {path} in {timeout_s:g} s", code="server_slow")
+        return dict(self._process.call("GET", "/api/v1/status"))
 
 
 class _Floor:
@@ -310,7 +272,7 @@ class _PyigtlRelay:
         self._sender, _ = listener.accept()
         self._reader = connect(output)
         listener.close()
-        self._process.send_signal(19)
+        self._process.send_signal(signal.SIGSTOP)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -318,11 +280,11 @@ class _PyigtlRelay:
         self._process.wait()
 
     def run(self, pictures: _Pictures, frames: int) -> RunResult:
-        self._process.send_signal(18)
+        self._process.send_signal(signal.SIGCONT)
         try:
             return run_frames(self._sender, self._reader, pictures.packer("1.2.3"), frames=frames, rate_hz=_RATE_HZ)
         finally:
-            self._process.send_signal(19)
+            self._process.send_signal(signal.SIGSTOP)
 
 
 @contextlib.contextmanager
