@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
+from drivers.openigtlink_input import FluoroInput
 from drivers.openigtlink_output import OverlayOutput
+from drivers.openigtlink_sockets import tune
 from guidance import kernels
 from guidance.config import OpenIGTLinkSettings
 from guidance.wire.openigtlink import (
@@ -36,6 +39,10 @@ TARGETS = Points(device="Targets", points=(Point(name="S1 entry", position_ras_m
 PATHS = Trajectories(
     device="Paths", trajectories=(Trajectory(entry_ras_mm=(1.0, 2.0, 3.0), target_ras_mm=(4.0, 5.0, 6.0)),)
 )
+
+
+def ignore(*_: object) -> None:
+    """A callback that hears nothing."""
 
 
 class Lease:
@@ -366,6 +373,55 @@ async def test_queries_are_answered_under_their_own_name(
         peer.close()
 
 
+async def test_a_peer_of_the_input_port_can_ask_for_the_streams() -> None:
+    """Queries are answered on both ports (fine print 9); unasked nothing goes out there."""
+    told = asyncio.Queue[ConnectionEvent]()
+    async with serving(Clients()) as driver:
+        source = FluoroInput(
+            OpenIGTLinkSettings(input_port=0),
+            on_frame=ignore,
+            on_transform=ignore,
+            on_plan=ignore,
+            on_other=ignore,
+            on_connection=told.put_nowait,
+            on_refused=ignore,
+            answer_query=driver.answer,
+        )
+        await source.start()
+        peer = await RawPeer.connect(source.port)
+        await told.get()
+        publish(driver, 1)
+        await peer.send(message("GET_CAPABIL", "Suite", b"", version=1))
+        assert (await peer.receive()).type == "CAPABILITY"
+        driver.publish_message(PATHS)
+        await peer.send(message("STT_IMAGE", "Suite", b"", version=1))
+        assert (await peer.receive()).type == "RTS_IMAGE"
+        publish(driver, 2)
+        picture = await peer.receive()
+        assert (first_pixel(picture), picture.version) == (2, 1)  # it asked in version 1
+        await peer.send(message("STP_IMAGE", "Suite", b"", version=1))
+        assert (await peer.receive()).type == "RTS_IMAGE"
+        publish(driver, 3)
+        await peer.send(message("GET_STATUS", "Suite", b"", version=1))
+        assert (await peer.receive()).type == "STATUS"
+        await source.stop()
+        publish(driver, 4)  # to nobody: the peer is gone
+        peer.close()
+
+
+def test_sockets_are_tuned() -> None:
+    with socket.socket() as connection:
+        tune(connection, 10.0)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        if hasattr(socket, "TCP_KEEPIDLE"):  # the peer is asked after 10 s, given up after 3 more questions
+            keep = [
+                connection.getsockopt(socket.IPPROTO_TCP, getattr(socket, option))
+                for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+            ]
+            assert keep == [10, 3, 3]
+
+
 async def test_slicers_greeting_is_swallowed_and_an_unknown_type_is_named() -> None:
     clients = Clients()
     async with serving(clients) as driver:
@@ -539,7 +595,7 @@ async def test_a_client_that_vanishes_while_it_is_sent_to() -> None:
     async with serving(clients) as driver:
         gone, stays = await RawPeer.connect(driver.port, receive_buffer=65536), await RawPeer.connect(driver.port)
         await clients.connected(2)
-        gone.socket.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER: reset at close
+        gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset at close
         publish(driver, 1, size=1000)
         publish(driver, 2, size=1000)
         gone.close()

@@ -6,9 +6,6 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, cast
 
-import numpy as np
-import numpy.typing as npt
-
 from guidance.errors import WireError
 from guidance.wire.openigtlink.bodies import (
     Capability,
@@ -28,13 +25,13 @@ from guidance.wire.openigtlink.bodies import (
 )
 from guidance.wire.openigtlink.header import fixed_name, name_text
 from guidance.wire.openigtlink.metadata import CHARSET_ASCII, CHARSET_UTF8, decode_text
+from guidance.wire.openigtlink.polydata import parse_polydata, write_polydata
 
 _TRANSFORM: Final = struct.Struct(">12f")
 _POINT: Final = struct.Struct(">64s32s4B3ff20s")  # 136 bytes
 _TRAJECTORY: Final = struct.Struct(">64s32sBx4B3f3ff20s")  # 150 bytes
 _STATUS: Final = struct.Struct(">Hq20s")  # then NUL-terminated text; the NUL counts
 _STRING: Final = struct.Struct(">HH")
-_POLYDATA: Final = struct.Struct(">10I")
 _TYPE_NAME: Final = struct.Struct(">12s")
 _FULL_SUBJECT: Final = {"TRANS": "TRANSFORM", "TRANSFOR": "TRANSFORM", "CAPABIL": "CAPABILITY"}
 _SHORT_SUBJECT: Final = {"TRANSFORM": "TRANS", "CAPABILITY": "CAPABIL"}  # 12 characters hold no more
@@ -170,39 +167,6 @@ def _parse_capability(content: bytes, common: Mapping[str, Any]) -> Capability:
     return Capability(types=tuple(name_text(name) for (name,) in _elements(content, _TYPE_NAME)), **common)
 
 
-def _parse_polydata(content: bytes, common: Mapping[str, Any]) -> PolyData:
-    if len(content) < _POLYDATA.size:
-        raise WireError(f"POLYDATA of {len(content)} bytes", code="BodyLength")
-    points, _, vertex_bytes, lines, line_bytes, polygons, polygon_bytes, _, strip_bytes, _ = _POLYDATA.unpack_from(
-        content
-    )
-    at = _POLYDATA.size
-    sizes = (12 * points, vertex_bytes, line_bytes, polygon_bytes, strip_bytes)
-    if at + sum(sizes) > len(content):
-        raise WireError(f"POLYDATA sections of {sum(sizes)} bytes in {len(content) - at}", code="BodyLength")
-    coordinates = np.frombuffer(content, ">f4", 3 * points, at).astype(np.float32).reshape(points, 3)
-    lines_at = at + sizes[0] + vertex_bytes
-    return PolyData(
-        points_ras_mm=coordinates,
-        lines=_parse_cells(content[lines_at : lines_at + line_bytes], lines, points),
-        polygons=_parse_cells(content[lines_at + line_bytes : lines_at + line_bytes + polygon_bytes], polygons, points),
-        **common,
-    )
-
-
-def _parse_cells(section: bytes, count: int, points: int) -> tuple[tuple[int, ...], ...]:
-    numbers = np.frombuffer(section[: len(section) // 4 * 4], ">u4").tolist()
-    cells, at = [], 0
-    while at < len(numbers):
-        end = at + 1 + numbers[at]
-        cells.append(tuple(numbers[at + 1 : end]))
-        at = end
-    wrong_point = any(point >= points for cell in cells for point in cell)
-    if at != len(numbers) or len(section) % 4 or len(cells) != count or wrong_point:
-        raise WireError(f"{count} POLYDATA cells in {len(section)} bytes", code="PolyDataCells")
-    return tuple(cells)
-
-
 def _text(field: bytes) -> str:
     """Text of a NUL-padded field that people name things in; UTF-8 is common though the protocol says ASCII."""
     return field.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
@@ -265,29 +229,6 @@ def _write_capability(message: Capability) -> bytes:
     return b"".join(fixed_name(name, 12) for name in message.types)
 
 
-def _write_polydata(message: PolyData) -> bytes:
-    points = np.ascontiguousarray(message.points_ras_mm, ">f4")
-    count = len(points)
-    lines, polygons = (
-        _cell_numbers(message.lines, count),
-        _cell_numbers(message.polygons, count),
-    )
-    header = _POLYDATA.pack(
-        count, 0, 0, len(message.lines), lines.nbytes, len(message.polygons), polygons.nbytes, 0, 0, 0
-    )
-    return header + points.tobytes() + lines.tobytes() + polygons.tobytes()
-
-
-def _cell_numbers(cells: Any, points: int) -> npt.NDArray[np.uint32]:
-    numbers: list[int] = []
-    for cell in cells:
-        if not len(cell) or min(cell) < 0 or max(cell) >= points:
-            raise WireError(f"POLYDATA cell {list(cell)} of {points} points", code="PolyDataCells")
-        numbers.append(len(cell))
-        numbers.extend(cell)
-    return np.array(numbers, ">u4")
-
-
 _PARSERS: Final[Mapping[str, Callable[[bytes, Mapping[str, Any]], Message]]] = {
     "TRANSFORM": _parse_transform,
     "POSITION": _parse_position,
@@ -297,7 +238,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes, Mapping[str, Any]], Message]]] = {
     "STATUS": _parse_status,
     "CAPABILITY": _parse_capability,
     "CAPABIL": _parse_capability,
-    "POLYDATA": _parse_polydata,
+    "POLYDATA": parse_polydata,
 }
 _LISTS: Final = frozenset({"POINT", "TRAJ", "CAPABILITY", "CAPABIL"})  # empty content: an empty list
 _WRITERS: Final[Mapping[type[Message], Callable[[Any], bytes]]] = {
@@ -308,5 +249,5 @@ _WRITERS: Final[Mapping[type[Message], Callable[[Any], bytes]]] = {
     Text: _write_text,
     Status: _write_status,
     Capability: _write_capability,
-    PolyData: _write_polydata,
+    PolyData: write_polydata,
 }

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from guidance import kernels
 from guidance.errors import WireError
 from guidance.wire.openigtlink.bodies import Empty, Image, Message, Refusal
 from guidance.wire.openigtlink.content import is_known_type, parse_content
 from guidance.wire.openigtlink.header import (
-    EXTENDED_HEADER,
     EXTENDED_HEADER_BYTES,
     HEADER_BYTES,
     READABLE_VERSIONS,
@@ -22,6 +20,7 @@ from guidance.wire.openigtlink.header import (
 from guidance.wire.openigtlink.image import IMAGE_HEADER_BYTES, parse_image_header
 from guidance.wire.openigtlink.metadata import parse_metadata
 from guidance.wire.openigtlink.pool import ALIGNMENT, Block, BufferPool
+from guidance.wire.openigtlink.running_crc import RunningCrc
 
 # Where a header is awaited, so much is received at once: a header and the start of its body come in one call, no more
 # than this is ever moved when the message turns out to be another one than the last, and no more than 282 small
@@ -63,7 +62,7 @@ class Decoder:
         self._fatal: WireError | None = None
         self._image_bytes = 0  # of the last picture's message: the next one is probably as long
         self._lead = _lead(2)
-        self._crc = _RunningCrc()
+        self._crc = RunningCrc()
 
     def next_buffer(self) -> memoryview:
         """Where the next bytes belong; never empty.
@@ -247,55 +246,6 @@ class Decoder:
         block.array[to : to + filled - start] = old.array[start:filled]
         self._pool.release(old)
         self._block, self._start, self._filled = block, to, to + filled - start
-
-
-class _RunningCrc:
-    """CRC of a body while it comes in, split where the pixels begin and end, so that theirs is known for free."""
-
-    def __init__(self) -> None:
-        self._version = 1
-        self._is_image = False
-        self._at = self._body = self._end = self._pixels_at = self._pixels_end = 0
-        self._crcs = [0, 0, 0]
-
-    def begin(self, header: Header, body: int) -> None:
-        self._version = header.version
-        self._at = self._body = body
-        self._end = body + header.body_size
-        self._is_image = header.type == Image.TYPE
-        # Without pixels all of the body is one section.
-        self._pixels_at = self._pixels_end = self._end
-        self._crcs = [0, 0, 0]
-
-    def update(self, block: Block, until: int) -> None:
-        """Take in the bytes up to offset `until` of the block."""
-        if self._is_image and self._at == self._body and self._end - self._body >= EXTENDED_HEADER_BYTES:
-            if until - self._body < EXTENDED_HEADER_BYTES:
-                return
-            self._find_pixels(block.view)
-        borders = (self._pixels_at, self._pixels_end, self._end)
-        for number, border in enumerate(borders):
-            stop = min(until, border)
-            if self._at < stop:
-                self._crcs[number] = kernels.crc64(block.array[self._at : stop], self._crcs[number])
-                self._at = stop
-
-    def of_body(self) -> int:
-        front, pixels, back = self._crcs
-        crc: int = kernels.crc64_combine(front, pixels, self._pixels_end - self._pixels_at)
-        return kernels.crc64_combine(crc, back, self._end - self._pixels_end)
-
-    def of_pixels(self) -> int:
-        return self._crcs[1]
-
-    def _find_pixels(self, view: memoryview) -> None:
-        size = behind = 0
-        if self._version >= 2:
-            size, metadata_header_size, metadata_size, _ = EXTENDED_HEADER.unpack_from(view, self._body)
-            behind = metadata_header_size + metadata_size
-        if size + IMAGE_HEADER_BYTES + behind <= self._end - self._body:  # else it is refused when it is complete
-            self._pixels_at = self._body + size + IMAGE_HEADER_BYTES
-            self._pixels_end = self._end - behind
 
 
 def _refusal(header: Header, code: str, detail: str, *, kept: bool = False, fatal: bool = False) -> Refusal:
