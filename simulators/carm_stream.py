@@ -135,15 +135,22 @@ class CArmStream:
             await self._cache.wait(gantry, first.exposure)
             if self._progress:
                 self._progress("rendering", number + 1, len(first.gantries()))
-        async with contextlib.AsyncExitStack() as stack:
-            tasks = [asyncio.create_task(self._dial() if self._connect else self._accept())]
-            stack.push_async_callback(_end, tasks)
-            stack.push_async_callback(self._cache.close)
-            await self._connected.wait()
-            await self._beat(frames)
+        transport = asyncio.create_task(self._dial() if self._connect else self._accept())
+        beating = asyncio.create_task(self._beat(frames))
+        try:
+            await asyncio.wait({transport, beating}, return_when=asyncio.FIRST_COMPLETED)
+            if transport.done():  # it never ends by itself: a port that can't be had
+                transport.result()
+            await beating
+        finally:
+            for task in (transport, beating):
+                task.cancel()
+            await asyncio.gather(transport, beating, return_exceptions=True)
+            await self._cache.close()
         return self.report
 
     async def _beat(self, frames: int | None) -> None:
+        await self._connected.wait()
         interval = 1.0 / self._carms[0].script.rate_hz
         begun = time.monotonic()
         beat = 0
@@ -254,9 +261,3 @@ def biplane(script: CArmScript, lateral: Gantry) -> tuple[CArmScript, CArmScript
         replace(script, device=f"{script.device}A"),
         replace(script, device=f"{script.device}B", stops=second, seed=script.seed + 1),
     )
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -137,8 +137,9 @@ def bytes_with_fault(fault: Fault | None, message: Chunks) -> tuple[Chunks, bool
         case Fault.UNKNOWN_VERSION:
             head[0:2] = (9).to_bytes(2, "big")
         case Fault.WRONG_SIZE:
-            at = _image_header_at(head) + _SIZE_OFFSET
-            head[at : at + 2] = (int.from_bytes(head[at : at + 2], "big") + 1).to_bytes(2, "big")
+            for offset in (_SIZE_OFFSET, _SUB_VOLUME_SIZE_OFFSET):
+                at = _image_header_at(head) + offset
+                head[at : at + 2] = (int.from_bytes(head[at : at + 2], "big") + 1).to_bytes(2, "big")
             _sum_up(head, rest)
         case Fault.SUB_VOLUME:
             at = _image_header_at(head) + _SUB_VOLUME_SIZE_OFFSET

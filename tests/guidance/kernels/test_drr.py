@@ -74,7 +74,7 @@ def test_an_ellipsoid_is_as_long_as_its_chords(primary, secondary, dtype):
     middle = expected > 0.75 * expected.max()
     assert middle.sum() > 1000
     assert np.abs(found - expected)[middle].max() < 1.0  # half a voxel
-    assert np.abs(found - expected)[middle].mean() < 0.2
+    assert np.abs(found - expected)[middle].mean() < 0.3
     assert found.sum() == pytest.approx(expected.sum(), rel=2e-3)
 
 
