@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from drivers.dicom_ledger import CrashLedger
 from drivers.dicom_memory import I16
 from drivers.dicom_messages import LogLevel
 from drivers.dicom_store import Kept
@@ -42,6 +43,7 @@ class Assembler:
     Args:
         quiet_s: silence after which a series counts as complete.
         shelf: keeps voxels.
+        ledger: remembers what was being decoded when the process died.
         on_volume: called for every change of a volume.
         count, log: as in `StorageScp`.
         old: what was stored before this start, newest first; assembled again when nothing new waits.
@@ -52,6 +54,7 @@ class Assembler:
         *,
         quiet_s: float,
         shelf: VoxelShelf,
+        ledger: CrashLedger,
         on_volume: Callable[[CbctVolume], None],
         count: Callable[[str], None],
         log: Callable[[LogLevel, str], None],
@@ -59,6 +62,7 @@ class Assembler:
     ) -> None:
         self._quiet_s = quiet_s
         self._shelf = shelf
+        self._ledger = ledger
         self._on_volume = on_volume
         self._count = count
         self._log = log
@@ -148,7 +152,10 @@ class Assembler:
         if not instance.slices:
             return series
         try:
-            decoded = list(decode_slices(dataset, instance))
+            if self._ledger.gave_up_on(instance.name):
+                raise WireError(f"{instance.name}: decoding it ended the process", code="unreadable_pixels")
+            with self._ledger.attempt(instance.name):
+                decoded = list(decode_slices(dataset, instance))
         except WireError as error:
             self._count(error.code)
             problem = Finding(code=error.code, severity=Severity.ERROR, message=str(error))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from drivers.dicom_assembler import Assembler
+from drivers.dicom_ledger import CrashLedger
 from drivers.dicom_memory import memory_prefix, remove_blocks
 from drivers.dicom_messages import (
     Counted,
@@ -95,6 +96,7 @@ def _serve(start: Start, teller: _Teller) -> int:
     assembler = Assembler(
         quiet_s=start.settings.series_quiet_s,
         shelf=VoxelShelf(memory_prefix(data_dir)),
+        ledger=CrashLedger(data_dir / "dicom"),
         on_volume=lambda volume: teller.tell(VolumeChanged(volume)),
         count=teller.count,
         log=teller.log,

@@ -90,8 +90,11 @@ def read_instance(dataset: Dataset, *, name: str) -> Instance:
     calibrations: tuple[Calibration | None, ...] = ()
     problems: tuple[Finding, ...] = ()
     if sop_class in VOLUME_CLASSES:
-        headers = tuple(header for header in frame_headers(dataset) if not header.is_localizer)
+        every = tuple(frame_headers(dataset))
+        headers = tuple(header for header in every if not header.is_localizer)
         try:
+            if len(every) != (integer(dataset, "NumberOfFrames") or 1):
+                raise GeometryError(f"{name} does not describe each of its pictures", code="bad_geometry")
             slices = tuple(_slice(dataset, header, name) for header in headers)
         except GeometryError as error:
             problems = (Finding(code=error.code, severity=Severity.ERROR, message=str(error)),)

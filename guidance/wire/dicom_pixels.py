@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels import iter_pixels
 
 from guidance.errors import WireError
@@ -21,6 +23,12 @@ from guidance.wire.dicom_classes import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    JPEG_2000_LOSSLESS,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
+    JPEG_LS_NEAR_LOSSLESS,
+    RLE_LOSSLESS,
 )
 from guidance.wire.dicom_instance import Calibration, Instance
 from guidance.wire.dicom_values import integer
@@ -31,6 +39,25 @@ Noise in air reaches -1200 and stays as it is, or the mean of air would rise."""
 
 TISSUE_HU: Final = -300
 """At the field's edge: above is patient (fat is -100), below is air, clothes or foam."""
+
+_DECODERS: Final = {
+    RLE_LOSSLESS: "pylibjpeg",
+    JPEG_LS_LOSSLESS: "pyjpegls",
+    JPEG_LS_NEAR_LOSSLESS: "pyjpegls",
+    JPEG_2000_LOSSLESS: "pylibjpeg",
+    JPEG_LOSSLESS: "gdcm",
+    JPEG_LOSSLESS_SV1: "gdcm",
+}
+"""Which of pydicom's plugins decodes what. GDCM does it all, but ends the process (SIGSEGV, seen with 3.2.6) where
+header and code stream disagree or the stream is damaged; so it gets only what nothing else decodes, and after
+`_check_lossless_jpeg`. What still ends the process is remembered by the driver and not decoded again."""
+
+_START_OF_LOSSLESS_FRAME: Final = 0xC3
+_HUFFMAN_TABLE: Final = 0xC4
+_START_OF_SCAN: Final = 0xDA
+_KNOWN_MARKERS: Final = frozenset(
+    {_START_OF_LOSSLESS_FRAME, _HUFFMAN_TABLE, _START_OF_SCAN, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}
+)
 
 _NATIVE: Final = {IMPLICIT_VR_LITTLE_ENDIAN: "<", EXPLICIT_VR_LITTLE_ENDIAN: "<", EXPLICIT_VR_BIG_ENDIAN: ">"}
 
@@ -178,9 +205,11 @@ def _raw_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
     if syntax in _NATIVE and integer(dataset, "BitsAllocated") == 16:
         yield from _native_frames(dataset, name, rows * columns, (rows, columns), _NATIVE[syntax])
         return
+    if _DECODERS.get(syntax) == "gdcm":
+        _check_lossless_jpeg(dataset, name)
     try:
         # raw: no palette, no colour conversion, no rescale; the decoder still mends a code stream's own sign
-        yield from iter_pixels(dataset, raw=True)
+        yield from iter_pixels(dataset, raw=True, decoding_plugin=_DECODERS.get(syntax, ""))
     except Exception as error:  # third-party decoders on broken streams raise what they like
         raise WireError(f"{name}: its pixels do not decode: {error}", code="unreadable_pixels") from None
 
@@ -196,3 +225,34 @@ def _native_frames(
         raise WireError(f"{name}: {words}", code="unreadable_pixels")
     for frame in range(frames):
         yield np.frombuffer(data, dtype=f"{byte_order}{kind}", count=count, offset=2 * count * frame).reshape(shape)
+
+
+def _check_lossless_jpeg(dataset: Dataset, name: str) -> None:
+    """Compare every frame's own size with the header before a decoder that trusts the header sees it."""
+    shape = integer(dataset, "Rows"), integer(dataset, "Columns")
+    allocated, samples = integer(dataset, "BitsAllocated") or 0, integer(dataset, "SamplesPerPixel")
+    try:
+        frames = list(generate_frames(dataset.PixelData, number_of_frames=integer(dataset, "NumberOfFrames") or 1))
+    except (ValueError, TypeError, struct.error) as error:
+        raise WireError(f"{name}: its frames cannot be told apart: {error}", code="unreadable_pixels") from None
+    for frame in frames:
+        found = _lossless_jpeg_header(frame)
+        if found is None or found[1:3] != shape or found[3] != samples or not allocated - 8 < found[0] <= allocated:
+            raise WireError(f"{name}: header and JPEG code stream disagree: {found}", code="unreadable_pixels")
+
+
+def _lossless_jpeg_header(frame: bytes) -> tuple[int, int, int, int] | None:
+    """(precision, rows, columns, components) of a process 14 code stream (ITU-T T.81, B.2.2); None if it is none."""
+    found: tuple[int, int, int, int] | None = None
+    has_table = False
+    at = 2 if frame[:2] == b"\xff\xd8" else len(frame)
+    while at + 10 <= len(frame) and frame[at] == 0xFF and frame[at + 1] in _KNOWN_MARKERS:
+        marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
+        if marker == _START_OF_SCAN:
+            return found if has_table else None
+        if marker == _START_OF_LOSSLESS_FRAME:
+            precision, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
+            found = (precision, rows, columns, components)
+        has_table = has_table or marker == _HUFFMAN_TABLE
+        at += 2 + max(length, 2)
+    return None

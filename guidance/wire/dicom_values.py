@@ -12,8 +12,6 @@ from pydicom.dataset import Dataset
 # Real files break value rules all the time (padded UIDs, long texts); a warning for each helps nobody.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
 
-_UNREADABLE = (ValueError, TypeError, OverflowError, AttributeError, KeyError, NotImplementedError, IndexError)
-
 
 def text(dataset: Dataset, keyword: str) -> str:
     """The attribute as text without padding; "" if absent or unreadable."""
@@ -41,7 +39,7 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
     )
     try:
         result = tuple(float(one) for one in many)
-    except _UNREADABLE:
+    except (ValueError, TypeError, OverflowError):
         return None
     return result if len(result) == count and all(math.isfinite(one) for one in result) else None
 
@@ -61,15 +59,12 @@ def integer(dataset: Dataset, keyword: str) -> int | None:
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """The items of a sequence; () if absent."""
     value = _value(dataset, keyword)
-    try:
-        return tuple(one for one in value if isinstance(one, Dataset)) if value is not None else ()
-    except _UNREADABLE:
-        return ()
+    return tuple(one for one in value if isinstance(one, Dataset)) if isinstance(value, Iterable) else ()
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:
     try:
         value = dataset.get(keyword)
-    except _UNREADABLE:
+    except Exception:  # elements are parsed at this moment, and what that raises on hostile bytes is not enumerable
         return None
     return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value

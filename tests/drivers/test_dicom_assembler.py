@@ -10,6 +10,7 @@ import pytest
 
 from drivers import dicom_assembler
 from drivers.dicom_assembler import Assembler
+from drivers.dicom_ledger import CrashLedger
 from drivers.dicom_memory import memory_prefix, remove_blocks
 from drivers.dicom_store import Kept
 from drivers.dicom_voxels import VoxelShelf
@@ -20,11 +21,12 @@ PATIENCE_S = 20.0
 
 
 class Running:
-    def __init__(self, prefix: str, old: list[Kept]) -> None:
+    def __init__(self, prefix: str, folder: Path, old: list[Kept]) -> None:
         self.told: queue.Queue[CbctVolume | str] = queue.Queue()
         self.assembler = Assembler(
             quiet_s=600.0,
             shelf=VoxelShelf(prefix),
+            ledger=CrashLedger(folder),
             on_volume=self.told.put,
             count=self.told.put,
             log=lambda *_: None,
@@ -64,7 +66,7 @@ def test_a_fault_on_one_series_does_not_end_the_others(
         "conclude",
         lambda series: 1 // 0 if series.uid == "1.6.6.6" else whole(series),
     )
-    running = Running(prefix, [])
+    running = Running(prefix, tmp_path, [])
     for one in [*kept(tmp_path / "a", series_uid="1.6.6.6"), *kept(tmp_path / "b", series_uid="1.7.7.7")]:
         running.assembler.add(one)
     running.until("assembler_error")
@@ -77,7 +79,7 @@ def test_a_fault_on_one_series_does_not_end_the_others(
 def test_old_series_are_assembled_whole_and_a_file_that_is_gone_is_counted(tmp_path: Path, prefix: str) -> None:
     old = kept(tmp_path / "a", series_uid="1.6.6.6") + kept(tmp_path / "b", series_uid="1.7.7.7")
     old[-1].path.unlink()
-    running = Running(prefix, old)
+    running = Running(prefix, tmp_path, old)
     running.until("unreadable_instance")
     first, second = running.until("ready"), running.until("refused")
     assert first is not None
@@ -85,3 +87,33 @@ def test_old_series_are_assembled_whole_and_a_file_that_is_gone_is_counted(tmp_p
     assert (first.series_instance_uid, first.instance_count) == ("1.6.6.6", 6)
     assert [finding.code for finding in second.findings] == ["missing_slices"]
     running.assembler.stop(PATIENCE_S)
+
+
+def test_an_instance_that_ended_the_process_twice_is_not_decoded_again(tmp_path: Path, prefix: str) -> None:
+    old = kept(tmp_path / "a", series_uid="1.6.6.6")
+    crashed = [crash_in(tmp_path, old[2].name) for _ in range(2)]
+    running = Running(prefix, tmp_path, old)
+    refused = running.until("refused")
+    assert refused is not None
+    assert [finding.code for finding in refused.findings] == ["unreadable_pixels"]
+    running.assembler.stop(PATIENCE_S)
+    assert len(crashed) == 2
+
+
+def crash_in(folder: Path, name: str) -> object:
+    """What a process leaves that dies while it decodes; as long as the answer is held."""
+    attempt = CrashLedger(folder).attempt(name)
+    attempt.__enter__()
+    return attempt
+
+
+def test_one_crash_is_forgiven_and_an_exception_is_none(tmp_path: Path) -> None:
+    crashed = crash_in(tmp_path, "1.2.3")
+    ledger = CrashLedger(tmp_path)
+    assert not ledger.gave_up_on("1.2.3")
+    with pytest.raises(ZeroDivisionError), ledger.attempt("1.2.3"):
+        raise ZeroDivisionError
+    assert not CrashLedger(tmp_path).gave_up_on("1.2.3")
+    assert crashed
+    (tmp_path / "crashes.json").write_text("{half")
+    assert not CrashLedger(tmp_path).gave_up_on("1.2.3")

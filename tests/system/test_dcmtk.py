@@ -70,6 +70,25 @@ async def test_compressed_by_dcmtk(
         assert str(stored.file_meta.TransferSyntaxUID) == syntax
 
 
+async def test_a_file_that_ends_the_decoder_is_refused_in_the_end_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """GDCM 3.2.6 aborts the process on this JFIF version; one that does not refuses the pixels, which is as good."""
+    (path,) = save(ct_series(phantom(1, 40, 48), ImagesInAcquisition=1), tmp_path)
+    code, words = await run_peer("dcmcjpeg", "+e1", path, tmp_path / "compressed.dcm")
+    assert code == 0, words
+    whole = (tmp_path / "compressed.dcm").read_bytes()
+    damaged = tmp_path / "damaged.dcm"
+    damaged.write_bytes(whole.replace(b"JFIF\x00\x01", b"JFIF\x00\x42"))
+    volume = phantom()
+    paths = save(ct_series(volume, ImagesInAcquisition=6), tmp_path / "good")
+    async with watched(tmp_path / "data") as running:
+        await store(running.reception.port, damaged, options=("-R", "-xs"))  # the end may come before the answer
+        refused = await running.volume()
+        assert "unreadable_pixels" in [finding.code for finding in refused.findings]
+        assert running.counts["dicom_process_restarted"] <= 2
+        assert await store(running.reception.port, *paths) == (0, "")
+        np.testing.assert_array_equal(load_volume(await running.volume(1)), volume)
+
+
 async def test_jpeg_2000(tmp_path: Path) -> None:
     volume = phantom(rows=40, columns=48)
     datasets = ct_series(volume, ImagesInAcquisition=6)

@@ -102,6 +102,12 @@ def test_a_multi_frame_object_without_hu_is_refused(
     assert [problem.code for problem in read_instance(dataset, name="1").problems] == ["not_calibrated"]
 
 
+def test_a_multi_frame_object_that_lost_frames_is_refused() -> None:
+    dataset = multi_frame(phantom(4))
+    del dataset.PerFrameFunctionalGroupsSequence[2]
+    assert [problem.code for problem in read_instance(dataset, name="1").problems] == ["bad_geometry"]
+
+
 def test_isocenter_and_table_come_from_the_object() -> None:
     # equipment = R (lps - isocenter), R a turn about z by 90 degrees, so isocenter = (10, -20, 130)
     rotation = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])

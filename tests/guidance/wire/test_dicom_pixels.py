@@ -11,6 +11,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
@@ -159,6 +160,33 @@ def test_broken_code_streams(syntax: str) -> None:
     dataset.compress(syntax, generate_instance_uid=False)
     dataset.PixelData = encapsulate([b"\x00\x01garbage that is no code stream.."])
     with pytest.raises(WireError) as caught:
+        decoded(dataset)
+    assert caught.value.code == "unreadable_pixels"
+
+
+LOSSLESS_JPEG = bytes.fromhex(
+    "ffd8 ffc3 000b 10 0030 0028 01 011100 ffc4 0014 00 01000000000000000000000000000000 00 ffda 0008 01 0100 010000"
+)
+
+
+@pytest.mark.parametrize(
+    ("code_stream", "words"),
+    [
+        pytest.param(LOSSLESS_JPEG.replace(b"\x00\x30\x00\x28", b"\x00\x31\x00\x28"), "disagree", id="rows"),
+        pytest.param(LOSSLESS_JPEG.replace(b"\x0b\x10", b"\x0b\x08"), "disagree", id="precision"),
+        pytest.param(LOSSLESS_JPEG.replace(b"\xff\xc3", b"\xff\xc0"), "disagree", id="another-process"),
+        pytest.param(LOSSLESS_JPEG.replace(b"\xff\xc4", b"\x00\xc4"), "disagree", id="broken-marker"),
+        pytest.param(LOSSLESS_JPEG[:20], "disagree", id="cut"),
+        pytest.param(b"no jpeg at all", "disagree", id="no-jpeg"),
+    ],
+)
+def test_lossless_jpeg_is_looked_at_before_it_is_decoded(code_stream: bytes, words: str) -> None:
+    dataset = ct_slice(PLANE, position=(0, 0, 0))
+    dataset.PixelData = encapsulate([code_stream])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    with pytest.raises(WireError, match=words) as caught:
         decoded(dataset)
     assert caught.value.code == "unreadable_pixels"
 
