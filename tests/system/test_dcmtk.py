@@ -72,7 +72,7 @@ async def test_compressed_by_dcmtk(
 
 async def test_a_file_that_ends_the_decoder_is_refused_in_the_end_and_the_rest_goes_on(tmp_path: Path) -> None:
     """GDCM 3.2.6 aborts the process on this JFIF version; one that does not refuses the pixels, which is as good."""
-    (path,) = save(ct_series(phantom(1, 40, 48), ImagesInAcquisition=1), tmp_path)
+    (path,) = save(ct_series(phantom(1, 40, 48), ImagesInAcquisition=1, series_uid="1.6.6.6"), tmp_path)
     code, words = await run_peer("dcmcjpeg", "+e1", path, tmp_path / "compressed.dcm")
     assert code == 0, words
     whole = (tmp_path / "compressed.dcm").read_bytes()
