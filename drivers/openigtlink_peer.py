@@ -164,11 +164,11 @@ class Peer:
             if count == 0:
                 self._lost("closed by the peer")
                 return
+            budget -= count
             if saying_farewell:
                 continue
             self.received_ns = self._now_ns()
             self.received_bytes += count
-            budget -= count
             self._decoder.advance(count)
             messages -= self._hand_out()
 

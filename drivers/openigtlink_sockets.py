@@ -173,9 +173,9 @@ async def end_tasks(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def address_text(address: object) -> str:
-    """`host:port` of what accept and getpeername answer."""
+    """`host:port` of what accept and getpeername answer; an IPv4 peer of an IPv6 socket is named as IPv4."""
     if isinstance(address, tuple) and len(address) >= 2:
-        return f"{address[0]}:{address[1]}"
+        return f"{str(address[0]).removeprefix('::ffff:')}:{address[1]}"
     return str(address)
 
 
