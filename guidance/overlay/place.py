@@ -37,7 +37,7 @@ def place_paths(
 
 
 def _place(path: PlannedPath, entry: F64, target: F64, focal_px: float, rows: int, columns: int) -> PathProjection:
-    in_front = entry[2] > 0.0 and target[2] > 0.0
+    in_front = np.isfinite(entry[0]) and np.isfinite(target[0])  # NaN at and behind the source
     radius_px = focal_px * path.diameter_mm / 2 / min(entry[2], target[2]) if in_front else 0.0
     return PathProjection(
         id=path.id,
@@ -48,7 +48,7 @@ def _place(path: PlannedPath, entry: F64, target: F64, focal_px: float, rows: in
 
 
 def _pixel(uvw: F64) -> tuple[float, float] | None:
-    return (float(uvw[0]), float(uvw[1])) if uvw[2] > 0.0 else None
+    return (float(uvw[0]), float(uvw[1])) if np.isfinite(uvw[0]) else None
 
 
 def _meets(start: F64, end: F64, margin_px: float, rows: int, columns: int) -> bool:
@@ -63,4 +63,4 @@ def _meets(start: F64, end: F64, margin_px: float, rows: int, columns: int) -> b
             continue
         crossings = sorted(((low - start[axis]) / step, (high - start[axis]) / step))
         first, last = max(first, crossings[0]), min(last, crossings[1])
-    return first <= last
+    return bool(first <= last)

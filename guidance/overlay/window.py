@@ -31,7 +31,9 @@ def told_window(metadata: Mapping[str, str]) -> Window | None:
     if not (math.isfinite(center) and math.isfinite(width) and width > 1.0):
         return None
     low = center - 0.5 - (width - 1.0) / 2.0
-    return Window(low, low + width - 1.0)
+    high = low + width - 1.0
+    # Beyond what float64 resolves there is no window: the kernel takes finite low < high only.
+    return Window(low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
 
 
 def followed_window(before: Window | None, low: float, high: float) -> Window:
