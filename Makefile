@@ -7,7 +7,7 @@ NATIVE := CMakeLists.txt pyproject.toml $(wildcard guidance/kernels/native/*) $(
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-slow test-oracle test-native check format bench page schemas lock system clean
+.PHONY: help setup demo serve test test-slow test-oracle test-native check format bench pictures page schemas lock system clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ format: $(VENV)/.dev ## rewrite to the house's format
 
 bench: setup ## every benchmark; one: make bench ARGS="latency --json"
 	@$(BIN)/guidance bench $(ARGS)
+
+pictures: setup $(VENV)/.dev system ## make docs/pictures anew from the running demonstration
+	@$(BIN)/python -m tests.make_pictures
 
 page: ## rebuild the page's bundle (needs Node.js)
 	@sh drivers/page/build.sh

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 from guidance import VERSION
 from guidance.errors import ConfigError, GuidanceError
@@ -24,10 +24,17 @@ _EXIT_WRONG_USE: Final = 2
 _EXIT_FAILURE: Final = 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; `--help` has the rest. Sub-parsers are of the same kind."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_EXIT_WRONG_USE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed, 2 wrong use."""
     words = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="guidance",
         description="C-arm guidance server. Research use only, not for clinical use.",
     )

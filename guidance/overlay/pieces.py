@@ -168,11 +168,12 @@ def _line_vectors(line: Line) -> list[OverlayVector]:
 
 
 def _text_vector(text: Text) -> OverlayVector:
-    baseline = text.top + text_bitmap(text.text, text.size_px).baseline
+    bitmap = text_bitmap(text.text, text.size_px)
     return OverlayVector(
         kind="text",
         color=hex_of(text.color),
-        points=(float(text.left), float(baseline)),
+        points=(float(text.left), float(text.top + bitmap.baseline)),
+        width_px=float(bitmap.coverage.shape[1]),
         text=text.text,
         size_px=float(text.size_px),
         path_id=text.path_id,

@@ -47,8 +47,8 @@ def send_frame(api: FakeCaseApi, sequence: int, *, device: str = "Fluoro", pictu
             OverlayVector(
                 kind="line", color=PATH_COLOR, points=(50.0, 100.0, 200.0, 100.0), width_px=9.0, path_id="P1"
             ),
-            OverlayVector(kind="text", color="#ffffff", points=(20.0, 190.0), text="LIVE", size_px=40.0),
-            OverlayVector(kind="text", color="#ffffff", points=(20.0, 240.0), text="R", size_px=40.0),
+            OverlayVector(kind="text", color="#ffffff", points=(20.0, 190.0), text="LIVE", width_px=90.0, size_px=40.0),
+            OverlayVector(kind="text", color="#ffffff", points=(20.0, 240.0), text="R", width_px=30.0, size_px=40.0),
         ),
     )
     state = api.geometry()

@@ -1,4 +1,4 @@
-// Built from src/picture.ts, sha256 95fce53401d601f92b278080bd9e89507d64d11a509a5fc503e7215fe3a763cc; change that, then run: make page
+// Built from src/picture.ts, sha256 b65738a6ca1191d7c33915d30c215cb7bd727fc63820800a1ee654ec8f7abe47; change that, then run: make page
 // One input: its live picture, the overlay that came in the same message, and in words what can be trusted.
 import { h, setText } from "./dom.js";
 const OLD_AFTER_MS = 1000;
@@ -139,9 +139,10 @@ function drawVector(context, vector, scale, ratio) {
         context.lineWidth = (3 * ratio) / scale;
         context.lineJoin = "round";
         context.strokeStyle = "rgba(0, 0, 0, 0.8)";
-        context.strokeText(vector.text, points[0] ?? 0, points[1] ?? 0);
+        // No wider than the server reckoned with when it put the labels beside each other.
+        context.strokeText(vector.text, points[0] ?? 0, points[1] ?? 0, vector.width_px);
         context.fillStyle = vector.color;
-        context.fillText(vector.text, points[0] ?? 0, points[1] ?? 0);
+        context.fillText(vector.text, points[0] ?? 0, points[1] ?? 0, vector.width_px);
         return;
     }
     context.beginPath();

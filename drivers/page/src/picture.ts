@@ -140,9 +140,10 @@ function drawVector(context: CanvasRenderingContext2D, vector: OverlayVector, sc
     context.lineWidth = (3 * ratio) / scale;
     context.lineJoin = "round";
     context.strokeStyle = "rgba(0, 0, 0, 0.8)";
-    context.strokeText(vector.text, points[0] ?? 0, points[1] ?? 0);
+    // No wider than the server reckoned with when it put the labels beside each other.
+    context.strokeText(vector.text, points[0] ?? 0, points[1] ?? 0, vector.width_px);
     context.fillStyle = vector.color;
-    context.fillText(vector.text, points[0] ?? 0, points[1] ?? 0);
+    context.fillText(vector.text, points[0] ?? 0, points[1] ?? 0, vector.width_px);
     return;
   }
   context.beginPath();
