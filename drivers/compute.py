@@ -12,7 +12,7 @@ from pathlib import Path
 from drivers.buffers import Lease, LeasePool
 from guidance.kernels import compose_frame, window_levels
 from guidance.messages import FluoroFrame
-from guidance.overlay.scene import Scene
+from guidance.overlay.pieces import Scene
 from guidance.overlay.window import Window, followed_window, told_window
 from guidance.session import InputTrack
 

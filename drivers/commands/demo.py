@@ -211,9 +211,8 @@ def _status_line(status: dict[str, Any], geometry: dict[str, Any]) -> None:
 def _print_summary(summary: dict[str, Any]) -> None:
     volume, latency = summary["volume"], summary["latency_ms"]
     print(f"volume      {volume['name']} ({volume['kind']}; {volume['origin']})")
-    print(
-        f"stream      {summary['frames_received']} frames in {summary['seconds']} s, {summary['frames_dropped']} dropped"
-    )
+    frames = f"{summary['frames_received']} frames in {summary['seconds']} s, {summary['frames_dropped']} dropped"
+    print(f"stream      {frames}")
     if latency["p50"] is not None:
         print(f"latency     p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, worst {latency['worst']:.2f} ms")
     print(f"geometry    {summary['geometry_states_seen']}")
