@@ -78,19 +78,20 @@ class Sacrum:
 
     def distance_mm(self, points: F32) -> F32:
         """To first order: the surface's own measure over its slope."""
-        value = self._level(points)
-        step = np.float32(0.25)
-        slope = np.sqrt(
-            sum(((self._level(points + step * axis) - value) / step) ** 2 for axis in np.eye(3, dtype=np.float32))
-        )
-        distance: F32 = value / np.clip(slope, 0.5, 3.0)
+        # Central differences, so that left and right come out the same.
+        half = np.float32(0.125)
+        slope_squared = np.zeros(points.shape[:-1], np.float32)
+        for axis in np.eye(3, dtype=np.float32):
+            rise = self._level(points + half * axis) - self._level(points - half * axis)
+            slope_squared += (rise / (2.0 * half)) ** 2
+        distance: F32 = self._level(points) / np.clip(np.sqrt(slope_squared), 0.5, 3.0)
         return distance
 
     def _level(self, points: F32) -> F32:
         across, depth, down = sacral_coordinates(points)
         half_width = np.interp(down, [0, 15, 35, 55, 80, 110], [51, 55, 51, 39, 26, 11]).astype(np.float32)
         lateral = np.maximum(across - np.float32(ENDPLATE_HALF_WIDTH_MM), 0.0)
-        top = np.where(lateral > 0, 2.0 + np.float32(self.variant.ala_slope) * lateral, 0.0).astype(np.float32)
+        top = 2.0 * np.clip(lateral / 4.0, 0.0, 1.0) + np.float32(self.variant.ala_slope) * lateral
         front = -15.0 + 0.075 * np.clip(down, 0, 110) + 0.0030 * across**2
         # The dorsal wall: laminae over the canal, median crest, falling off to the sides.
         crest = 5.0 * np.exp(-((across / 5.0) ** 2)) * (1.0 + 0.25 * np.cos(down * np.float32(0.28)))

@@ -93,7 +93,8 @@ class SimulatedSuite:
         stops: list[Stop] = []
         for here, there in zip(views, [*views[1:], views[0]], strict=True):
             stops.append(Stop(gantry=here, frames=_STILL_FRAMES))
-            stops += sweep(here, there, poses=_POSES_BETWEEN, frames_each=_FRAMES_MOVING)
+            if here != there:
+                stops += sweep(here, there, poses=_POSES_BETWEEN, frames_each=_FRAMES_MOVING)
         return CArmScript(
             stops=tuple(stops),
             telling=replace(self.plan.telling, frame_of_reference_uid=self.cbct_run.frame_of_reference_uid),
@@ -139,7 +140,7 @@ def path_views(
     bulls_eye = along if along @ up > 0.0 else -along
     across = up - (up @ along) * along
     if np.linalg.norm(across) < 1e-3:
-        across = np.cross(along, (1.0, 0.0, 0.0))
+        across = np.cross(along, np.eye(3)[np.argmin(np.abs(along))])
     return _angles(bulls_eye), _angles(across / np.linalg.norm(across))
 
 
