@@ -100,17 +100,19 @@ GUIDANCE_CLONES void body_coverage(const Edge& side, double half_width, const do
   const double factor = side.factor;
   double sums[kLanes];
   for (std::size_t i = 0; i < kLanes; ++i) {
-    const double aside = std::abs(x[i] * uy - y_ux);
-    const double near = std::min(std::max(half_width - aside, -outer), outer);
-    const double far = std::min(std::max(-half_width - aside, -outer), outer);
-    const double one_side = (squared_above_zero(near + outer) - squared_above_zero(near + inner) -
-                             squared_above_zero(near - inner) + squared_above_zero(near - outer)) *
-                            factor;
-    const double other_side = (squared_above_zero(far + outer) - squared_above_zero(far + inner) -
-                               squared_above_zero(far - inner) + squared_above_zero(far - outer)) *
-                              factor;
-    sums[i] = std::min(std::max(one_side - other_side, 0.0), 1.0) * 255.0 + 0.5;
+    const double near = std::min(std::max(half_width - std::abs(x[i] * uy - y_ux), -outer), outer);
+    sums[i] = (squared_above_zero(near + outer) - squared_above_zero(near + inner) - squared_above_zero(near - inner) +
+               squared_above_zero(near - outer)) *
+              factor;
   }
+  if (half_width < outer)  // else the other edge misses every pixel
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      const double far = std::min(std::max(-half_width - std::abs(x[i] * uy - y_ux), -outer), outer);
+      sums[i] -= (squared_above_zero(far + outer) - squared_above_zero(far + inner) - squared_above_zero(far - inner) +
+                  squared_above_zero(far - outer)) *
+                 factor;
+    }
+  for (std::size_t i = 0; i < kLanes; ++i) sums[i] = std::min(std::max(sums[i], 0.0), 1.0) * 255.0 + 0.5;
   for (std::size_t i = 0; i < kLanes; ++i) coverage[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(sums[i]));
 }
 
