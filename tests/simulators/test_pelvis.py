@@ -108,7 +108,7 @@ def test_it_is_symmetric_and_moves_as_a_whole():
     assert np.array_equal(plain.voxels_hu, moved.voxels_hu)
     assert moved.affine_lps_from_ijk[:3, 3] - plain.affine_lps_from_ijk[:3, 3] == pytest.approx((10, -20, 300))
     assert plain.voxels_hu.min() == -1000
-    assert plain.voxels_hu.max() > 800
+    assert plain.voxels_hu.max() > 500
 
 
 def test_voxel_size_changes_the_grid_not_the_bone():
