@@ -72,6 +72,7 @@ class _Times:
 def run_dicom(quick: bool) -> dict[str, Any]:
     """Measure; figures and table as contract 5.7 says, with these keys besides the contract's.
 
+    `ratio_vs_storescp` is that of all loads sent to both, `ratio_vs_storescp_worst_load` the worst single one's.
     `floor_s` is a copy of the same files with the same syncs and no network, `copy_s` one without any sync; `cpu_s` is
     the CPU time of the whole DICOM process from before the first byte to the finished volume.
 
@@ -86,7 +87,6 @@ def run_dicom(quick: bool) -> dict[str, Any]:
 
 async def _measure(loads: tuple[_Load, ...], *, quick: bool) -> dict[str, Any]:
     table = []
-    ratios = []
     largest: _Times | None = None
     for load in loads:
         with tempfile.TemporaryDirectory(prefix="guidance-bench-") as folder:
@@ -108,18 +108,19 @@ async def _measure(loads: tuple[_Load, ...], *, quick: bool) -> dict[str, Any]:
         if times.storescp_s:
             row["storescp_s"] = round(statistics.median(times.storescp_s), 3)
             row["ratio_vs_storescp"] = round(ours_s / statistics.median(times.storescp_s), 4)
-            ratios.append(row["ratio_vs_storescp"])
         table.append(row)
         largest = times
     if largest is None:
         raise ValueError("no load to measure")
     last = loads[-1]
+    compared = [row for row in table if row["storescp_s"] is not None]
     return report(
         "dicom",
         settings={"quick": quick, "sender": "storescu, one association, explicit little endian", "durable": True},
         figures={
             "receive_mb_s": last.megabytes / statistics.median(largest.ours_s),
-            "ratio_vs_storescp": max(ratios),  # of the worst load
+            "ratio_vs_storescp": sum(row["ours_s"] for row in compared) / sum(row["storescp_s"] for row in compared),
+            "ratio_vs_storescp_worst_load": max(row["ratio_vs_storescp"] for row in compared),
             "volume_ready_s": statistics.median(largest.ready_s),
             "volume_mib": last.count * last.size * last.size * 2 / _MIB,
             "cpu_s": statistics.median(largest.cpu_s),
