@@ -25,7 +25,7 @@ from simulators.pelvis_shapes import F32, Grid, Shape, Tube, mirrored, smooth_un
 from simulators.volumes import I16, HuVolume
 
 L5_UP_MM: Final = 24.0  # middle of its body above the sacrum's end plate: disc and half a body
-L4_UP_MM: Final = 62.0
+_HIGHER_UP_MM: Final = {"L4": 62.0, "L3": 100.0, "L2": 138.0}
 JOINT_GAP_MM: Final = 2.5
 CORTEX_MM: Final = {"sacrum": 1.5, "hip": 2.0, "lumbar": 1.2, "femur": 3.0}
 # CT values in HU.
@@ -86,7 +86,7 @@ class _Grown:
 
 
 class ProceduralPelvis:
-    """L4, L5, sacrum, both hips and femora in soft tissue; LPS mm, the middle of the first sacral body at `origin`.
+    """L2 to L5, sacrum, both hips and femora in soft tissue; LPS mm, the middle of the first sacral body at `origin`.
 
     Args:
         variant: `USUAL` or `DYSMORPHIC` of `pelvis_anatomy`, or one of your own.
@@ -123,7 +123,7 @@ class ProceduralPelvis:
         spacing_mm: float = 1.0,
         *,
         center_lps_mm: Vector3 | None = None,
-        size_mm: tuple[float, float, float] = (380.0, 250.0, 270.0),
+        size_mm: tuple[float, float, float] = (380.0, 250.0, 340.0),
     ) -> HuVolume:
         """A CT of it.
 
@@ -132,7 +132,7 @@ class ProceduralPelvis:
             center_lps_mm: middle of the grid; None: such that all of the pelvis is in it.
             size_mm: of the grid along x, y, z.
         """
-        local_middle = np.array([0.0, -12.0, -55.0]) if center_lps_mm is None else self._local_point(center_lps_mm)
+        local_middle = np.array([0.0, -12.0, -30.0]) if center_lps_mm is None else self._local_point(center_lps_mm)
         count = np.maximum(np.rint(np.asarray(size_mm) / spacing_mm), 1).astype(int)
         first = local_middle - (count - 1) / 2.0 * spacing_mm
         x, y, z = (np.asarray(first[n] + spacing_mm * np.arange(count[n]), np.float32) for n in range(3))
@@ -157,7 +157,10 @@ class ProceduralPelvis:
             "left hip": _Bone(hip, (gap, left_socket()), CORTEX_MM["hip"], _FILLET_MM),
             "right hip": _Bone(other_hip, (gap, mirrored(left_socket())), CORTEX_MM["hip"], _FILLET_MM),
             "L5": _Bone(lumbar(L5_UP_MM), (canal(),), CORTEX_MM["lumbar"], _FILLET_MM),
-            "L4": _Bone(lumbar(L4_UP_MM), (canal(),), CORTEX_MM["lumbar"], _FILLET_MM),
+            **{
+                name: _Bone(lumbar(up_mm), (canal(),), CORTEX_MM["lumbar"], _FILLET_MM)
+                for name, up_mm in _HIGHER_UP_MM.items()
+            },
             "left femur": _Bone(femur, (), CORTEX_MM["femur"], _FILLET_MM),
             "right femur": _Bone(other_femur, (), CORTEX_MM["femur"], _FILLET_MM),
         }

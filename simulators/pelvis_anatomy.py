@@ -27,7 +27,7 @@ LEVEL_BORDERS_MM: Final = (30.0, 54.0, 75.0, 94.0)  # s of the foramina S1 to S4
 BODY_MIDDLES_MM: Final = (15.0, 42.0, 64.5, 84.5, 102.0)
 ENDPLATE_HALF_WIDTH_MM: Final = 25.0
 DISC_HEIGHT_MM: Final = 10.0
-_CANAL_DOWN_MM: Final = (-60.0, 0.0, 40.0, 80.0, 100.0)
+_CANAL_DOWN_MM: Final = (-170.0, 0.0, 40.0, 80.0, 100.0)
 _CANAL_DEPTH_MM: Final = (16.0, 14.0, 11.0, 8.0, 7.0)
 _CANAL_RADIUS_MM: Final = (8.0, 8.0, 6.0, 3.5, 2.0)
 
@@ -110,8 +110,8 @@ class Sacrum:
 
 
 def canal() -> Tube:
-    """Spinal and sacral canal as one chain, from above L5 to the hiatus."""
-    downs = np.arange(-60.0, 101.0, 10.0)
+    """Spinal and sacral canal as one chain, from L2 to the hiatus."""
+    downs = np.arange(-170.0, 101.0, 10.0)
     depths = np.interp(downs, _CANAL_DOWN_MM, _CANAL_DEPTH_MM)
     radii = np.interp(downs, _CANAL_DOWN_MM, _CANAL_RADIUS_MM)
     # Above the sacrum the canal goes on straight along the lumbar spine, not along the circle.

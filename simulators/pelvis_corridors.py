@@ -88,9 +88,11 @@ def _iliosacral(pelvis: ProceduralPelvis, side: str, sign: float) -> Corridor:
 
 
 def _out_of_bone(pelvis: ProceduralPelvis, start: F64, direction: F64) -> Vector3:
-    """Where a line from the sacrum leaves the hip bone for the last time."""
+    """Where a line from the sacrum leaves the hip bone behind the joint; the iliac wing further out is not drilled."""
     along = np.arange(0.0, 140.0, 0.5)
     inside = pelvis.hip_distance_mm(start + along[:, None] * direction) < 0.0
-    last = along[inside][-1] if inside.any() else _HALF_WIDTH_MM["S1"]
-    x, y, z = (start + last * direction).tolist()
+    begin = int(np.argmax(inside))
+    outside_again = np.flatnonzero(~inside[begin:])
+    end = begin + int(outside_again[0]) if inside.any() and len(outside_again) else len(along) - 1
+    x, y, z = (start + along[end] * direction).tolist()
     return (x, y, z)

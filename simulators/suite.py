@@ -25,6 +25,7 @@ from simulators.volumes import HuVolume
 Progress = Callable[[str, int, int], None]
 """(what, done, of all)."""
 
+_PITCH_MM: Final = 0.37  # a detector of 38 cm: 237 mm at the isocentre, so that a path through both ilia is all seen
 _STILL_FRAMES: Final = 75  # at each view
 _POSES_BETWEEN: Final = 8
 _FRAMES_MOVING: Final = 3  # at each pose between two views
@@ -82,7 +83,12 @@ class SimulatedSuite:
 
     def script(self) -> CArmScript:
         """What the C-arm does: still at each view, moving between them, for ever."""
-        first = Gantry(isocenter_lps_mm=self.center_lps_mm, patient_position=self.plan.patient_position)
+        first = Gantry(
+            isocenter_lps_mm=self.center_lps_mm,
+            patient_position=self.plan.patient_position,
+            pitch_row_mm=_PITCH_MM,
+            pitch_column_mm=_PITCH_MM,
+        )
         views = [
             replace(first, primary_deg=primary, secondary_deg=secondary)
             for path in self.plan.paths
