@@ -1,0 +1,8 @@
+"""Property tests take the same examples on every machine, and no neighbour's load can fail them."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "shared machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shared machine")
