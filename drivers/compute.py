@@ -8,13 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from drivers.buffers import Lease, LeasePool
 from guidance.kernels import compose_frame, window_levels
 from guidance.messages import FluoroFrame
-from guidance.overlay.pieces import Scene
+from guidance.overlay.pieces import Scene, Text, scene_of
 from guidance.overlay.window import Window, followed_window, told_window
+from guidance.overlay.words import DISCLAIMER
 from guidance.session import InputTrack
+
+_USUAL_SIDE: Final = 1024
+_WARM_BUFFERS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +98,29 @@ class ComputeThread:
     def _run(self) -> None:
         name_this_thread("compute")
         try:
+            self._warm_up()
             while (job := self._next()) is not None:
                 self._deliver(self._composed(job))
         except BaseException as error:
             self._fail(error)
+
+    def _warm_up(self) -> None:
+        """Touch the first buffers' memory and load the fonts, which would make the first frames tens of ms late."""
+        picture = np.zeros((_USUAL_SIDE, _USUAL_SIDE), np.uint16)
+        scene = scene_of((), [Text(DISCLAIMER, 0, 0, 16, (255, 255, 255))], ())
+        leases = [self._pool.lease(_USUAL_SIDE, _USUAL_SIDE) for _ in range(_WARM_BUFFERS)]
+        for lease in leases:
+            buffers = lease.buffers
+            compose_frame(
+                picture,
+                *window_levels(picture),
+                scene.strokes,
+                scene.sprites,
+                scene.sprite_table,
+                buffers.rgb,
+                buffers.layer,
+                buffers.dirty,
+            )
 
     def _next(self) -> FrameJob | None:
         with self._wake:
