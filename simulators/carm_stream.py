@@ -133,7 +133,7 @@ class CArmStream:
         first = self._carms[0].script
         for number, gantry in enumerate(first.gantries() if render_ahead else first.gantries()[:1]):
             await self._cache.wait(gantry, first.exposure)
-            if self._progress:
+            if self._progress and render_ahead:
                 self._progress("rendering", number + 1, len(first.gantries()))
         transport = asyncio.create_task(self._dial() if self._connect else self._accept())
         beating = asyncio.create_task(self._beat(frames))

@@ -1,4 +1,4 @@
-"""Cone-beam line integrals through a volume (digitally reconstructed radiographs): the native kernel's face and twin."""
+"""Cone-beam line integrals through a volume (radiographs from CT): the native kernel's face and its NumPy twin."""
 
 from __future__ import annotations
 

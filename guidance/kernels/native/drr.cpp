@@ -13,9 +13,10 @@
 namespace guidance {
 namespace {
 
-constexpr std::size_t kTile = 16;    // px; a tile's rays stay within a few voxels, hence in the first cache
-constexpr double kSteepest = 0.35;   // least share of the main axis in a ray's largest index step
-constexpr double kBoxMargin = 0.01;  // voxels; rounding of a ray's float32 position
+constexpr std::size_t kTile = 16;      // px; a tile's rays stay within a few voxels, hence in the first cache
+constexpr double kSteepest = 0.35;     // least share of the main axis in a ray's largest index step
+constexpr std::size_t kOverread = 32;  // voxels that a vector load may reach behind the last one
+constexpr double kBoxMargin = 0.01;    // voxels; rounding of a ray's float32 position
 static_assert(kTile == kDrrLanes);
 
 using Vector = std::array<double, 3>;
@@ -86,7 +87,7 @@ ConeVolume<T>::ConeVolume(const T* voxels, std::array<std::size_t, 3> shape_kji,
   const auto [ni, nj, nk] = size_ijk_;
   if (static_cast<double>(ni) * nj * nk >= static_cast<double>(std::numeric_limits<std::int32_t>::max()))
     throw std::invalid_argument("the volume has too many voxels (2^31 at most)");
-  kji_.assign(static_cast<std::size_t>(ni * nj * nk), nothing);
+  kji_.assign(static_cast<std::size_t>(ni * nj * nk) + kOverread, nothing);
   for (std::int64_t k = 1; k < nk - 1; ++k)
     for (std::int64_t j = 1; j < nj - 1; ++j) {
       const T* const row = voxels + ((k - 1) * (nj - 2) + (j - 1)) * (ni - 2);
