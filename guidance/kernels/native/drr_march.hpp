@@ -90,6 +90,10 @@ inline void four(const PlaneStack<T>& stack, const T* lower, __m256i ia, __m256i
 #pragma GCC pop_options
 
 #pragma GCC push_options
+#pragma GCC diagnostic push
+// GCC 12 takes its own intrinsics' "undefined" operands for a mistake (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq")
 namespace avx512 {
 inline void pair(const std::int16_t* voxels, __m512i offset, __m512& low, __m512& high) {
@@ -158,6 +162,7 @@ inline void four(const PlaneStack<std::int16_t>& stack, const std::int16_t* lowe
 #include "drr_march.inc"
 #include "drr_undefine.inc"
 }  // namespace avx512
+#pragma GCC diagnostic pop
 #pragma GCC pop_options
 
 #endif  // GUIDANCE_DRR_X86
