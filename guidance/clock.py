@@ -13,6 +13,9 @@ _MAXIMUM_DRIFT: Final = 500e-6  # quartz is within 100 ppm; beyond 500 ppm it is
 _STEP_NS: Final = 2 * _NS_PER_S  # a residual that large is a clock that was set
 _FROZEN_AFTER: Final = 5  # frames with one and the same timestamp
 _SUSPECTS_BEFORE_STEP: Final = 5  # a lone late frame was queued; several in a row mean that the clock was set back
+# Where a clock was set the delay jumps once and stays; in a queue that fills it creeps, in one that drains it falls.
+_JUMP_NS: Final = _NS_PER_S
+_STEADY_NS: Final = 25_000_000
 
 
 def ns_from_igtl(timestamp_igtl: int) -> int:
@@ -32,7 +35,9 @@ class SenderClock:
         floors: (sender_ns, receive minus send in ns) of the least delayed frame per second, oldest first.
         last_sender_ns: the newest timestamp; 0 while none came.
         same_count: how many frames in a row carried that very timestamp.
-        suspects: how many frames in a row came far later than the fit expects.
+        last_delay_ns: receive minus send of the newest frame.
+        suspects: how many frames in a row came far later than the fit expects, all after one jump of the delay.
+        suspect_delay_ns: delay of the first of them.
         steps: how often the clock was set while frames came.
         backwards: how often a timestamp went backwards.
     """
@@ -40,7 +45,9 @@ class SenderClock:
     floors: tuple[tuple[int, int], ...] = ()
     last_sender_ns: int = 0
     same_count: int = 0
+    last_delay_ns: int = 0
     suspects: int = 0
+    suspect_delay_ns: int = 0
     steps: int = 0
     backwards: int = 0
 
@@ -67,8 +74,12 @@ class SenderClock:
         return sender_ns + min(delay_ns + round(drift * (sender_ns - at_ns)) for at_ns, delay_ns in self.floors)
 
     def lag_ns(self, sender_ns: int, received_ns: int) -> int | None:
-        """How much longer than the quickest frames this one was on its way; None where the clock can't tell."""
-        stamped_ns = self.monotonic_ns(sender_ns) if self.sound and not self.suspects else None
+        """How much longer than the quickest frames this one was on its way; None where the clock can't tell.
+
+        A frame that comes seconds late counts as late until several show that the clock was set: the one that waited
+        longest must not pass for the freshest.
+        """
+        stamped_ns = self.monotonic_ns(sender_ns) if self.sound else None
         return None if stamped_ns is None else max(0, received_ns - stamped_ns)
 
     def _slope(self) -> float:
@@ -94,12 +105,17 @@ def observe(clock: SenderClock, sender_ns: int, received_ns: int) -> SenderClock
     if sender_ns == clock.last_sender_ns:
         return replace(clock, same_count=clock.same_count + 1)
     backwards = clock.backwards + (sender_ns < clock.last_sender_ns)
-    seen = replace(clock, last_sender_ns=sender_ns, same_count=1, backwards=backwards)
     delay_ns = received_ns - sender_ns
+    seen = replace(clock, last_sender_ns=sender_ns, last_delay_ns=delay_ns, same_count=1, backwards=backwards)
     expected_ns = seen.monotonic_ns(sender_ns)
     if expected_ns is not None and abs(received_ns - expected_ns) > _STEP_NS:
-        if received_ns > expected_ns and seen.suspects + 1 < _SUSPECTS_BEFORE_STEP:
-            return replace(seen, suspects=seen.suspects + 1)
+        if received_ns > expected_ns:
+            if clock.suspects == 0 and abs(delay_ns - clock.last_delay_ns) <= _JUMP_NS:
+                return seen
+            if clock.suspects == 0 or abs(delay_ns - clock.suspect_delay_ns) > _STEADY_NS:
+                return replace(seen, suspects=1, suspect_delay_ns=delay_ns)
+            if clock.suspects + 1 < _SUSPECTS_BEFORE_STEP:
+                return replace(seen, suspects=clock.suspects + 1)
         return replace(seen, floors=((sender_ns, delay_ns),), suspects=0, steps=clock.steps + 1)
     seen = replace(seen, suspects=0)
     if not seen.floors:

@@ -84,7 +84,8 @@ def observe(liveness: Liveness, facts: FrameFacts) -> Liveness:
 
 def whole_number(text: str | None) -> int | None:
     """A frame or pulse number from its metadata text; None where it is missing, empty or not a whole number."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 19:
+    text = (text or "").strip()
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
         return None
     number = int(text)
     return number if number <= _LARGEST_NUMBER else None

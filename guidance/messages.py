@@ -158,6 +158,7 @@ class PlannedPath:
         color: `#rrggbb`.
         instrument, approach: free words here; the planning issue gives them meaning.
         frame_of_reference_uid: frame that the ends are in; "" while the case has no volume yet.
+        patient_id: whose path it is, for frames' UIDs repeat after careless anonymisation; None: not known yet.
     """
 
     id: str
@@ -169,6 +170,7 @@ class PlannedPath:
     instrument: str = ""
     approach: str = ""
     frame_of_reference_uid: str = ""
+    patient_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from guidance.clock import SenderClock, ns_from_igtl
 from guidance.clock import observe as observe_clock
 from guidance.config import GeometrySettings
 from guidance.geometry.calibration import CalibrationTable
+from guidance.geometry.paired import is_geometry
 from guidance.geometry.trust import judge
 from guidance.liveness import FrameFacts, Liveness, whole_number
 from guidance.liveness import observe as observe_liveness
@@ -27,9 +28,13 @@ from guidance.messages import (
 from guidance.overlay.place import place_paths
 
 _NS_PER_MS: Final = 1_000_000
+_NS_PER_S: Final = 1_000_000_000
+_LONGEST_INTERVAL_NS: Final = _NS_PER_S // 3  # the slowest stream has 3 frames/s: what is longer is a pause
+_SHORT_PAUSE_NS: Final = _NS_PER_S // 10
 _TRANSFORMS_KEPT: Final = 64  # per connection and name; at 30/s two seconds, far more than half a frame interval
 _INTERVAL_WEIGHT: Final = 0.2
 _WAITING_FOR_TRANSFORMS: Final = ("transforms_not_paired", "no_geometry")
+_DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
 _NO_GEOMETRY: Final = GeometryVerdict(state=GeometryState.ABSENT, reason="no frame yet", code="no_frame")
 
 
@@ -74,8 +79,7 @@ class InputTrack:
             return InputState.HELD
         if self.clock.frozen:
             return InputState.FROZEN_CLOCK
-        drawable = self.verdict.state in (GeometryState.TRUSTED, GeometryState.DEGRADED)
-        return InputState.VALID if drawable else InputState.STREAMING
+        return InputState.VALID if self.verdict.state in _DRAWABLE else InputState.STREAMING
 
     @property
     def frame_number(self) -> int | None:
@@ -97,7 +101,9 @@ class Session:
         calibration: the suite's table, contract form (c).
         case: paths, volumes, epoch.
         inputs: by device name.
-        transforms: newest TRANSFORM samples by (connection, name), oldest first.
+        transforms: newest TRANSFORM samples by (connection, name), oldest first; of a picture's geometry only.
+        told_position: (epoch, patient position) that the streams first told in that epoch; a registration ends with
+            the patient position, and the volume does not always know one.
     """
 
     settings: GeometrySettings = field(default_factory=GeometrySettings)
@@ -107,6 +113,7 @@ class Session:
     case: Case = field(default_factory=Case)
     inputs: Mapping[str, InputTrack] = field(default_factory=dict)
     transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
+    told_position: tuple[int, str] = (-1, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +202,15 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
             kept = {key: samples for key, samples in session.transforms.items() if key[0] != connection_id}
             return _silenced(replace(session, transforms=kept), gone, "its connection closed")
         case Tick():
+            # What was drawn while the picture was new must not stay on it until the stream counts as silent.
+            session, effects = _judged_again(session, now_ns, older_than_ms=session.settings.maximum_age_ms)
             late = [
                 track
                 for track in session.inputs.values()
                 if track.frame is not None and now_ns - track.frame.received_ns > session.silence_ns
             ]
-            return _silenced(session, late, f"no frame for {session.silence_ns / 1e9:g} s")
+            session, silenced = _silenced(session, late, f"no frame for {session.silence_ns / 1e9:g} s")
+            return session, effects + silenced
 
 
 def active_volume(session: Session) -> CbctVolume | None:
@@ -212,6 +222,9 @@ def active_volume(session: Session) -> CbctVolume | None:
 def _frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Session, list[Effect]]:
     before = session.inputs.get(frame.device)
     track = before or InputTrack(device=frame.device)
+    if track.connection_id != frame.connection_id:
+        # Another sender, or the same one started anew: nothing of the former clock holds.
+        track = replace(track, clock=SenderClock(), interval_ns=0)
     rows, columns = frame.pixels.shape
     sender_ns = ns_from_igtl(frame.timestamp_igtl)
     clock = observe_clock(track.clock, sender_ns, frame.received_ns)
@@ -236,6 +249,9 @@ def _frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[S
         silent=False,
     )
     track = _judged(session, track, now_ns)
+    position = _patient_position(frame)
+    if position and _drawable(track) and session.told_position[0] != session.case.epoch:
+        session = replace(session, told_position=(session.case.epoch, position))
     session = replace(session, inputs={**session.inputs, frame.device: track})
     return session, [DrawFrame(track), *_changes(before, track)]
 
@@ -243,9 +259,11 @@ def _frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[S
 def _interval_ns(track: InputTrack, frame: FluoroFrame) -> int:
     if track.frame is None or track.silent:
         return track.interval_ns
-    gap_ns = frame.received_ns - track.frame.received_ns
+    gap_ns = min(frame.received_ns - track.frame.received_ns, _LONGEST_INTERVAL_NS)
     if track.interval_ns == 0:
         return gap_ns
+    # One pause must not widen what counts as a picture's own transform.
+    gap_ns = min(gap_ns, max(2 * track.interval_ns, _SHORT_PAUSE_NS))
     return round(track.interval_ns + _INTERVAL_WEIGHT * (gap_ns - track.interval_ns))
 
 
@@ -269,12 +287,52 @@ def _judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
     if verdict.code == "held":
         words = f"HELD for {track.age_ms(now_ns) / 1000:.1f} s: {track.liveness.why}"
         verdict = replace(verdict, reason=words)
+    position, (epoch, told) = _patient_position(frame), session.told_position
+    if verdict.state in _DRAWABLE and position and epoch == session.case.epoch and position != told:
+        verdict = GeometryVerdict(
+            state=GeometryState.WITHHELD,
+            reason=f"patient position is {position} now and was {told} in this registration: take a new CBCT",
+            code="patient_position_changed",
+        )
     rows, columns = frame.pixels.shape
     places = place_paths(drawable_paths(session.case), verdict, rows=rows, columns=columns)
     return replace(track, verdict=verdict, places=places, epoch=session.case.epoch)
 
 
+def _patient_position(frame: FluoroFrame) -> str:
+    return frame.metadata.get("XRay.PatientPosition", "").strip()
+
+
+def _drawable(track: InputTrack) -> bool:
+    return track.verdict.state in _DRAWABLE
+
+
+def _judged_again(
+    session: Session, now_ns: int, *, older_than_ms: float = 0.0, redraw: bool = False
+) -> tuple[Session, list[Effect]]:
+    """Judge the pictures on the screens anew; drawn again are those that gain or lose their paths.
+
+    Args:
+        older_than_ms: only pictures older than this that have paths on them.
+        redraw: draw all others that have paths on them as well, because these are other ones now.
+    """
+    inputs = dict(session.inputs)
+    effects: list[Effect] = []
+    for device, track in session.inputs.items():
+        if track.frame is None or track.silent:
+            continue
+        if older_than_ms and not (_drawable(track) and track.age_ms(now_ns) > older_than_ms):
+            continue
+        after = _judged(session, track, now_ns)
+        if _drawable(after) is not _drawable(track) or (redraw and _drawable(after)):
+            inputs[device] = after
+            effects += [DrawFrame(after, again=True), *_changes(track, after)]
+    return replace(session, inputs=inputs), effects
+
+
 def _transform_arrived(session: Session, sample: TransformSample, now_ns: int) -> tuple[Session, list[Effect]]:
+    if not is_geometry(sample.name):
+        return session, []
     key = (sample.connection_id, sample.name)
     samples = (*session.transforms.get(key, ()), sample)[-_TRANSFORMS_KEPT:]
     session = replace(session, transforms={**session.transforms, key: samples})
@@ -306,8 +364,9 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
             if track.frame is not None and not track.silent:
                 inputs[device] = _judged(session, track, now_ns)
                 effects += [DrawFrame(inputs[device], again=True), *_changes(track, inputs[device])]
-        session = replace(session, inputs=inputs)
-    return session, effects
+        return replace(session, inputs=inputs), effects
+    session, redrawn = _judged_again(session, now_ns, redraw=drawable_paths(case) != drawable_paths(before))
+    return session, effects + redrawn
 
 
 def _lasting(case: Case) -> tuple[object, ...]:

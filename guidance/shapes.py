@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from guidance.case import Case
+from guidance.case import Case, is_in_active_frame
 from guidance.messages import CbctVolume, GeometryState, InputState, PlannedPath, Severity, VolumeState
 
 NOTICE: Final = "Research use only, not for clinical use"
@@ -269,7 +269,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def path_shape(case: Case, path: PlannedPath) -> Path:
     """A path as HTTP tells it."""
-    frame_uid = case.frame_of_reference_uid
     return Path(
         id=path.id,
         entry_lps_mm=path.entry_lps_mm,
@@ -280,7 +279,7 @@ def path_shape(case: Case, path: PlannedPath) -> Path:
         instrument=path.instrument,
         approach=path.approach,
         frame_of_reference_uid=path.frame_of_reference_uid,
-        in_active_frame=not frame_uid or path.frame_of_reference_uid == frame_uid,
+        in_active_frame=is_in_active_frame(case, path),
     )
 
 

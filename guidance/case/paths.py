@@ -40,9 +40,15 @@ def find_path(case: Case, path_id: str) -> PlannedPath:
 
 
 def drawable_paths(case: Case) -> tuple[PlannedPath, ...]:
-    """The paths that are in the active volume's frame; all while no volume is active, for nothing is drawn then."""
+    """The paths of the active volume's patient and frame; all while no volume is active, for nothing is drawn then."""
+    return tuple(path for path in case.paths if is_in_active_frame(case, path))
+
+
+def is_in_active_frame(case: Case, path: PlannedPath) -> bool:
+    """Whether a path was planned in the active volume's frame, on its patient; true while no volume is active."""
     frame_uid = case.frame_of_reference_uid
-    return tuple(path for path in case.paths if not frame_uid or path.frame_of_reference_uid == frame_uid)
+    same_frame = path.frame_of_reference_uid == frame_uid and path.patient_id in (None, case.patient_id)
+    return not frame_uid or same_frame
 
 
 def paths_in_other_frames(case: Case) -> tuple[PlannedPath, ...]:
@@ -81,7 +87,9 @@ def create_path(case: Case, fields: Mapping[str, Any], *, new_id: str = "") -> t
     chosen = {name: value for name, value in values.items() if value is not None}
     chosen.setdefault("color", _unused_color(case))
     chosen.setdefault("label", path_id)
-    path = PlannedPath(id=path_id, frame_of_reference_uid=case.frame_of_reference_uid, **chosen)
+    path = PlannedPath(
+        id=path_id, frame_of_reference_uid=case.frame_of_reference_uid, patient_id=case.patient_id, **chosen
+    )
     return replace(case, paths=(*case.paths, path), path_count=number), path
 
 
@@ -101,7 +109,12 @@ def replace_path(case: Case, path_id: str, fields: Mapping[str, Any]) -> tuple[C
     chosen = {name: value for name, value in values.items() if value is not None}
     chosen.setdefault("color", old.color)
     chosen.setdefault("label", path_id)
-    path = PlannedPath(id=path_id, frame_of_reference_uid=_frame_uid(case, old, values, fields), **chosen)
+    path = PlannedPath(
+        id=path_id,
+        frame_of_reference_uid=_frame_uid(case, old, values, fields),
+        patient_id=case.patient_id if _moved(old, values) else old.patient_id,
+        **chosen,
+    )
     return _with(case, path), path
 
 
@@ -117,7 +130,8 @@ def update_path(case: Case, path_id: str, fields: Mapping[str, Any]) -> tuple[Ca
     old = find_path(case, path_id)
     values = checked_path_fields(_own_fields(case, old, fields), required=())
     frame_uid = _frame_uid(case, old, values, fields)
-    if frame_uid != old.frame_of_reference_uid:
+    patient_id = case.patient_id if _moved(old, values) else old.patient_id
+    if frame_uid != old.frame_of_reference_uid or old.patient_id not in (None, patient_id):
         # One end in the old frame and one in the new would be a path that nobody planned.
         missing = [name for name in _ENDS if name not in values]
         if missing:
@@ -126,7 +140,7 @@ def update_path(case: Case, path_id: str, fields: Mapping[str, Any]) -> tuple[Ca
             )
     defaults = {"color": old.color, "label": path_id, "instrument": "", "approach": ""}
     chosen: dict[str, Any] = {name: defaults[name] if value is None else value for name, value in values.items()}
-    path = replace(old, **(chosen | {"frame_of_reference_uid": frame_uid}))
+    path = replace(old, **(chosen | {"frame_of_reference_uid": frame_uid, "patient_id": patient_id}))
     check_ends(path.entry_lps_mm, path.target_lps_mm)
     return _with(case, path), path
 
@@ -200,8 +214,11 @@ def _frame_uid(case: Case, old: PlannedPath, values: Mapping[str, Any], fields: 
     if "frame_of_reference_uid" in fields:
         return str(fields["frame_of_reference_uid"])
     # Writing the same coordinates back must not carry them into a frame that they were not planned in.
-    moved = any(name in values and values[name] != getattr(old, name) for name in _ENDS)
-    return case.frame_of_reference_uid if moved else old.frame_of_reference_uid
+    return case.frame_of_reference_uid if _moved(old, values) else old.frame_of_reference_uid
+
+
+def _moved(old: PlannedPath, values: Mapping[str, Any]) -> bool:
+    return any(name in values and values[name] != getattr(old, name) for name in _ENDS)
 
 
 def _unused_color(case: Case) -> str:

@@ -208,7 +208,9 @@ def _activated(case: Case, volume: CbctVolume) -> Case:
     if case.patient_id in (None, volume.patient_id):
         # Planned while no volume counted: they can only have meant the next one's frame.
         paths = tuple(
-            path if path.frame_of_reference_uid else replace(path, frame_of_reference_uid=active.frame_of_reference_uid)
+            path
+            if path.frame_of_reference_uid
+            else replace(path, frame_of_reference_uid=active.frame_of_reference_uid, patient_id=active.patient_id)
             for path in paths
         )
     return replace(

@@ -15,6 +15,8 @@ from guidance.messages import F64, FluoroFrame, TransformSample
 # Columns of a rigid matrix sent as float32 are unit and perpendicular to about 1e-7; decimal text of 4 digits to 1e-4.
 _RIGID_TOLERANCE = 2e-3
 
+_NAMES = frozenset(f"{name}{plane}" for name in ("DetectorToPatient", "SourceToPatient") for plane in ("", "A", "B"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTransforms:
@@ -28,6 +30,11 @@ class PairedTransforms:
 
     patient_from_detector: F64
     patient_from_source: F64
+
+
+def is_geometry(name: str) -> bool:
+    """Whether a TRANSFORM of this device name can be part of a picture's geometry; tools and trackers are not."""
+    return name in _NAMES
 
 
 def biplane_suffix(device: str) -> str:
@@ -48,8 +55,9 @@ def pair_transforms(
         samples: any order, any connection, any name.
         frame: the picture; its connection, timestamp and device (for the biplane suffix) are used.
         pairing_ms: largest difference of the senders' timestamps: the setting, or half a frame interval.
-        maximum_age_ms: where a timestamp is 0, the latest sample before the picture on the picture's own connection
-            is taken, if it is not older than this by the server's clock.
+        maximum_age_ms: by the server's clock, how far apart picture and sample may have come, whatever their
+            timestamps say; where a timestamp is 0, the latest sample before the picture on the picture's own
+            connection is taken.
 
     Returns:
         The pair, or None where no transform of this input's names was ever sent. Within the limits the picture's
@@ -145,6 +153,9 @@ def _nearest(
     best_rank = (True, math.inf)
     for sample in samples:
         other = sample.connection_id != frame.connection_id
+        # A clock that stands, or begins anew, gives the stamps of now to what was long ago.
+        if abs(frame.received_ns - sample.received_ns) / 1e6 > maximum_age_ms:
+            continue
         if frame.timestamp_igtl and sample.timestamp_igtl:
             distance_ms = abs(_ms(sample.timestamp_igtl - frame.timestamp_igtl))
             limit_ms = pairing_ms

@@ -39,7 +39,7 @@ class ToldGeometry:
         pixel_from_patient: (3, 4), patient LPS mm -> pixel as sent; w in mm along the central ray, but for
             `metadata_matrix`, whose sign is the sender's and whose largest element is 1.
         source_to_detector_mm: None where it is not told (a matrix).
-        told_angles_deg: patient-related angles told next to a matrix; None if there are none.
+        told_angles_deg: patient-related angles told next to a matrix or transforms; None if there are none.
         told_camera: the complete angle form next to a matrix, as (3, 4); None if it is not complete.
     """
 
@@ -107,7 +107,12 @@ def told_geometry(
         return _from_angles(xray, rows, columns, reference)
     if transforms is not None:
         matrix, distance_mm = projection_of_transforms(transforms, pixel_pitch_mm, rows, columns, frame=transform_frame)
-        return ToldGeometry(source="transforms", pixel_from_patient=matrix, source_to_detector_mm=distance_mm)
+        return ToldGeometry(
+            source="transforms",
+            pixel_from_patient=matrix,
+            source_to_detector_mm=distance_mm,
+            told_angles_deg=_angles_beside(xray),
+        )
     if not xray.has_angles:
         return None
     if calibration is not None and not {"XRay.SourceToDetectorMm", "XRay.IsocenterLpsMm"} & set(missing):
@@ -132,14 +137,19 @@ def _from_matrix(xray: XRayMetadata, rows: int, columns: int, reference: Patient
     shift_mm = table_shift(xray, reference)
     if shift_mm is not None:
         matrix = pixel_from_patient_after_shift(matrix, shift_mm)
-    angles: tuple[float, float] | None = None
+    angles = _angles_beside(xray)
     camera: F64 | None = None
-    if has_patient_angles(xray) or (has_equipment_angles(xray) and xray.patient_position):
-        angles = patient_angles(xray)[:2]
-        # A matrix has the crop in it, so beside one an unknown principal point leaves only the angles to compare.
-        if not missing_keys(xray, reference) and _principal_point_is_known(xray, rows, columns):
-            camera = _from_angles(xray, rows, columns, reference).pixel_from_patient
+    # A matrix has the crop in it, so beside one an unknown principal point leaves only the angles to compare.
+    if angles and not missing_keys(xray, reference) and _principal_point_is_known(xray, rows, columns):
+        camera = _from_angles(xray, rows, columns, reference).pixel_from_patient
     return ToldGeometry(source="metadata_matrix", pixel_from_patient=matrix, told_angles_deg=angles, told_camera=camera)
+
+
+def _angles_beside(xray: XRayMetadata) -> tuple[float, float] | None:
+    """Complete patient-related angles told beside a matrix or transforms, which must show the same pose."""
+    if has_patient_angles(xray) or (has_equipment_angles(xray) and xray.patient_position):
+        return patient_angles(xray)[:2]
+    return None
 
 
 def _from_angles(xray: XRayMetadata, rows: int, columns: int, reference: PatientReference) -> ToldGeometry:

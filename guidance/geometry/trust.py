@@ -233,13 +233,15 @@ def _check_distances(told: ToldGeometry, matrix: F64, box: _VolumeBox, settings:
 
 
 def _check_agreement(told: ToldGeometry, xray: XRayMetadata, matrix: F64) -> None:
-    """A matrix and the angles beside it must show the same pose."""
+    """A matrix, or transforms, and the angles beside it must show the same pose."""
     if told.told_angles_deg is not None:
         toward_detector = -positioner_axes(*told.told_angles_deg)[1]
         cosine = float(toward_detector @ matrix[2, :3])
         if cosine < math.cos(math.radians(_AGREEMENT_DEG)):
+            apart_deg = math.degrees(math.acos(max(-1.0, cosine)))
+            source = told.source.replace("metadata_", "projection ")
             raise GeometryError(
-                f"projection matrix and angles are {math.degrees(math.acos(max(-1.0, cosine))):.0f} deg apart",
+                f"{source} and angles are {apart_deg:.0f} deg apart",
                 code="contradictory_geometry",
                 mend="send one of them, or both of the same frame",
             )

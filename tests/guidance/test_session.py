@@ -161,8 +161,10 @@ def test_a_repeated_picture_is_held_even_when_numbered_anew_and_called_live() ->
 
 def test_a_stream_that_stops_is_published_once_more_without_paths() -> None:
     session, _ = _after(Session(case=_case()), (FrameArrived(_frame(1, 10)), 10))
-    session, effects = _after(session, (Tick(), 1500))
+    session, effects = _after(session, (Tick(), 500))
     assert effects == []
+    session, effects = _after(session, (Tick(), 1500))
+    assert _drawn(effects)[0].track.verdict.code == "stale"
     session, effects = _after(session, (Tick(), 2100))
     (draw,) = _drawn(effects)
     assert draw.again
@@ -208,7 +210,7 @@ def test_a_changed_path_is_stored_before_it_is_published() -> None:
         session.case, {"entry_lps_mm": [0.0, 0.0, 0.0], "target_lps_mm": [0.0, 9.0, 0.0], "diameter_mm": 3.2}
     )
     _, effects = _after(session, (CaseEdited(case), 20))
-    assert [type(effect) for effect in effects] == [StoreCase, PublishPlan]
+    assert [type(effect) for effect in effects] == [StoreCase, PublishPlan, DrawFrame]
 
 
 def test_state_changes_are_told_once() -> None:
