@@ -64,11 +64,11 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
     Args:
         quick: end within 45 s.
     """
-    rounds, frames = (2, 90) if quick else (5, 300)
+    rounds, frames = (2, 75) if quick else (5, 300)
     peer_frames = 45 if quick else 150
     rates = (60.0, 90.0, 120.0) if quick else (60.0, 90.0, 120.0, 150.0, 180.0, 240.0)
     pictures = _Pictures()
-    floor, ours, peer, during = Series(), Series(), Series(), Series()
+    floor, ours, turning, peer, during = Series(), Series(), Series(), Series(), Series()
     with _Server() as server, _Floor() as floor_relay, _pyigtl_relay() as pyigtl_relay:
         server.run(pictures, _WARM_UP)
         ours_frames = 0
@@ -80,6 +80,7 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
             ours_frames += frames
             for name, spent in thread_cpu_ns(server.pid).items():
                 cpu_by_thread[name] = cpu_by_thread.get(name, 0) + spent - before.get(name, 0)
+            turning.add(server.run(pictures, frames, moving=True), number * frames)
             if pyigtl_relay is not None:
                 peer.add(pyigtl_relay.run(pictures, peer_frames), number * peer_frames)
         with _dicom_load(server.dicom_port, quick) as loading:
@@ -103,6 +104,9 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
         "frames_lost": ours.lost,
         "max_rate_hz": sustained,
         "p99_ms_during_dicom": during.percentile(99),
+        "p50_ms_turning": turning.percentile(50),
+        "p99_ms_turning": turning.percentile(99),
+        "frames_lost_turning": turning.lost,
         "p50_ms_during_dicom": during.percentile(50),
         "frames_lost_during_dicom": during.lost,
         "frames_during_dicom": during.sent,
@@ -124,7 +128,7 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
             "clients": 1,
             "rounds": rounds,
             "quick": quick,
-            "order": "floor, guidance, pyigtl in turn",
+            "order": "floor, guidance with the C-arm standing, with it turning all the time, pyigtl; in turn",
         },
         figures=figures,
         series={
@@ -133,7 +137,13 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
             },
             "latency_percentiles_ms": {
                 name: {str(q): series.percentile(q) for q in (1, 10, 50, 90, 99, 99.9)}
-                for name, series in (("floor", floor), ("guidance", ours), ("pyigtl", peer), ("during_dicom", during))
+                for name, series in (
+                    ("floor", floor),
+                    ("guidance", ours),
+                    ("guidance_turning", turning),
+                    ("pyigtl", peer),
+                    ("during_dicom", during),
+                )
             },
             "counters": dropped,
         },
@@ -163,7 +173,8 @@ class _Pictures:
         self._crc = [crc64(pixels.reshape(-1).view(np.uint8)) for pixels in self._pixels]
         self._number = 0
 
-    def packer(self, frame_of_reference_uid: str) -> Packer:
+    def packer(self, frame_of_reference_uid: str, *, moving: bool = False) -> Packer:
+        """Frames of a C-arm that stands, or that turns all the time."""
         geometry = {
             "XRay.SourceToDetectorMm": "1200",
             "XRay.SourceToIsocenterMm": "750",
@@ -184,16 +195,16 @@ class _Pictures:
                 (_ROWS, _ROWS),
                 np.uint16,
                 pixels_crc64=self._crc[picture],
-                metadata=geometry | self._told(),
+                metadata=geometry | self._told(moving),
             )
             pixels = memoryview(self._pixels[picture].reshape(-1).view(np.uint8).data)
             return timestamp, [memoryview(prefix), pixels, memoryview(suffix)]
 
         return pack
 
-    def _told(self) -> dict[str, str]:
-        # The C-arm turns all the time: nothing of one frame's geometry or drawing can serve for the next.
-        swing = math.sin(self._number / 40.0)
+    def _told(self, moving: bool) -> dict[str, str]:
+        # While it turns, nothing of one frame's geometry or drawing can serve for the next.
+        swing = math.sin(self._number / 40.0) if moving else 0.5
         return {
             "XRay.FrameNumber": str(self._number),
             "XRay.PrimaryAngleDeg": f"{40.0 * swing:.3f}",
@@ -226,8 +237,8 @@ class _Server:
         self._process.stop()
         self._folder.cleanup()
 
-    def run(self, pictures: _Pictures, frames: int, rate_hz: float = _RATE_HZ) -> RunResult:
-        pack = pictures.packer(CbctRun(seed=1).frame_of_reference_uid)
+    def run(self, pictures: _Pictures, frames: int, rate_hz: float = _RATE_HZ, *, moving: bool = False) -> RunResult:
+        pack = pictures.packer(CbctRun(seed=1).frame_of_reference_uid, moving=moving)
         return run_frames(self._sender, self._reader, pack, frames=frames, rate_hz=rate_hz, device="Overlay")
 
     def status(self) -> dict[str, Any]:
