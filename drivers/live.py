@@ -14,6 +14,7 @@ from drivers.case_store import CaseStore
 from guidance import case as case_room
 from guidance.case import Case
 from guidance.errors import CaseError
+from guidance.geometry.paired import is_geometry
 from guidance.messages import CbctVolume, FluoroFrame, PlanItem, PlannedPath, TransformSample
 from guidance.ports import LiveUpdate
 from guidance.session import (
@@ -35,6 +36,7 @@ from guidance.session import (
 from guidance.shapes import GeometryAnswer, InputGeometry, LatencyFigures, PathPlace
 
 _NS_PER_MS: Final = 1e6
+_STORE_AGAIN_NS: Final = 1_000_000_000
 _LATENCIES_KEPT: Final = 1800  # a minute at 30/s
 
 _log = structlog.get_logger("live")
@@ -69,6 +71,7 @@ class LiveCase:
         self._next_subscriber = 0
         self._latency_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._worst_ms: float | None = None
+        self._unstored_since_ns: int | None = None
         self.counters: Counter[str] = Counter()
 
     @property
@@ -84,6 +87,8 @@ class LiveCase:
 
     def on_transform(self, sample: TransformSample) -> None:
         """A TRANSFORM is in."""
+        if not is_geometry(sample.name):
+            self.counters["transform_ignored"] += 1
         self._step(TransformArrived(sample))
 
     def on_connection_closed(self, connection_id: int) -> None:
@@ -93,10 +98,15 @@ class LiveCase:
     def on_tick(self) -> None:
         """Time has passed."""
         self._step(Tick())
+        if self._unstored_since_ns is not None and time.monotonic_ns() - self._unstored_since_ns > _STORE_AGAIN_NS:
+            self._store_or_note(self._session.case)
 
     def on_volume(self, volume: CbctVolume) -> None:
-        """A volume is new or has changed."""
-        self._edit(case_room.volume_changed(self._session.case, volume))
+        """A volume is new or has changed: true at once, and stored as soon as the disk takes it.
+
+        A volume that was refused must not go on carrying the overlay because the disk is full.
+        """
+        self._step(CaseEdited(case_room.volume_changed(self._session.case, volume)), must_be_stored=False)
         for finding in volume.findings:
             _log.warning("volume finding", volume=volume.id, state=volume.state.value, code=finding.code)
 
@@ -106,7 +116,11 @@ class LiveCase:
         for error in refused:
             self.counters[f"plan_{error.code}"] += 1
             _log.warning("plan refused", error=str(error))
-        self._edit(case)
+        try:
+            self._edit(case)
+        except CaseError as error:
+            self.counters[f"plan_{error.code}"] += 1
+            _log.error("plan refused", error=str(error))
 
     def on_published(self, latency_ms: float) -> None:
         """A frame's overlay has begun to go out."""
@@ -188,30 +202,32 @@ class LiveCase:
     def _edit(self, case: Case) -> None:
         self._step(CaseEdited(case))
 
-    def _step(self, event: Event) -> None:
+    def _step(self, event: Event, *, must_be_stored: bool = True) -> None:
         before = self._session
         self._session, effects = step(before, event, time.monotonic_ns())
-        try:
-            for effect in effects:
+        for effect in effects:
+            if not isinstance(effect, StoreCase):
                 self._carry_out(effect)
+            elif not self._store_or_note(effect.case) and must_be_stored:
+                # What could not be stored has not happened: nobody may plan on it. Storing is the first effect.
+                self._session = before
+                raise CaseError("the case cannot be stored", code="not_stored", mend="make room on the disk")
+
+    def _store_or_note(self, case: Case) -> bool:
+        try:
+            self._store.save(case)
         except OSError as error:
-            if not isinstance(event, CaseEdited):
-                raise
-            # What could not be stored has not happened: nobody may plan on it.
-            self._session, effects = step(self._session, CaseEdited(before.case), time.monotonic_ns())
-            for effect in effects:
-                if not isinstance(effect, StoreCase):
-                    self._carry_out(effect)
-            raise CaseError(
-                f"the case cannot be stored: {error.strerror}", code="not_stored", mend="make room on the disk"
-            ) from None
+            self.counters["case_not_stored"] += 1
+            self._unstored_since_ns = time.monotonic_ns()
+            _log.error("case", error=f"cannot be stored: {error.strerror or error}")
+            return False
+        self._unstored_since_ns = None
+        return True
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case DrawFrame():
                 self._draw(effect, self._session.case)
-            case StoreCase(case):
-                self._store.save(case)
             case PublishPlan(case):
                 self._publish_plan(case)
             case InputChanged(before, after):

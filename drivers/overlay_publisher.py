@@ -53,12 +53,10 @@ class OverlayPublisher:
         self._loop = asyncio.get_running_loop()
         self._compute = ComputeThread(self._composed, self._failed)
         self._times_ns: dict[str, deque[int]] = {}
+        self._newest: dict[str, int] = {}  # sequence of the newest frame that went out, by device
+        self._redrawn: dict[str, DrawFrame] = {}
         self.published: Counter[str] = Counter()
-
-    @property
-    def overtaken(self) -> dict[str, int]:
-        """Frames per input that gave way to a newer one before they were drawn."""
-        return self._compute.overtaken
+        self.overtaken: Counter[str] = Counter()  # frames that gave way to a newer one before they went out
 
     def rate_hz(self, device: str) -> float | None:
         """Published frames per second of an input, lately."""
@@ -78,6 +76,8 @@ class OverlayPublisher:
         frame = effect.track.frame
         if frame is None:
             return
+        if effect.again:
+            self._redrawn[effect.track.device] = effect
         make_scene = partial(
             frame_scene,
             effect.track,
@@ -102,6 +102,8 @@ class OverlayPublisher:
 
     def _publish(self, composed: ComposedFrame) -> None:
         job, frame = composed.job, composed.job.frame
+        if self._is_outdated(composed.job):
+            return
         before_ns = time.monotonic_ns()
         metadata = picture_metadata(job.track, (before_ns - frame.received_ns) / _NS_PER_MS)
         buffers = composed.lease.buffers
@@ -124,8 +126,21 @@ class OverlayPublisher:
             lease=composed.lease,
         )
         latency_ms = ((first_ns or before_ns) - frame.received_ns) / _NS_PER_MS
-        if not job.again:
+        newest = self._newest.get(frame.device, 0)
+        if frame.sequence > newest:
+            self._newest[frame.device] = frame.sequence
+            self.overtaken[frame.device] += frame.sequence - newest - 1
             self.published[frame.device] += 1
             self._times_ns.setdefault(frame.device, deque(maxlen=_RATE_WINDOW)).append(frame.received_ns)
             self._on_published(latency_ms)
         self._page.show(composed, latency_ms)
+
+    def _is_outdated(self, job: FrameJob) -> bool:
+        """Drawn before the session judged this very picture anew, for another registration, plan or age.
+
+        What was judged anew is on its way through the compute thread, so no frame is lost by not sending this one.
+        """
+        redrawn = self._redrawn.get(job.frame.device)
+        if redrawn is None or redrawn.track.frame is None or redrawn.track is job.track:
+            return False
+        return job.frame.sequence <= redrawn.track.frame.sequence

@@ -50,10 +50,12 @@ class PagePictures:
         self._loop = asyncio.get_running_loop()
         self._encoder = ThreadPoolExecutor(1, initializer=name_this_thread, initargs=("page",))
         self._busy: set[str] = set()
+        self._waiting: dict[str, tuple[ComposedFrame, float]] = {}
         self._next_ns: dict[str, float] = {}
 
     def stop(self) -> None:
         """End the encoder's thread."""
+        self._waiting.clear()
         self._encoder.shutdown(cancel_futures=True)
 
     def show(self, composed: ComposedFrame, latency_ms: float) -> None:
@@ -64,9 +66,17 @@ class PagePictures:
         now_ns = time.monotonic_ns()
         turn = composed.job.again or now_ns >= self._next_ns.get(device, 0.0)
         if device in self._busy or not turn:
+            if composed.job.again:
+                # No other picture may follow, and the one at work shows what no longer holds.
+                self._waiting[device] = (composed, latency_ms)
             self._deliver(LiveUpdate(device=device, state=self._state()))
             return
         self._next_ns[device] = max(self._next_ns.get(device, 0.0) + self._interval_ns, now_ns)
+        self._begin(composed, latency_ms)
+
+    def _begin(self, composed: ComposedFrame, latency_ms: float) -> None:
+        device = composed.job.frame.device
+        self._waiting.pop(device, None)
         self._busy.add(device)
         self._encoder.submit(self._encode, composed, latency_ms).add_done_callback(self._ended)
 
@@ -100,3 +110,5 @@ class PagePictures:
     def _encoded(self, device: str, header: PictureHeader, jpeg: bytes) -> None:
         self._busy.discard(device)
         self._deliver(LiveUpdate(device=device, state=self._state(), header=header, picture=jpeg))
+        if device in self._waiting:
+            self._begin(*self._waiting[device])

@@ -23,6 +23,7 @@ from drivers.mqtt import MqttPublisher
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_input import FluoroInput
 from drivers.openigtlink_output import OverlayOutput
+from drivers.openigtlink_sockets import start_task
 from drivers.overlay_publisher import OverlayPublisher
 from drivers.page_pictures import PagePictures
 from drivers.status import heartbeat, metric_families, status_answer
@@ -139,7 +140,8 @@ class GuidanceServer:
             await self._dicom.start()
         await self._mqtt.start()
         self._publisher.publish_plan(self._live.case())
-        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._tick_slowly())]
+        # Without its tick the server would never notice silence: an error in it must end the server.
+        self._tasks = [start_task(self._tick()), start_task(self._tick_slowly())]
         self._not_ready = []
         self._publish_status()
 

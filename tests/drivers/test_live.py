@@ -1,0 +1,102 @@
+"""The live case's shell: what happens when the disk takes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivers import live as live_room
+from drivers.case_store import CaseStore
+from drivers.live import LiveCase
+from guidance.case import Case, case_from_json
+from guidance.errors import CaseError
+from guidance.messages import CbctVolume, PlanItem, TransformSample, VolumeState
+from guidance.session import DrawFrame, InputTrack, Session
+
+_PATH = {"entry_lps_mm": [50.0, 0.0, 0.0], "target_lps_mm": [0.0, 0.0, 20.0], "diameter_mm": 7.3}
+
+
+class FullDisk(CaseStore):
+    """A store whose disk can be full."""
+
+    full = False
+
+    def save(self, case: Case) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().save(case)
+
+
+def _volume(state: VolumeState = VolumeState.READY) -> CbctVolume:
+    return CbctVolume(
+        id="v1",
+        series_instance_uid="1.2.3.4",
+        study_instance_uid="1.2.3.5",
+        patient_id="P",
+        frame_of_reference_uid="1.2.3",
+        state=state,
+        shape_kji=(100, 100, 100),
+        affine_lps_from_ijk=(1.0, 0, 0, -49.5, 0, 1.0, 0, -49.5, 0, 0, 1.0, -49.5, 0, 0, 0, 1.0),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FullDisk:
+    return FullDisk(tmp_path)
+
+
+@pytest.fixture
+def live(store: FullDisk) -> LiveCase:
+    def draw(effect: DrawFrame, case: Case) -> None:
+        pass
+
+    def changed(before: InputTrack | None, after: InputTrack) -> None:
+        pass
+
+    return LiveCase(Session(), store, draw=draw, publish_plan=lambda case: None, input_changed=changed)
+
+
+def test_a_volume_that_is_refused_while_the_disk_is_full_carries_no_overlay(live: LiveCase, store: FullDisk) -> None:
+    live.on_volume(_volume())
+    assert live.case().active_volume_id == "v1"
+    store.full = True
+    live.on_volume(_volume(VolumeState.REFUSED))
+    assert live.case().active is None
+    assert live.counters["case_not_stored"] == 1
+
+
+def test_what_the_disk_did_not_take_is_stored_later(
+    live: LiveCase, store: FullDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.full = True
+    live.on_volume(_volume())
+    monkeypatch.setattr(live_room, "_STORE_AGAIN_NS", -1)
+    live.on_tick()
+    assert live.counters["case_not_stored"] == 2
+    store.full = False
+    live.on_tick()
+    assert case_from_json((tmp_path / "case.json").read_bytes()).active_volume_id == "v1"
+
+
+def test_a_path_that_the_disk_did_not_take_does_not_exist(live: LiveCase, store: FullDisk) -> None:
+    store.full = True
+    with pytest.raises(CaseError) as caught:
+        live.create_path(_PATH)
+    assert caught.value.code == "not_stored"
+    assert live.paths() == ()
+
+
+def test_a_plan_that_the_disk_did_not_take_is_counted_and_ends_nothing(live: LiveCase, store: FullDisk) -> None:
+    item: dict[str, Any] = {"name": "S1", "entry_lps_mm": (50.0, 0.0, 0.0), "target_lps_mm": (0.0, 0.0, 20.0)}
+    store.full = True
+    live.on_plan([PlanItem(**item, diameter_mm=7.3)])
+    assert live.paths() == ()
+    assert live.counters["plan_not_stored"] == 1
+
+
+def test_a_transform_that_belongs_to_no_picture_is_counted(live: LiveCase) -> None:
+    live.on_transform(TransformSample(name="Stylus", matrix=np.eye(4), timestamp_igtl=0, received_ns=0))
+    assert live.counters["transform_ignored"] == 1
