@@ -36,11 +36,19 @@ class CaseStore:
             ) from None
 
     def load(self) -> tuple[Case, CaseError | None]:
-        """The stored case; an unreadable one is kept aside and named, and the case begins empty."""
+        """The stored case; an unreadable one is kept aside and named, and the case begins empty.
+
+        Raises:
+            ConfigError: `unreadable_case`: the file is there, and may not be read.
+        """
         try:
             return case_from_json(self._path.read_bytes()), None
         except FileNotFoundError:
             return Case(), None
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {self._path}: {error.strerror}", code="unreadable_case", mend="mend its permissions"
+            ) from None
         except CaseError as error:
             aside = self._path.with_suffix(f".unreadable-{self._path.stat().st_mtime_ns}")
             self._path.rename(aside)

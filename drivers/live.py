@@ -31,6 +31,7 @@ from guidance.session import (
     StoreCase,
     Tick,
     TransformArrived,
+    may_be_shown,
     step,
 )
 from guidance.shapes import GeometryAnswer, InputGeometry, LatencyFigures, PathPlace
@@ -121,6 +122,10 @@ class LiveCase:
         except CaseError as error:
             self.counters[f"plan_{error.code}"] += 1
             _log.error("plan refused", error=str(error))
+
+    def may_be_shown(self, track: InputTrack) -> bool:
+        """Whether what was drawn of a frame still holds when it is about to go out."""
+        return may_be_shown(self._session, track, time.monotonic_ns())
 
     def on_published(self, latency_ms: float) -> None:
         """A frame's overlay has begun to go out."""

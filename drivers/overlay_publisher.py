@@ -16,7 +16,7 @@ from guidance.case import Case, drawable_paths
 from guidance.config import OverlaySettings
 from guidance.overlay.picture import picture_metadata
 from guidance.overlay.scene import frame_scene
-from guidance.session import DrawFrame
+from guidance.session import DrawFrame, InputTrack
 from guidance.wire.openigtlink.outputs import overlay_device, overlay_layer_device
 from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of
 
@@ -31,6 +31,7 @@ class OverlayPublisher:
         settings: `[overlay]`.
         output: OpenIGTLink clients.
         page: makes the page's pictures; does nothing while nobody looks.
+        may_be_shown: asked of each drawn frame when it is about to go out; the process may have stood still meanwhile.
         on_published: told (latency in ms) when the first byte of a new frame's overlay is out, or, without a
             client, when it was ready.
         on_failure: the compute thread died of a bug.
@@ -42,12 +43,14 @@ class OverlayPublisher:
         output: OverlayOutput,
         page: PagePictures,
         *,
+        may_be_shown: Callable[[InputTrack], bool],
         on_published: Callable[[float], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
         self._output = output
         self._page = page
+        self._may_be_shown = may_be_shown
         self._on_published = on_published
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
@@ -102,7 +105,7 @@ class OverlayPublisher:
 
     def _publish(self, composed: ComposedFrame) -> None:
         job, frame = composed.job, composed.job.frame
-        if self._is_outdated(composed.job):
+        if self._is_outdated(job) or not self._may_be_shown(job.track):
             return
         before_ns = time.monotonic_ns()
         metadata = picture_metadata(job.track, (before_ns - frame.received_ns) / _NS_PER_MS)

@@ -110,6 +110,7 @@ class GuidanceServer:
             settings.overlay,
             self._output,
             self._page,
+            may_be_shown=self._live.may_be_shown,
             on_published=self._live.on_published,
             on_failure=self._fail,
         )

@@ -213,6 +213,14 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
             return session, effects + silenced
 
 
+def may_be_shown(session: Session, track: InputTrack, now_ns: int) -> bool:
+    """Whether what was judged of a picture still holds: one with paths on it may have grown too old on its way out.
+
+    Where it does not, the next tick judges the picture anew and has it drawn without them.
+    """
+    return not _drawable(track) or track.age_ms(now_ns) <= session.settings.maximum_age_ms
+
+
 def active_volume(session: Session) -> CbctVolume | None:
     """The volume that counts, where the server holds it ready."""
     wanted = session.case.active_volume_id

@@ -12,7 +12,7 @@ from drivers import live as live_room
 from drivers.case_store import CaseStore
 from drivers.live import LiveCase
 from guidance.case import Case, case_from_json
-from guidance.errors import CaseError
+from guidance.errors import CaseError, ConfigError
 from guidance.messages import CbctVolume, PlanItem, TransformSample, VolumeState
 from guidance.session import DrawFrame, InputTrack, Session
 
@@ -100,3 +100,21 @@ def test_a_plan_that_the_disk_did_not_take_is_counted_and_ends_nothing(live: Liv
 def test_a_transform_that_belongs_to_no_picture_is_counted(live: LiveCase) -> None:
     live.on_transform(TransformSample(name="Stylus", matrix=np.eye(4), timestamp_igtl=0, received_ns=0))
     assert live.counters["transform_ignored"] == 1
+
+
+def test_a_case_that_may_not_be_read_is_named(store: FullDisk, tmp_path: Path) -> None:
+    (tmp_path / "case.json").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        store.load()
+    assert caught.value.code == "unreadable_case"
+
+
+def test_a_case_cut_off_at_any_byte_is_kept_aside(live: LiveCase, store: FullDisk, tmp_path: Path) -> None:
+    live.on_volume(_volume())
+    live.create_path(_PATH)
+    whole = (tmp_path / "case.json").read_bytes()
+    for size in range(0, len(whole) - 2, 11):
+        (tmp_path / "case.json").write_bytes(whole[:size])
+        case, damage = store.load()
+        assert (case, damage is not None) == (Case(), True)
+    assert len(list(tmp_path.glob("case.unreadable-*"))) == len(range(0, len(whole) - 2, 11))

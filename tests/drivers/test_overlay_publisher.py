@@ -55,6 +55,7 @@ async def _published(*effects: DrawFrame, count: int) -> tuple[OverlayPublisher,
         OverlaySettings(),
         receivers,  # type: ignore[arg-type]  # only what a publisher calls
         receivers,  # type: ignore[arg-type]
+        may_be_shown=lambda track: track.verdict.code != "too old by now",
         on_published=lambda latency_ms: None,
         on_failure=failures.append,
     )
@@ -83,6 +84,14 @@ async def test_a_frame_drawn_under_the_former_registration_is_not_sent_after_the
     assert receivers.epochs == ["2"]
     assert publisher.published["Fluoro"] == 1
     assert publisher.overtaken["Fluoro"] == 0
+
+
+async def test_a_picture_that_grew_too_old_on_its_way_is_not_sent() -> None:
+    old = _track(1)
+    stood_still = replace(old, verdict=replace(old.verdict, code="too old by now"))
+    publisher, receivers = await _published(DrawFrame(stood_still), DrawFrame(_track(2, epoch=2)), count=1)
+    assert receivers.epochs == ["2"]
+    assert publisher.overtaken["Fluoro"] == 1
 
 
 async def test_every_frame_is_published_or_counted_as_overtaken() -> None:

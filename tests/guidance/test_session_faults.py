@@ -10,7 +10,17 @@ import pytest
 
 from guidance.case import Case, activate_volume, confirm_shared_frame, create_path, delete_path, volume_changed
 from guidance.messages import CbctVolume, FluoroFrame, GeometryState, TransformSample, VolumeState
-from guidance.session import CaseEdited, DrawFrame, Effect, FrameArrived, Session, Tick, TransformArrived, step
+from guidance.session import (
+    CaseEdited,
+    DrawFrame,
+    Effect,
+    FrameArrived,
+    Session,
+    Tick,
+    TransformArrived,
+    may_be_shown,
+    step,
+)
 
 _MS = 1_000_000
 _SECOND_IGTL = 1 << 32
@@ -159,6 +169,16 @@ def test_a_picture_that_is_too_old_loses_its_paths_before_the_input_counts_as_si
     assert not effects
     _, effects = _after(session, (FrameArrived(_frame(2, 800)), 800))
     assert _drawn(effects)[0].track.verdict.state is GeometryState.TRUSTED
+
+
+def test_what_was_drawn_before_the_server_stood_still_may_not_be_shown_after() -> None:
+    session, effects = _after(Session(case=_case()), (FrameArrived(_frame(1, 0)), 0))
+    (draw,) = _drawn(effects)
+    assert may_be_shown(session, draw.track, 400 * _MS)
+    assert not may_be_shown(session, draw.track, 3000 * _MS)
+    withheld = _frame(2, 33, metadata={"XRay.Live": "0"})
+    session, effects = _after(session, (FrameArrived(withheld), 33))
+    assert may_be_shown(session, _drawn(effects)[0].track, 3000 * _MS)
 
 
 # What was drawn under another registration
