@@ -210,7 +210,10 @@ def _raw_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
     try:
         # raw: no palette, no colour conversion, no rescale; the decoder still mends a code stream's own sign
         yield from iter_pixels(dataset, raw=True, decoding_plugin=_DECODERS.get(syntax, ""))
-    except Exception as error:  # third-party decoders on broken streams raise what they like
+    except BaseException as error:  # third-party decoders on broken streams raise what they like
+        # The RLE decoder is written in Rust: where it panics, what comes is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise WireError(f"{name}: its pixels do not decode: {error}", code="unreadable_pixels") from None
 
 
