@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,13 +85,14 @@ class DicomReception:
         async with asyncio.timeout(_START_S):
             await self._launch()
         self._watch = asyncio.create_task(self._supervise(), name="dicom-supervisor")
+        # Unsupervised, reception would seem to go on and no volume would ever come again.
+        self._watch.add_done_callback(_tell_failure)
 
     async def stop(self) -> None:
         """End the process; what it acknowledged is stored. Takes about 2 s at most; may be called twice."""
         if self._watch is not None:
             self._watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.gather(self._watch, return_exceptions=True)
             self._watch = None
         process = self._process
         if process is not None and process.returncode is None:
@@ -183,3 +183,8 @@ class DicomReception:
                 self._on_count(code, amount)
             case Logged(level, text):
                 self._on_log(level, text)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": "DICOM reception failed", "exception": error, "task": task})

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,7 @@ class HttpServer:
         self._api = api
         self._stream = StreamEndpoint(api)
         self._metrics = MetricsPage(api.metrics)
+        self._guard = self._app()
         self._server: _EmbeddedServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port = 0
@@ -60,6 +62,16 @@ class HttpServer:
         """Pages connected to the stream."""
         return self._stream.clients()
 
+    @property
+    def refused(self) -> Counter[int]:
+        """Requests that were not served, by HTTP status."""
+        return self._guard.refused
+
+    @property
+    def dropped_pictures(self) -> int:
+        """Pictures that gave way to newer ones, all pages since the start."""
+        return self._stream.dropped_pictures
+
     async def start(self) -> None:
         """Listen; returns once connections are accepted.
 
@@ -70,7 +82,7 @@ class HttpServer:
         self._port = listener.getsockname()[1]
         self._server = _EmbeddedServer(
             uvicorn.Config(
-                self._app(),
+                self._guard,
                 http="h11",
                 ws="websockets-sansio",
                 ws_max_size=_LARGEST_WORD_BYTES,

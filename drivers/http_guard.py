@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drivers.http_problem import RequestError, problem_response
 
+_FIRST_REFUSAL: Final = 400
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 # Read by probes and scrapers under whatever name they know; they tell nothing of a patient.
 _PUBLIC: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -43,6 +45,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str]) -> None:
+        self.refused: Counter[int] = Counter()  # requests that were not served, by status
         self._app = app
         self._names = {"localhost", *(name.lower() for name in names if name)}
 
@@ -55,6 +58,7 @@ class Guard:
             if refusal is None:
                 await self._app(scope, receive, send)
             else:
+                self.refused[refusal.problem.status] += 1
                 await receive()
                 # A close before the handshake's answer is a plain 403.
                 await send({"type": "websocket.close", "code": 1008})
@@ -62,6 +66,8 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if message["status"] >= _FIRST_REFUSAL and scope["path"] not in _PUBLIC:
+                    self.refused[message["status"]] += 1
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)

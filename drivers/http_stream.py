@@ -75,6 +75,7 @@ class StreamEndpoint:
         self._api = api
         self._clients: dict[int, tuple[str, _Mailbox]] = {}
         self._next_client = 0
+        self._dropped = 0  # of pages that are gone
 
     def clients(self) -> tuple[ClientStatus, ...]:
         """Who is connected, and what each has got and lost."""
@@ -82,6 +83,11 @@ class StreamEndpoint:
             ClientStatus(kind="page", peer=peer, frames=mailbox.sent, dropped=mailbox.dropped)
             for peer, mailbox in self._clients.values()
         )
+
+    @property
+    def dropped_pictures(self) -> int:
+        """Pictures that gave way to newer ones, all pages since the start."""
+        return self._dropped + sum(mailbox.dropped for _, mailbox in self._clients.values())
 
     async def __call__(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -105,6 +111,7 @@ class StreamEndpoint:
         finally:
             unsubscribe()
             del self._clients[client]
+            self._dropped += mailbox.dropped
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -311,6 +311,8 @@ class GuidanceServer:
             "mqtt_events_lost": mqtt.events_lost,
             "mqtt_refused": mqtt.refused,
             "openigtlink_pictures_dropped": self._output.dropped_pictures,
+            "page_pictures_dropped": self._http.dropped_pictures,
+            **{f"http_{status}": count for status, count in self._http.refused.items()},
         }
         return self._counters + self._live.counters + Counter(told)
 

@@ -134,7 +134,11 @@ def metric_families(
             name="client_pictures_dropped",
             kind="counter",
             help="Pictures that slow receivers lost",
-            samples=tuple(((("kind", kind),), float(count)) for kind, count in _dropped(clients).items()),
+            # Since the start: what those lost who are gone must not be taken back.
+            samples=tuple(
+                ((("kind", kind),), float(counters.get(f"{kind}_pictures_dropped", 0)))
+                for kind in ("openigtlink", "page")
+            ),
         ),
         MetricFamily(
             name="clients",
@@ -178,13 +182,6 @@ def _clock_words(frozen: bool, steps: int, backwards: int) -> str:
     words += [f"the sender's clock was set {steps} times"] if steps else []
     words += [f"timestamps went backwards {backwards} times"] if backwards else []
     return "; ".join(words)
-
-
-def _dropped(clients: Sequence[ClientStatus]) -> Counter[str]:
-    dropped: Counter[str] = Counter()
-    for client in clients:
-        dropped[client.kind] += client.dropped
-    return dropped
 
 
 def _connected(clients: Sequence[ClientStatus]) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Is a frame live? Its own word, its number, its pulse and its content are checked; any repeat makes it held."""
+"""Is a frame live? Its own word, number, pulse and content are checked; any repeat, of a run too, makes it held."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 _LARGEST_NUMBER: Final = 2**63 - 1
+_REMEMBERED: Final = 1024  # frames at least; a C-arm that shows its last run again has half a minute of it
+
+
+_Seen = tuple[int, int, int, int]  # frame number, checksum, rows, columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class Liveness:
         live_ns: when the newest live picture came; of a held one, when its content was first seen.
         runs: how often the frame number went backwards (a new run began).
         repeats: how many frames counted as held.
+        recent, older: (number, content) of the frames before, the newest `_REMEMBERED` to twice as many.
     """
 
     last: FrameFacts | None = None
@@ -49,6 +54,8 @@ class Liveness:
     live_ns: int = 0
     runs: int = 0
     repeats: int = 0
+    recent: frozenset[_Seen] = frozenset()
+    older: frozenset[_Seen] = frozenset()
 
     def age_ns(self, now_ns: int) -> int:
         """How old the picture on the screen is, by the server's monotonic clock."""
@@ -63,7 +70,7 @@ def observe(liveness: Liveness, facts: FrameFacts) -> Liveness:
     """
     last = liveness.last
     same_content = last is not None and _content(last) == _content(facts)
-    why = _why_held(last, facts, same_content)
+    why = _why_held(last, facts, same_content) or _why_replayed(liveness, facts)
     backwards = (
         last is not None
         and last.frame_number is not None
@@ -71,8 +78,11 @@ def observe(liveness: Liveness, facts: FrameFacts) -> Liveness:
         and facts.frame_number < last.frame_number
     )
     keeps_age = bool(why) and last is not None and (same_content or _same_number(last, facts))
+    recent, older = _remembered(liveness, facts)
     return replace(
         liveness,
+        recent=recent,
+        older=older,
         last=facts,
         held=bool(why),
         why=why,
@@ -111,3 +121,25 @@ def _why_held(last: FrameFacts | None, facts: FrameFacts, same_content: bool) ->
     if facts.pulse_number is not None and facts.pulse_number == last.pulse_number:
         return f"pulse number {facts.pulse_number} came again"
     return ""
+
+
+def _seen(facts: FrameFacts) -> _Seen | None:
+    return None if facts.frame_number is None else (facts.frame_number, *_content(facts))
+
+
+def _why_replayed(liveness: Liveness, facts: FrameFacts) -> str:
+    # Noise makes every exposure another picture. A picture alone may come again from a simple source that cycles
+    # through a few; with the very number that it had before, it is an old run that is shown again.
+    seen = _seen(facts)
+    if seen is not None and (seen in liveness.recent or seen in liveness.older):
+        return f"frame {facts.frame_number} came again with its old picture: a run is shown again"
+    return ""
+
+
+def _remembered(liveness: Liveness, facts: FrameFacts) -> tuple[frozenset[_Seen], frozenset[_Seen]]:
+    seen = _seen(facts)
+    if seen is None or seen in liveness.recent:
+        return liveness.recent, liveness.older
+    if len(liveness.recent) >= _REMEMBERED:
+        return frozenset((seen,)), liveness.recent
+    return liveness.recent | {seen}, liveness.older

@@ -231,8 +231,9 @@ def _frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[S
     before = session.inputs.get(frame.device)
     track = before or InputTrack(device=frame.device)
     if track.connection_id != frame.connection_id:
-        # Another sender, or the same one started anew: nothing of the former clock holds.
-        track = replace(track, clock=SenderClock(), interval_ns=0)
+        # Another sender, or the same one started anew: nothing of the former's clock and run holds.
+        liveness = replace(track.liveness, recent=frozenset(), older=frozenset())
+        track = replace(track, clock=SenderClock(), interval_ns=0, liveness=liveness)
     rows, columns = frame.pixels.shape
     sender_ns = ns_from_igtl(frame.timestamp_igtl)
     clock = observe_clock(track.clock, sender_ns, frame.received_ns)

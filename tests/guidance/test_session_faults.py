@@ -341,3 +341,31 @@ def test_a_frame_number_with_blanks_around_it_is_still_a_number() -> None:
     assert session.inputs["Fluoro"].frame_number == 7
     _, effects = _after(session, (FrameArrived(_frame(8, 33, metadata={"XRay.FrameNumber": "7 "})), 33))
     assert _drawn(effects)[0].track.verdict.code == "held"
+
+
+def test_a_run_that_is_shown_again_is_held_although_each_picture_differs_from_the_one_before() -> None:
+    """Many C-arms show the last run in a loop when the pedal is let go: old pictures under the geometry of now."""
+    session = Session(case=_case())
+    for number in range(60):
+        session, effects = _after(session, (FrameArrived(_frame(number, 33 * number)), 33 * number))
+        assert _drawn(effects)[0].track.verdict.state is GeometryState.TRUSTED
+    for number in range(60):
+        ms = 2000 + 33 * number
+        session, effects = _after(session, (FrameArrived(_frame(number, ms)), ms))
+        assert _drawn(effects)[0].track.verdict.code == "held"
+    # A new run counts anew and shows new pictures.
+    session, effects = _after(session, (FrameArrived(_frame(0, 4000, pixels_crc64=999)), 4000))
+    assert _drawn(effects)[0].track.verdict.state is GeometryState.TRUSTED
+    # So does a sender that was started anew, even one that makes the same pictures as before.
+    for number in range(3):
+        ms = 5000 + 33 * number
+        session, effects = _after(session, (FrameArrived(_frame(number, ms, connection_id=2)), ms))
+    assert _drawn(effects)[0].track.verdict.state is GeometryState.TRUSTED
+
+
+def test_what_is_remembered_of_a_stream_is_bounded() -> None:
+    session = Session(case=_case())
+    for number in range(5000):
+        session, _ = step(session, FrameArrived(_frame(number, number)), number * _MS)
+    liveness = session.inputs["Fluoro"].liveness
+    assert 1024 <= len(liveness.recent) + len(liveness.older) <= 2048
