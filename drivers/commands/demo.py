@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from drivers.commands.demo_volume import find_or_fetch_pelvis
+from drivers.commands.progress import show_progress
 from drivers.commands.server_process import ServerProcess
 from guidance.errors import CaseError
 from guidance.shapes import NOTICE
@@ -91,7 +92,7 @@ async def _play(
     )
     suite = SimulatedSuite(plan)
     began = time.monotonic()
-    sending = asyncio.create_task(suite.send_cbct(_progress))
+    sending = asyncio.create_task(suite.send_cbct(show_progress))
     await _first(sending, stop)
     volume = await _active_volume(server, stop)
     volume_s = time.monotonic() - began
@@ -181,18 +182,12 @@ def _patient(arguments: argparse.Namespace) -> _Patient:
             volume = replace(load_volume(found.path), description="real pelvis CT")
             return _Patient(volume, "real", f"TotalSegmentator's example, {found.reason}")
         _say(f"{found.reason}; the procedural pelvis takes its place")
+    _say("making the procedural pelvis ...")
     return _Patient(ProceduralPelvis().volume(_PROCEDURAL_SPACING_MM), "procedural", "made by this program")
 
 
 def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
-
-
-def _progress(what: str, done: int, of_all: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{what} CBCT: {done} of {of_all} ", end="\n" if done == of_all else "", file=sys.stderr, flush=True)
-    elif done == of_all or done % 50 == 1:
-        _say(f"{what} CBCT: {done} of {of_all}")
 
 
 def _status_line(status: dict[str, Any], geometry: dict[str, Any]) -> None:

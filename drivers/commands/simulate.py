@@ -68,7 +68,7 @@ class Teller:
         if self._as_json:
             print(json.dumps({"event": "progress", "what": what, "done": done, "total": total}), flush=True)
         else:
-            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+            show_progress(what, done, total)
 
     def report(self, figures: dict[str, Any]) -> None:
         """What came of it."""
