@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from drivers.commands import simulate_arguments as words
+from drivers.commands.progress import show_progress
 from guidance.errors import ConfigError
 from guidance.kernels.drr import ProjectionVolume
 from simulators.carm_stream import CArmStream, StreamReport, biplane
