@@ -33,6 +33,7 @@ class Tubes:
         radius_mm, length_mm: (N,), > 0.
         homogeneous: (5 N + T, 4) all that is projected, one matrix product a frame: entries, targets, axes, the
             two side vectors of each, then the ticks, points with 1 and directions with 0 at the end.
+        numbers: (N, 14) the same tubes for `kernels.tubes`: entry, frame, radius_mm, length_mm.
         tick_depth_mm: (T,) depth of each tick from its entry, ends aside; tube by tube.
         tick_tube: (T,) whose tube's.
         tick_ends: (N + 1,) where each tube's ticks begin and end.
@@ -43,6 +44,7 @@ class Tubes:
     radius_mm: F64
     length_mm: F64
     homogeneous: F64
+    numbers: F64
     tick_depth_mm: F64
     tick_tube: npt.NDArray[np.int64]
     tick_ends: tuple[int, ...]
@@ -121,12 +123,14 @@ def tubes(entries: list[Vector3], targets: list[Vector3], diameters_mm: list[flo
         (entry, target, axis, side, other, entry[tick_tube] + tick_depth[:, None] * axis[tick_tube])
     )
     is_point = np.repeat((1.0, 1.0, 0.0, 0.0, 0.0), len(length))
+    radius = diameter / 2.0
     return Tubes(
         frames=np.stack((axis, side, other), axis=1),
         entry_lps_mm=entry,
-        radius_mm=diameter / 2.0,
+        radius_mm=radius,
         length_mm=length,
         homogeneous=np.column_stack((points, np.concatenate((is_point, np.ones(len(tick_depth)))))),
+        numbers=np.ascontiguousarray(np.column_stack((entry, axis, side, other, radius, length))),
         tick_depth_mm=tick_depth,
         tick_tube=tick_tube,
         tick_ends=(0, *np.cumsum(counts).tolist()),

@@ -69,3 +69,26 @@ class ConeVolumeFloat32:
         portable: bool,
         out: numpy.typing.NDArray[numpy.float32],
     ) -> None: ...
+
+TUBE_STROKES: int = 301
+
+def tube_strokes(
+    tubes: numpy.typing.NDArray[numpy.float64],
+    tick_depth_mm: numpy.typing.NDArray[numpy.float64],
+    tick_ends: numpy.typing.NDArray[numpy.int64],
+    colors: numpy.typing.NDArray[numpy.uint8],
+    pixel_from_patient: numpy.typing.NDArray[numpy.float64],
+    line_width_px: float,
+    scale: float,
+    strokes: numpy.typing.NDArray[numpy.float32],
+    summary: numpy.typing.NDArray[numpy.float64],
+) -> int: ...
+def label_spots(
+    summary: numpy.typing.NDArray[numpy.float64],
+    sizes: numpy.typing.NDArray[numpy.int32],
+    boxes: numpy.typing.NDArray[numpy.int32],
+    rows: int,
+    columns: int,
+    gap_px: float,
+    spots: numpy.typing.NDArray[numpy.int32],
+) -> None: ...

@@ -1,4 +1,7 @@
-"""Where a label stands: beside its path's entry, off words, marks and other paths as far as there is room."""
+"""Where a label stands: beside its path's entry, off words, marks and other paths as far as there is room.
+
+The specification of `kernels.tubes.label_spots`, which places the live picture's.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,31 @@ class Obstacles:
 
     boxes: list[Box]
     disks: F64
+
+
+def label_spots(
+    tubes: Sequence[tuple[TubeProjection, float]],
+    sizes: Sequence[tuple[int, int]],
+    boxes: Sequence[Box],
+    picture: tuple[int, int],
+    gap_px: float,
+) -> list[tuple[int, int] | None]:
+    """Left and top of each label, one after the other; None where nothing of the path is on the picture.
+
+    Args:
+        tubes: tube and the reach of its entry mark in px.
+        sizes, picture: (rows, columns) of the labels and of the picture.
+        boxes: words and marks.
+        gap_px: how far a label keeps from the entry's mark.
+    """
+    obstacles = Obstacles(list(boxes), tube_disks([(tube, reach) for tube, reach in tubes if tube.drawn]))
+    spots: list[tuple[int, int] | None] = []
+    for (tube, reach), (height, width) in zip(tubes, sizes, strict=True):
+        spot = label_spot(tube, reach + gap_px, (height, width), picture, obstacles) if tube.drawn else None
+        if spot is not None:
+            obstacles.boxes.append((*spot, spot[0] + width, spot[1] + height))
+        spots.append(spot)
+    return spots
 
 
 def tube_disks(tubes: Sequence[tuple[TubeProjection, float]]) -> F64:

@@ -1,4 +1,7 @@
-"""The lines of one path: outline at true diameter, centreline, depth ticks, entry and target marks."""
+"""The lines of one path: outline at true diameter, centreline, depth ticks, entry and target marks.
+
+What the page draws, and the specification of `kernels.tubes.tube_strokes`, which draws the live picture's.
+"""
 
 from __future__ import annotations
 

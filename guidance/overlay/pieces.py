@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,18 +63,25 @@ class Scene:
     """All that is drawn on one frame.
 
     Attributes:
-        lines, texts: the pieces.
+        texts: the words, marks and labels.
+        make_lines: the lines that the strokes were made from, or their specification's: worked out only when asked
+            for, since the live picture needs none.
         strokes: (N, 8) float32, see `kernels.compose_frame`.
         sprites, sprite_table: (B,) uint8 and (M, 8) int32, see there.
         drawn_ids: ids of the paths that are on the picture.
     """
 
-    lines: tuple[Line, ...]
     texts: tuple[Text, ...]
+    make_lines: Callable[[], tuple[Line, ...]]
     strokes: F32
     sprites: U8
     sprite_table: I32
     drawn_ids: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines as pieces; made when asked for."""
+        return self.make_lines()
 
     @property
     def vectors(self) -> tuple[OverlayVector, ...]:
@@ -85,13 +92,20 @@ class Scene:
 
 def scene_of(lines: Sequence[Line], texts: Sequence[Text], drawn_ids: Sequence[str]) -> Scene:
     """Make pieces ready for the kernels; later pieces win where coverage is equal."""
-    sprites, sprite_table = _sprites(tuple(texts))
-    return Scene(tuple(lines), tuple(texts), strokes_of(tuple(lines)), sprites, sprite_table, tuple(drawn_ids))
+    pieces = tuple(lines)
+    return stroked_scene(strokes_of(pieces), lambda: pieces, tuple(texts), tuple(drawn_ids))
 
 
-@lru_cache(maxsize=32)
-def strokes_of(lines: tuple[Line, ...]) -> F32:
-    """(N, 8) float32 of all lines in order; read-only, kept for as long as the very same lines come again."""
+def stroked_scene(
+    strokes: F32, make_lines: Callable[[], tuple[Line, ...]], texts: tuple[Text, ...], drawn_ids: tuple[str, ...]
+) -> Scene:
+    """The same for lines that are strokes already; see `Scene`."""
+    sprites, sprite_table = _sprites(texts)
+    return Scene(texts, make_lines, strokes, sprites, sprite_table, drawn_ids)
+
+
+def strokes_of(lines: Sequence[Line]) -> F32:
+    """(N, 8) float32 of all lines in order; read-only."""
     strokes = np.concatenate([_strokes(line) for line in lines] or [np.zeros((0, STROKE_NUMBERS), np.float32)])
     strokes.flags.writeable = False
     return strokes

@@ -4,3 +4,4 @@
 #include <nanobind/nanobind.h>
 
 void bind_drr(nanobind::module_& m);
+void bind_tubes(nanobind::module_& m);
