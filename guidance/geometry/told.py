@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -100,6 +100,10 @@ def told_geometry(
     Source: contract 5.3.
     """
     reference = reference or PatientReference()
+    if not xray.patient_position and has_equipment_angles(xray) and has_patient_angles(xray):
+        # Told in both systems, so they can be held against the volume's position: a prone patient whom the equipment
+        # believes to be supine has the same numbers in both.
+        xray = replace(xray, patient_position=reference.patient_position)
     if xray.projection_matrix is not None:
         return _from_matrix(xray, rows, columns, reference)
     missing = missing_keys(xray, reference)

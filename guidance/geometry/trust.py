@@ -32,6 +32,8 @@ from guidance.messages import (
 # between a matrix and the angles beside it is another pose's matrix.
 _AGREEMENT_DEG = 3.0
 _AGREEMENT_MM = 5.0
+# Calibrated focal lengths differ from the told ones by a few percent; another zoom or binning, by a third and more.
+_AGREEMENT_FOCAL = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,6 +260,26 @@ def _check_agreement(told: ToldGeometry, xray: XRayMetadata, matrix: F64) -> Non
                 f"projection matrix and angle form are {apart_mm:.0f} mm apart at the isocentre",
                 code="contradictory_geometry",
                 mend="send one of them, or both of the same frame",
+            )
+    elif told.source == "metadata_matrix" and xray.source_to_detector_mm and xray.imager_pixel_spacing_mm:
+        _check_focal_length(
+            matrix, xray.source_to_detector_mm, xray.imager_pixel_spacing_mm, xray.fov_rotation_deg or 0
+        )
+
+
+def _check_focal_length(
+    matrix: F64, source_to_detector_mm: float, pitch_mm: tuple[float, float], fov_rotation_deg: int
+) -> None:
+    """A matrix of another zoom or binning than the picture's pitch beside it draws everything too large or small."""
+    parts = decomposed(matrix)
+    row_mm, column_mm = pitch_mm[::-1] if fov_rotation_deg % 180 else pitch_mm
+    for focal_px, pitch in ((parts.focal_u_px, column_mm), (parts.focal_v_px, row_mm)):
+        if not abs(focal_px * pitch / source_to_detector_mm - 1.0) <= _AGREEMENT_FOCAL:
+            raise GeometryError(
+                f"projection matrix has the source {focal_px * pitch:.0f} mm from the detector, told are "
+                f"{source_to_detector_mm:.0f} mm",
+                code="contradictory_geometry",
+                mend="a matrix for the picture's own zoom and pixel pitch",
             )
 
 

@@ -353,3 +353,31 @@ def test_nothing_that_is_sent_raises_or_is_drawn_unfinished(metadata, over_good)
         assert found.pixel_from_patient is None
         assert found.reason
         assert found.code
+
+
+def test_angles_told_in_both_systems_are_held_against_the_volumes_position() -> None:
+    """The equipment believes a prone patient to be supine: the same numbers in both systems, and no position told."""
+    both = TOLD | {"XRay.IsocenterPrimaryAngleDeg": "30", "XRay.IsocenterSecondaryAngleDeg": "20"}
+    assert verdict(both, active=volume(patient_position="HFP")).code == "contradictory_angles"
+    assert verdict(both, active=volume(patient_position="HFS")).state is GeometryState.TRUSTED
+
+
+@pytest.mark.parametrize(
+    ("pitch", "rotation", "code"),
+    [
+        pytest.param("0.3 0.3", "0", "", id="its-own"),
+        pytest.param("0.15 0.15", "0", "contradictory_geometry", id="another-zoom"),
+        pytest.param("0.6 0.6", "0", "contradictory_geometry", id="binned"),
+        pytest.param("0.3 0.6", "0", "contradictory_geometry", id="columns-binned"),
+        pytest.param("0.3 0.3", "90", "", id="turned"),
+    ],
+)
+def test_a_matrix_of_another_zoom_than_the_pitch_beside_it(pitch: str, rotation: str, code: str) -> None:
+    told = {
+        "XRay.ProjectionMatrix": " ".join(map(repr, matrix_of().ravel().tolist())),
+        "XRay.FrameOfReferenceUID": UID,
+        "XRay.SourceToDetectorMm": "1200",
+        "XRay.ImagerPixelSpacingMm": pitch,
+        "XRay.FovRotationDeg": rotation,
+    }
+    assert verdict(told).code == code
