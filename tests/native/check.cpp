@@ -9,6 +9,7 @@
 
 #include "drr.hpp"
 #include "kernels.hpp"
+#include "tubes.hpp"
 
 namespace {
 
@@ -63,6 +64,58 @@ void check_projection() {
   check(std::abs(uvw[0] - 778.1666667) < 1e-6 && uvw[1] == 511.5 && uvw[2] == 750, "projection of a point");
   check(std::isnan(uvw[3]) && std::isnan(uvw[4]) && uvw[5] == 0, "a point at the source");
   check(std::isnan(uvw[6]) && std::isnan(uvw[9]), "points without a place");
+}
+
+// A copy that begins at an odd address, allocated to the byte.
+template <class T>
+Bytes odd(const std::vector<T>& numbers) {
+  Bytes bytes(1 + numbers.size() * sizeof(T));
+  if (!numbers.empty()) std::memcpy(bytes.data() + 1, numbers.data(), numbers.size() * sizeof(T));
+  return bytes;
+}
+
+// Tubes along x: in the picture, across the source's plane, behind it; and one down the barrel; at three scales.
+void check_tubes(double mm) {
+  const std::array<double, 12> matrix{4000, -511.5, 0, 511.5 * 750, 0, -511.5, -4000, 511.5 * 750, 0, -1, 0, 750};
+  const std::vector<double> tubes{
+      -45 * mm, 0,       0, 1, 0,  0, 0,  0, -1, 0, 1, 0, 3 * mm, 90 * mm,  // in the picture
+      5,        760,     0, 0, -1, 0, -1, 0, 0,  0, 0, 1, 3 * mm, 90 * mm,  // its entry behind the source
+      0,        800,     0, 1, 0,  0, 0,  0, -1, 0, 1, 0, 3 * mm, 90 * mm,  // behind the source
+      0,        20 * mm, 0, 0, -1, 0, -1, 0, 0,  0, 0, 1, 6 * mm, 40 * mm,  // bull's-eye
+  };
+  const std::vector<double> depths{40 * mm, 80 * mm, 10 * mm, 20 * mm, 40 * mm, 20 * mm};
+  const std::vector<std::int64_t> ends{0, 2, 5, 5, 6};
+  const Bytes tubes_at = odd(tubes), depths_at = odd(depths), ends_at = odd(ends);
+  const Bytes colors{0, 255, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  Bytes strokes(1 + sizeof(float) * guidance::kStrokeNumbers * (4 * guidance::kTubeStrokes + depths.size()));
+  Bytes summary(1 + sizeof(guidance::TubeSummary) * 4);
+  const std::size_t count =
+      guidance::tube_strokes({tubes_at.data() + 1, 4, depths_at.data() + 1, ends_at.data() + 1, colors.data()}, matrix,
+                             {2.0, 1.0}, strokes.data() + 1, summary.data() + 1);
+  guidance::TubeSummary seen[4];
+  std::memcpy(seen, summary.data() + 1, sizeof seen);
+  check(seen[0].drawn == 1 && std::abs(seen[0].start_u - (511.5 - 45 * mm * 4000 / 750)) < 1e-6, "a tube's entry");
+  check(std::abs(seen[0].half_width_px - 3 * mm * 4000 / 750) < 1e-6, "a tube's width");
+  check(seen[2].drawn == 0 && seen[2].strokes == 0, "a tube behind the source");
+  check(seen[3].drawn == 1 && seen[3].down_the_barrel == 1, "a tube down the barrel");
+  double total = 0;
+  for (const guidance::TubeSummary& tube : seen) total += tube.strokes;
+  check(static_cast<double>(count) == total, "strokes of all tubes");
+  for (std::size_t i = 0; i < count * guidance::kStrokeNumbers; ++i) {
+    float number;
+    std::memcpy(&number, strokes.data() + 1 + i * sizeof number, sizeof number);
+    check(std::isfinite(number), "a stroke's number");
+  }
+  const Bytes sizes = odd(std::vector<std::int32_t>{20, 60, 0, 0, 2147483647, 5, 20, 2147483647});
+  const Bytes boxes = odd(std::vector<std::int32_t>{0, 0, 300, 600, -2147483647 - 1, 0, 2147483647, 9});
+  for (const double side : {1024.0, 1.0, 0.0}) {
+    Bytes spots(1 + sizeof(std::int32_t) * 12);
+    guidance::label_spots({summary.data() + 1, 4, sizes.data() + 1, boxes.data() + 1, 2, side, side, 5.0},
+                          spots.data() + 1);
+    std::int32_t spot[12];
+    std::memcpy(spot, spots.data() + 1, sizeof spot);
+    check(spot[0] >= 0 && spot[1] >= 0 && spot[8] == 0, "a label's spot");
+  }
 }
 
 // One picture at an odd address, of any type, size and content.
@@ -149,6 +202,7 @@ int main() {
   std::mt19937_64 random(7);
   check_crc64(random);
   check_projection();
+  for (const double mm : {1e-6, 1.0, 20.0}) check_tubes(mm);
   for (const auto& [rows, columns] :
        {std::pair<std::size_t, std::size_t>{0, 0}, {1, 1}, {5, 3}, {16, 32}, {17, 33}, {3, 2300}, {70, 45}}) {
     check_frame(random, guidance::PixelType::kU8, 1, rows, columns);
