@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ def message_schemas(shapes: Mapping[str, type[msgspec.Struct]]) -> dict[str, dic
     """One self-contained JSON Schema (2020-12) per shape: file name without suffix -> schema."""
     schemas = {}
     for name, shape in shapes.items():
-        schema = msgspec.json.schema(shape)
+        schema = _dedented(msgspec.json.schema(shape))
         schemas[name] = {"$schema": _DIALECT, "$id": f"{name}.json", **schema}
     return schemas
 
@@ -57,6 +58,7 @@ def openapi_document() -> dict[str, Any]:
     _, components = msgspec.json.schema_components(
         tuple(HTTP_SCHEMAS.values()), ref_template="#/components/schemas/{name}"
     )
+    components = _dedented(components)
     path_id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     return {
         "openapi": "3.1.0",
@@ -123,3 +125,13 @@ def _operation(
 
 def _reference(shape: type[msgspec.Struct]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{shape.__name__}"}
+
+
+def _dedented(schema: Any) -> Any:
+    """The same with descriptions at the margin: from Python 3.13 on docstrings come without their indentation."""
+    if isinstance(schema, dict):
+        return {
+            key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _dedented(value)
+            for key, value in schema.items()
+        }
+    return [_dedented(part) for part in schema] if isinstance(schema, list) else schema

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -315,14 +316,21 @@ async def test_queries_without_an_answer_get_rts_with_status_1() -> None:
 
 async def test_a_source_that_never_reads_keeps_its_connection() -> None:
     """It is told of every refusal and takes none: answers are counted and left out, pictures go on."""
-    heard = Heard()
-    async with serving(heard, client_stall_s=0.05, input_silence_s=0.05) as driver:
+    heard, later_ns = Heard(), [0]
+    async with serving(
+        heard, client_stall_s=30.0, input_silence_s=0.05, now_ns=lambda: time.monotonic_ns() + later_ns[0]
+    ) as driver:
         peer = await RawPeer.connect(driver.port, receive_buffer=4096)
         refused = message("NDARRAY", "Fluoro", b"", version=1) * 500
         while not any(connection["unsent_answers"] for connection in driver.connections()):
             await peer.send(refused)
         await peer.send(picture())
         await heard.until(lambda: len(heard.frames) == 1)
+        # A minute later it still has taken nothing.
+        later_ns[0] = 60_000_000_000
+        await heard.until(lambda: ConnectionState.SILENT in heard.states())
+        await peer.send(picture())
+        await heard.until(lambda: len(heard.frames) == 2)
         assert ConnectionState.CLOSED not in heard.states()
         peer.close()
 
