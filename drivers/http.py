@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from drivers.http_api import PREFIX, CaseRoutes
+from drivers.http_connections import bounded_protocol
 from drivers.http_guard import Guard
 from drivers.http_metrics import CONTENT_TYPE, MetricsPage
 from drivers.http_problem import RequestError, on_bug, on_case_error, on_http_exception, on_request_error
@@ -49,6 +50,7 @@ class HttpServer:
         self._stream = StreamEndpoint(api)
         self._metrics = MetricsPage(api.metrics)
         self._guard = self._app()
+        self._protocol = bounded_protocol()
         self._server: _EmbeddedServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port = 0
@@ -63,9 +65,11 @@ class HttpServer:
         return self._stream.clients()
 
     @property
-    def refused(self) -> Counter[int]:
-        """Requests that were not served, by HTTP status."""
-        return self._guard.refused
+    def refused(self) -> Counter[str]:
+        """Requests that were not served, by HTTP status, and connections that were closed, by reason."""
+        return (
+            Counter({f"http_{status}": count for status, count in self._guard.refused.items()}) + self._protocol.closed
+        )
 
     @property
     def dropped_pictures(self) -> int:
@@ -83,7 +87,7 @@ class HttpServer:
         self._server = _EmbeddedServer(
             uvicorn.Config(
                 self._guard,
-                http="h11",
+                http=self._protocol,
                 ws="websockets-sansio",
                 ws_max_size=_LARGEST_WORD_BYTES,
                 # Compressing pictures that are compressed costs five times the CPU of sending them.

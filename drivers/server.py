@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import sys
 import time
@@ -42,6 +43,7 @@ from guidance.wire.openigtlink.plan import plan_items
 _TICK_S: Final = 0.1
 _SLOW_TICK_S: Final = 1.0
 _SWITCH_INTERVAL_S: Final = 0.0005  # the compute thread waits at most so long for the loop's Python code
+_NO_RESOURCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
 
 _log = structlog.get_logger("server")
@@ -283,7 +285,12 @@ class GuidanceServer:
 
     def _on_uncaught(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if isinstance(error, Exception):
+        if isinstance(error, OSError) and error.errno in _NO_RESOURCE:
+            # Only a listener that cannot accept; it tries again by itself, and the live path goes on.
+            if not self._counters["out_of_file_descriptors"]:
+                _log.error("event loop", message=context.get("message", ""), error=str(error))
+            self._count("out_of_file_descriptors")
+        elif isinstance(error, Exception):
             self._fail(error)
         else:
             _log.warning("event loop", message=context.get("message", ""))
@@ -312,7 +319,7 @@ class GuidanceServer:
             "mqtt_refused": mqtt.refused,
             "openigtlink_pictures_dropped": self._output.dropped_pictures,
             "page_pictures_dropped": self._http.dropped_pictures,
-            **{f"http_{status}": count for status, count in self._http.refused.items()},
+            **self._http.refused,
         }
         return self._counters + self._live.counters + Counter(told)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.client
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from drivers.dicom_messages import LogLevel
 from drivers.dicom_storage import DicomReception
 from drivers.http import HttpServer
-from guidance.config import DicomSettings, HttpSettings
+from drivers.http_connections import BoundedProtocol
+from drivers.server import GuidanceServer
+from guidance.config import DicomSettings, HttpSettings, settings_from_text
 from guidance.messages import CbctVolume
 from tests.helpers.case_api import FakeCaseApi
 
@@ -34,7 +37,7 @@ async def test_refused_requests_are_counted_by_status() -> None:
         assert await asyncio.to_thread(ask, "/api/v1/paths", Host="evil.example") == 421
         assert await asyncio.to_thread(ask, "/api/v1/paths", Origin="http://evil.example") == 403
         assert await asyncio.to_thread(ask, "/api/v1/paths") == 400
-        assert dict(server.refused) == {421: 1, 403: 1, 400: 1}
+        assert dict(server.refused) == {"http_421": 1, "http_403": 1, "http_400": 1}
     finally:
         await server.stop()
 
@@ -64,3 +67,99 @@ async def test_an_error_in_what_reception_tells_is_not_swallowed(tmp_path: Path)
         await reception.stop()
     with pytest.raises(RuntimeError, match="a bug"):
         raise error
+
+
+async def _closed_by_server(reader: asyncio.StreamReader) -> bool:
+    try:
+        return not await asyncio.wait_for(reader.read(), _DEADLINE_S)
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET /api/v1/paths HTTP/1.1\r\nHost: local", id="half-a-header"),
+        pytest.param(
+            b"POST /api/v1/paths HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n{",
+            id="half-a-body",
+        ),
+    ],
+)
+async def test_a_request_that_does_not_come_in_is_given_up(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "patience_s", 0.05)
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi())
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(begun)
+        assert await _closed_by_server(reader)
+        writer.close()
+        assert server.refused["http_slow_request"] == 1
+    finally:
+        await server.stop()
+
+
+async def test_more_connections_than_allowed_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "maximum_connections", 2)
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi())
+    await server.start()
+    try:
+        kept = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        assert await _closed_by_server(kept[2][0])
+        assert server.refused["http_too_many_connections"] == 1
+        kept[0][1].write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await asyncio.wait_for(kept[0][0].readline(), _DEADLINE_S) == b"HTTP/1.1 200 OK\r\n"
+        for _, writer in kept:
+            writer.close()
+    finally:
+        await server.stop()
+
+
+async def test_a_page_that_stays_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "patience_s", 0.02)
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi())
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        # Four words of a standing stream a second: it has outlived the patience many times.
+        for _ in range(3):
+            assert await asyncio.wait_for(reader.readuntil(b"}"), _DEADLINE_S)
+        assert not server.refused
+        writer.close()
+    finally:
+        await server.stop()
+
+
+async def test_no_file_descriptor_left_is_no_bug_that_ends_the_server(tmp_path: Path) -> None:
+    settings = settings_from_text(
+        "",
+        {
+            "GUIDANCE_HTTP_PORT": "0",
+            "GUIDANCE_OPENIGTLINK_INPUT_PORT": "0",
+            "GUIDANCE_OPENIGTLINK_OUTPUT_PORT": "0",
+            "GUIDANCE_DICOM_ENABLED": "false",
+            "GUIDANCE_DATA_DIR": str(tmp_path),
+        },
+    )
+    server = GuidanceServer(settings)
+    await server.start()
+    try:
+        failed = asyncio.create_task(server.failed())
+        loop = asyncio.get_running_loop()
+        # What asyncio says of a listener when accept fails.
+        full = OSError(errno.EMFILE, "Too many open files")
+        loop.call_exception_handler({"message": "socket.accept() out of system resource", "exception": full})
+        await asyncio.sleep(0)
+        assert not failed.done()
+        assert server.status().counters["out_of_file_descriptors"] == 1
+        loop.call_exception_handler({"message": "a callback failed", "exception": KeyError("a bug")})
+        assert "a bug" in await asyncio.wait_for(failed, _DEADLINE_S)
+    finally:
+        await server.stop()
