@@ -264,6 +264,19 @@ def test_vectors_are_the_same_pieces_as_the_strokes():
     assert {vector.path_id for vector in scene.vectors} == {"P1", "P2", ""}
 
 
+def test_the_live_picture_needs_no_lines_until_the_page_asks(monkeypatch):
+    def refused(*arguments, **options):
+        raise AssertionError("a line was made")
+
+    monkeypatch.setattr("guidance.overlay.scene.path_lines", refused)
+    scene, layer = draw((ACROSS, STEEP), view(3.25, 7.5))
+    assert len(pixels_of(layer, ACROSS.color))
+    with pytest.raises(AssertionError, match="a line was made"):
+        _ = scene.vectors
+    monkeypatch.undo()
+    assert {vector.path_id for vector in scene.vectors} == {"P1", "P2", ""}
+
+
 def test_down_the_barrel_there_is_a_circle_and_no_ticks():
     # Straight along the view axis: 12 mm wide at 750 +- 20 mm from the source.
     path = PlannedPath(id="P1", entry_lps_mm=(0, -20, 0), target_lps_mm=(0, 20, 0), diameter_mm=12.0, color="#00ff00")
