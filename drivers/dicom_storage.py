@@ -22,6 +22,7 @@ from drivers.dicom_messages import (
     decode_report,
     encode,
 )
+from drivers.tasks import start_task
 from guidance.config import DicomSettings
 from guidance.errors import ConfigError
 from guidance.messages import CbctVolume
@@ -84,9 +85,7 @@ class DicomReception:
             raise RuntimeError("DICOM reception was started already")
         async with asyncio.timeout(_START_S):
             await self._launch()
-        self._watch = asyncio.create_task(self._supervise(), name="dicom-supervisor")
-        # Unsupervised, reception would seem to go on and no volume would ever come again.
-        self._watch.add_done_callback(_tell_failure)
+        self._watch = start_task(self._supervise(), name="dicom-supervisor")
 
     async def stop(self) -> None:
         """End the process; what it acknowledged is stored. Takes about 2 s at most; may be called twice."""
@@ -183,8 +182,3 @@ class DicomReception:
                 self._on_count(code, amount)
             case Logged(level, text):
                 self._on_log(level, text)
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": "DICOM reception failed", "exception": error, "task": task})

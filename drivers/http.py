@@ -24,6 +24,7 @@ from drivers.http_guard import Guard
 from drivers.http_metrics import CONTENT_TYPE, MetricsPage
 from drivers.http_problem import RequestError, on_bug, on_case_error, on_http_exception, on_request_error
 from drivers.http_stream import StreamEndpoint
+from drivers.tasks import start_task
 from guidance.config import HttpSettings
 from guidance.errors import CaseError, ConfigError
 from guidance.ports import CaseApi
@@ -100,7 +101,7 @@ class HttpServer:
                 timeout_graceful_shutdown=_CLOSE_WITHIN_S,
             )
         )
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
+        self._serving = start_task(self._server.serve(sockets=[listener]), name="http")
         # Over when it accepts connections; or when it failed, and then its error is ours.
         accepting = asyncio.create_task(self._server.accepting.wait())
         await asyncio.wait({accepting, self._serving}, return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ import aiomqtt
 import structlog
 
 from drivers.mqtt_outbox import Outbox, Outgoing
+from drivers.tasks import start_task
 from guidance.config import MqttSettings
 from guidance.errors import ConfigError, WireError
 from guidance.messages import CArmEvent, InjectorReading
@@ -94,7 +95,7 @@ class MqttPublisher:
     async def start(self) -> None:
         """Begin to connect; returns at once, for the broker may be away."""
         if self._settings.url:
-            self._running = asyncio.create_task(self._run(), name="mqtt")
+            self._running = start_task(self._run(), name="mqtt")
 
     async def stop(self) -> None:
         """Say `offline` and disconnect, within a second or two."""

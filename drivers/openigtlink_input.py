@@ -13,7 +13,8 @@ import numpy as np
 
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_peer import Peer
-from drivers.openigtlink_sockets import Listener, dial, end_tasks, start_task
+from drivers.openigtlink_sockets import Listener, dial, end_tasks
+from drivers.tasks import start_task
 from guidance.config import OpenIGTLinkSettings
 from guidance.errors import WireError
 from guidance.messages import FluoroFrame, TransformSample

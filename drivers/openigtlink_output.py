@@ -11,8 +11,9 @@ from typing import Any
 
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_peer import Peer
-from drivers.openigtlink_sockets import Listener, end_tasks, start_task
+from drivers.openigtlink_sockets import Listener, end_tasks
 from drivers.openigtlink_streams import Streams
+from drivers.tasks import start_task
 from guidance.config import OpenIGTLinkSettings
 from guidance.messages import EMPTY_METADATA, Pixels
 from guidance.wire.openigtlink import BufferPool, Decoder, Message, Query, Refusal, Status, Text, timestamp_from_unix_ns

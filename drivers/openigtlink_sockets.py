@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from guidance.errors import ConfigError
 
@@ -157,13 +157,6 @@ def tune(connection: socket.socket, keep_alive_s: float) -> None:
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task whose uncaught error goes to the loop's exception handler at once, not when it is collected."""
-    task = asyncio.get_running_loop().create_task(coroutine)
-    task.add_done_callback(_tell_failure)
-    return task
-
-
 async def end_tasks(tasks: list[asyncio.Task[None]]) -> None:
     """Cancel and wait; the list is empty afterwards."""
     for task in tasks:
@@ -177,9 +170,3 @@ def address_text(address: object) -> str:
     if isinstance(address, tuple) and len(address) >= 2:
         return f"{str(address[0]).removeprefix('::ffff:')}:{address[1]}"
     return str(address)
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        context = {"message": f"{task.get_coro()} failed", "exception": error, "task": task}
-        task.get_loop().call_exception_handler(context)

@@ -24,10 +24,10 @@ from drivers.mqtt import MqttPublisher
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_input import FluoroInput
 from drivers.openigtlink_output import OverlayOutput
-from drivers.openigtlink_sockets import start_task
 from drivers.overlay_publisher import OverlayPublisher
 from drivers.page_pictures import PagePictures
 from drivers.status import heartbeat, metric_families, status_answer
+from drivers.tasks import start_task
 from guidance import VERSION
 from guidance.config import Settings
 from guidance.errors import ConfigError
