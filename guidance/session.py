@@ -379,7 +379,7 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
 
 
 def _lasting(case: Case) -> tuple[object, ...]:
-    return case.paths, case.active, case.patient_id, case.epoch, case.path_count, case.plan_names
+    return case.paths, case.active, case.patient_id, case.epoch, case.path_count, case.plan_names, case.dismissed
 
 
 def _silenced(session: Session, tracks: list[InputTrack], why: str) -> tuple[Session, list[Effect]]:

@@ -54,6 +54,7 @@ class Case:
         question: pending question about a newer volume.
         path_count: paths ever made in this case; ids come from it and are never reused.
         plan_names: (name in an OpenIGTLink plan, path id) pairs, so that the plan sent again changes its paths.
+        dismissed: ids of the volumes of cases before this one, which become active by the operator's word only.
     """
 
     paths: tuple[PlannedPath, ...] = ()
@@ -66,6 +67,7 @@ class Case:
     question: VolumeQuestion | None = None
     path_count: int = 0
     plan_names: tuple[tuple[str, str], ...] = ()
+    dismissed: tuple[str, ...] = ()
 
     @property
     def active_volume_id(self) -> str:
@@ -106,7 +108,8 @@ def volume_changed(case: Case, volume: CbctVolume) -> Case:
     if volume.state is not VolumeState.READY:
         return case
     if case.patient_id is None:
-        return _activated(case, volume)
+        # A late slice, or a restart, announces the former patient's volumes again.
+        return case if volume.id in case.dismissed else _activated(case, volume)
     if (volume.patient_id, volume.study_instance_uid) == (case.patient_id, case.study_instance_uid):
         name = volume.description or volume.id
         text = f"A newer volume of this patient is ready ({name}). Use it from now on?"
@@ -191,7 +194,13 @@ def update_case(case: Case, fields: Mapping[str, Any]) -> Case:
 
 def new_case(case: Case) -> Case:
     """An empty case for the next patient: volumes stay listed, the epoch goes on so that no number comes twice."""
-    return Case(volumes=case.volumes, epoch=case.epoch + 1 if case.epoch else 0, path_count=case.path_count)
+    known = {*case.dismissed, *(volume.id for volume in case.volumes), case.active_volume_id} - {""}
+    return Case(
+        volumes=case.volumes,
+        epoch=case.epoch + 1 if case.epoch else 0,
+        path_count=case.path_count,
+        dismissed=tuple(sorted(known)),
+    )
 
 
 def _activated(case: Case, volume: CbctVolume) -> Case:

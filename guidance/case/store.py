@@ -23,6 +23,7 @@ class _StoredCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     epoch: int
     path_count: int
     plan_names: tuple[tuple[str, str], ...]
+    dismissed: tuple[str, ...] = ()
 
 
 def case_to_json(case: Case) -> bytes:
@@ -40,6 +41,7 @@ def case_to_json(case: Case) -> bytes:
         epoch=case.epoch,
         path_count=case.path_count,
         plan_names=case.plan_names,
+        dismissed=case.dismissed,
     )
     return msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
 
@@ -72,4 +74,5 @@ def case_from_json(text: bytes) -> Case:
         epoch=stored.epoch,
         path_count=stored.path_count,
         plan_names=stored.plan_names,
+        dismissed=stored.dismissed,
     )

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guidance.case import Case, activate_volume, confirm_shared_frame, create_path, delete_path, volume_changed
+from guidance.case import (
+    Case,
+    activate_volume,
+    case_from_json,
+    case_to_json,
+    confirm_shared_frame,
+    create_path,
+    delete_path,
+    new_case,
+    volume_changed,
+)
 from guidance.messages import CbctVolume, FluoroFrame, GeometryState, TransformSample, VolumeState
 from guidance.session import (
     CaseEdited,
@@ -230,6 +240,19 @@ def test_paths_of_one_patient_are_never_drawn_on_another_who_has_the_same_frame_
     back = activate_volume(case, "v1")
     _, effects = _after(Session(case=back), (FrameArrived(_frame(1, 0)), 0))
     assert [place.drawn for place in _drawn(effects)[0].track.places] == [True]
+
+
+def test_the_former_patients_volume_does_not_come_back_into_a_new_case_by_itself() -> None:
+    case = new_case(_case())
+    for state in (VolumeState.RECEIVING, VolumeState.READY):  # a late slice, or the DICOM process started again
+        case = volume_changed(case, _volume(state=state))
+    assert case.active is None
+    # Nor after a restart of the server, which announces every stored volume.
+    case = volume_changed(case_from_json(case_to_json(case)), _volume())
+    assert case.active is None
+    assert activate_volume(case, "v1").active_volume_id == "v1"
+    other = _volume(id="v2", patient_id="Q", study_instance_uid="9.9", series_instance_uid="9.8")
+    assert volume_changed(case, other).active_volume_id == "v2"
 
 
 # Where the patient lies
