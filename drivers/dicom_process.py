@@ -31,7 +31,7 @@ from drivers.dicom_store import InstanceStore
 from drivers.dicom_voxels import VoxelShelf
 from guidance.errors import ConfigError
 
-_NICENESS: Final = 5  # the live process goes first where both want a core
+_NICENESS: Final = 10  # the live process goes first where both want a core
 _SWITCH_INTERVAL_S: Final = 0.0005  # Python's 5 ms would make each PDU wait behind the decoder for the interpreter lock
 _STOP_S: Final = 1.5
 

@@ -51,7 +51,7 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
     peer_frames = 45 if quick else 150
     rates = (60.0, 90.0, 120.0) if quick else (60.0, 90.0, 120.0, 150.0, 180.0, 240.0)
     pictures = Pictures()
-    floor, ours, turning, peer, during = Series(), Series(), Series(), Series(), Series()
+    floor, ours, turning, peer, during, floor_during = (Series() for _ in range(6))
     with MeasuredServer() as server, FloorRelay() as floor_relay, pyigtl_relay() as peer_relay:
         server.run(pictures, _WARM_UP)
         ours_frames = 0
@@ -69,6 +69,7 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
         with dicom_load(server.dicom_port, quick) as loading:
             number = 0
             while loading() and number < (6 if quick else 30):
+                floor_during.add(floor_relay.run(pictures, 30), number * 30)
                 during.add(server.run(pictures, 60), number * 60)
                 number += 1
         status = server.status()
@@ -93,6 +94,8 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
         "p99_ms_turning": turning.percentile(99),
         "frames_lost_turning": turning.lost,
         "p50_ms_during_dicom": during.percentile(50),
+        "floor_p50_ms_during_dicom": floor_during.percentile(50),
+        "floor_p99_ms_during_dicom": floor_during.percentile(99),
         "frames_lost_during_dicom": during.lost,
         "frames_during_dicom": during.sent,
         "pyigtl_p50_ms": peer.percentile(50),
@@ -128,6 +131,7 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
                     ("guidance_turning", turning),
                     ("pyigtl", peer),
                     ("during_dicom", during),
+                    ("floor_during_dicom", floor_during),
                 )
             },
             "counters": status["counters"],
