@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
+import threading
 from typing import Final, NoReturn
 
 from guidance import VERSION
@@ -34,6 +36,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed, 2 wrong use."""
     words = sys.argv[1:] if arguments is None else arguments
+    if threading.current_thread() is threading.main_thread():
+        # While a command's rooms are still being imported nothing is open yet: SIGTERM then is a clean end.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     parser = _Parser(
         prog="guidance",
         description="C-arm guidance server. Research use only, not for clinical use.",

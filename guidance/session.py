@@ -33,6 +33,7 @@ _LONGEST_INTERVAL_NS: Final = _NS_PER_S // 3  # the slowest stream has 3 frames/
 _SHORT_PAUSE_NS: Final = _NS_PER_S // 10
 _TRANSFORMS_KEPT: Final = 64  # per connection and name; at 30/s two seconds, far more than half a frame interval
 _INTERVAL_WEIGHT: Final = 0.2
+_SCREEN_AGES: Final = 2  # at 3 pictures a second one that is lost leaves 667 ms; paths must not blink for that
 _WAITING_FOR_TRANSFORMS: Final = ("transforms_not_paired", "no_geometry")
 _DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
 _NO_GEOMETRY: Final = GeometryVerdict(state=GeometryState.ABSENT, reason="no frame yet", code="no_frame")
@@ -203,7 +204,9 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
             return _silenced(replace(session, transforms=kept), gone, "its connection closed")
         case Tick():
             # What was drawn while the picture was new must not stay on it until the stream counts as silent.
-            session, effects = _judged_again(session, now_ns, older_than_ms=session.settings.maximum_age_ms)
+            session, effects = _judged_again(
+                session, now_ns, older_than_ms=_SCREEN_AGES * session.settings.maximum_age_ms
+            )
             late = [
                 track
                 for track in session.inputs.values()

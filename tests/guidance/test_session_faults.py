@@ -168,16 +168,16 @@ def test_another_connection_is_another_clock() -> None:
 
 def test_a_picture_that_is_too_old_loses_its_paths_before_the_input_counts_as_silent() -> None:
     session, _ = _after(Session(case=_case()), (FrameArrived(_frame(1, 0)), 0))
-    session, effects = _after(session, (Tick(), 400))
+    session, effects = _after(session, (Tick(), 900))
     assert not effects
-    session, effects = _after(session, (Tick(), 600))
+    session, effects = _after(session, (Tick(), 1100))
     (draw,) = _drawn(effects)
     assert draw.again
     assert draw.track.verdict.code == "stale"
     assert not any(place.drawn for place in draw.track.places)
-    session, effects = _after(session, (Tick(), 700))
+    session, effects = _after(session, (Tick(), 1200))
     assert not effects
-    _, effects = _after(session, (FrameArrived(_frame(2, 800)), 800))
+    _, effects = _after(session, (FrameArrived(_frame(2, 1300)), 1300))
     assert _drawn(effects)[0].track.verdict.state is GeometryState.TRUSTED
 
 
