@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-NATIVE := CMakeLists.txt pyproject.toml $(wildcard guidance/kernels/native/*) $(wildcard drivers/native/*)
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard guidance/kernels/native/*) $(wildcard drivers/native/*) \
+  $(wildcard guidance/*/__init__.py guidance/*/*/__init__.py drivers/*/__init__.py)
 ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from guidance.case import Case, drawable_paths
 from guidance.clock import SenderClock, ns_from_igtl
 from guidance.clock import observe as observe_clock
-from guidance.config import GeometrySettings
-from guidance.geometry.calibration import CalibrationTable
 from guidance.geometry.paired import is_geometry
 from guidance.geometry.trust import judge
-from guidance.liveness import FrameFacts, Liveness, whole_number
+from guidance.liveness import FrameFacts, whole_number
 from guidance.liveness import observe as observe_liveness
-from guidance.messages import (
-    CbctVolume,
-    FluoroFrame,
-    GeometryState,
-    GeometryVerdict,
-    InputState,
-    PathProjection,
-    TransformSample,
-)
+from guidance.messages import FluoroFrame, GeometryState, GeometryVerdict, TransformSample
 from guidance.overlay.place import place_paths
+from guidance.session.events import (
+    CaseEdited,
+    ConnectionClosed,
+    DrawFrame,
+    Effect,
+    Event,
+    FrameArrived,
+    InputChanged,
+    PublishPlan,
+    StoreCase,
+    Tick,
+    TransformArrived,
+)
+from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume
 
-_NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
 _LONGEST_INTERVAL_NS: Final = _NS_PER_S // 3  # the slowest stream has 3 frames/s: what is longer is a pause
 _SHORT_PAUSE_NS: Final = _NS_PER_S // 10
@@ -35,149 +37,6 @@ _TRANSFORMS_KEPT: Final = 64  # per connection and name; at 30/s two seconds, fa
 _INTERVAL_WEIGHT: Final = 0.2
 _SCREEN_AGES: Final = 2  # at 3 pictures a second one that is lost leaves 667 ms; paths must not blink for that
 _WAITING_FOR_TRANSFORMS: Final = ("transforms_not_paired", "no_geometry")
-_DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
-_NO_GEOMETRY: Final = GeometryVerdict(state=GeometryState.ABSENT, reason="no frame yet", code="no_frame")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputTrack:
-    """What is known of one input.
-
-    Attributes:
-        device: OpenIGTLink device name.
-        connection_id: connection that sends it.
-        frame: the newest frame; None before the first.
-        frames: how many came.
-        interval_ns: smoothed time between frames; 0 until two came.
-        liveness: is it live, and how old is the picture.
-        clock: the sender's clock.
-        verdict: what its geometry may be used for.
-        places: where the paths fall on the newest frame.
-        silent: no frame for longer than the limit, or its connection closed.
-        epoch: registration that the verdict was made in.
-    """
-
-    device: str
-    connection_id: int = 0
-    frame: FluoroFrame | None = None
-    frames: int = 0
-    interval_ns: int = 0
-    liveness: Liveness = field(default_factory=Liveness)
-    clock: SenderClock = field(default_factory=SenderClock)
-    verdict: GeometryVerdict = _NO_GEOMETRY
-    places: tuple[PathProjection, ...] = ()
-    silent: bool = False
-    epoch: int = 0
-
-    @property
-    def state(self) -> InputState:
-        """One of the contract's states; the sender's frozen clock is one of its own."""
-        if self.silent:
-            return InputState.SILENT
-        if self.frame is None:
-            return InputState.CONNECTED
-        if self.liveness.held:
-            return InputState.HELD
-        if self.clock.frozen:
-            return InputState.FROZEN_CLOCK
-        return InputState.VALID if self.verdict.state in _DRAWABLE else InputState.STREAMING
-
-    @property
-    def frame_number(self) -> int | None:
-        return self.liveness.last.frame_number if self.liveness.last else None
-
-    def age_ms(self, now_ns: int) -> float:
-        """Age of the picture on the screen, ms."""
-        return self.liveness.age_ns(now_ns) / _NS_PER_MS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """Everything the live path knows.
-
-    Attributes:
-        settings: when geometry is trusted.
-        silence_ns: how long an input may be without a frame.
-        transform_frame: "ras" or "lps": what "patient" means in TRANSFORM messages.
-        calibration: the suite's table, contract form (c).
-        case: paths, volumes, epoch.
-        inputs: by device name.
-        transforms: newest TRANSFORM samples by (connection, name), oldest first; of a picture's geometry only.
-        told_position: (epoch, patient position) that the streams first told in that epoch; a registration ends with
-            the patient position, and the volume does not always know one.
-    """
-
-    settings: GeometrySettings = field(default_factory=GeometrySettings)
-    silence_ns: int = 2_000_000_000
-    transform_frame: str = "ras"
-    calibration: CalibrationTable | None = None
-    case: Case = field(default_factory=Case)
-    inputs: Mapping[str, InputTrack] = field(default_factory=dict)
-    transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
-    told_position: tuple[int, str] = (-1, "")
-
-
-@dataclass(frozen=True, slots=True)
-class FrameArrived:
-    frame: FluoroFrame
-
-
-@dataclass(frozen=True, slots=True)
-class TransformArrived:
-    sample: TransformSample
-
-
-@dataclass(frozen=True, slots=True)
-class CaseEdited:
-    """The case was changed by one of guidance.case's functions."""
-
-    case: Case
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionClosed:
-    connection_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed; nothing else happened."""
-
-
-Event = FrameArrived | TransformArrived | CaseEdited | ConnectionClosed | Tick
-
-
-@dataclass(frozen=True, slots=True)
-class DrawFrame:
-    """Draw this input's newest frame and publish it; `again` where the frame itself was published before."""
-
-    track: InputTrack
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoreCase:
-    """The case must be on disk before whoever changed it is answered."""
-
-    case: Case
-
-
-@dataclass(frozen=True, slots=True)
-class PublishPlan:
-    """The paths that receivers show have changed."""
-
-    case: Case
-
-
-@dataclass(frozen=True, slots=True)
-class InputChanged:
-    """An input's state, its geometry's state or the reason changed."""
-
-    before: InputTrack | None
-    after: InputTrack
-
-
-Effect = DrawFrame | StoreCase | PublishPlan | InputChanged
 
 
 def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Effect]]:
@@ -222,12 +81,6 @@ def may_be_shown(session: Session, track: InputTrack, now_ns: int) -> bool:
     Where it does not, the next tick judges the picture anew and has it drawn without them.
     """
     return not _drawable(track) or track.age_ms(now_ns) <= session.settings.maximum_age_ms
-
-
-def active_volume(session: Session) -> CbctVolume | None:
-    """The volume that counts, where the server holds it ready."""
-    wanted = session.case.active_volume_id
-    return next((volume for volume in session.case.volumes if wanted and volume.id == wanted), None)
 
 
 def _frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Session, list[Effect]]:
@@ -290,9 +143,9 @@ def _judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
         settings=session.settings,
         shared_frame_confirmed=session.case.shared_frame_confirmed,
         held=track.liveness.held,
-        age_ms=track.age_ms(now_ns) + lag_ns / _NS_PER_MS,
+        age_ms=track.age_ms(now_ns) + lag_ns / NS_PER_MS,
         transforms=itertools.chain.from_iterable(session.transforms.values()),
-        frame_interval_ms=track.interval_ns / _NS_PER_MS,
+        frame_interval_ms=track.interval_ns / NS_PER_MS,
         transform_frame=session.transform_frame,
         calibration=session.calibration,
     )
@@ -300,7 +153,7 @@ def _judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
         words = f"HELD for {track.age_ms(now_ns) / 1000:.1f} s: {track.liveness.why}"
         verdict = replace(verdict, reason=words)
     position, (epoch, told) = _patient_position(frame), session.told_position
-    if verdict.state in _DRAWABLE and position and epoch == session.case.epoch and position != told:
+    if verdict.state in DRAWABLE and position and epoch == session.case.epoch and position != told:
         verdict = GeometryVerdict(
             state=GeometryState.WITHHELD,
             reason=f"patient position is {position} now and was {told} in this registration: take a new CBCT",
@@ -316,7 +169,7 @@ def _patient_position(frame: FluoroFrame) -> str:
 
 
 def _drawable(track: InputTrack) -> bool:
-    return track.verdict.state in _DRAWABLE
+    return track.verdict.state in DRAWABLE
 
 
 def _judged_again(

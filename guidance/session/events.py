@@ -1,0 +1,72 @@
+"""What can happen to the live session, and what its shell must do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from guidance.case import Case
+from guidance.messages import FluoroFrame, TransformSample
+from guidance.session.state import InputTrack
+
+
+@dataclass(frozen=True, slots=True)
+class FrameArrived:
+    frame: FluoroFrame
+
+
+@dataclass(frozen=True, slots=True)
+class TransformArrived:
+    sample: TransformSample
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEdited:
+    """The case was changed by one of guidance.case's functions."""
+
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    connection_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; nothing else happened."""
+
+
+Event = FrameArrived | TransformArrived | CaseEdited | ConnectionClosed | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class DrawFrame:
+    """Draw this input's newest frame and publish it; `again` where the frame itself was published before."""
+
+    track: InputTrack
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCase:
+    """The case must be on disk before whoever changed it is answered."""
+
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPlan:
+    """The paths that receivers show have changed."""
+
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class InputChanged:
+    """An input's state, its geometry's state or the reason changed."""
+
+    before: InputTrack | None
+    after: InputTrack
+
+
+Effect = DrawFrame | StoreCase | PublishPlan | InputChanged

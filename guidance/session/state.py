@@ -1,0 +1,110 @@
+"""What the live session knows: one value per input, and the session that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from guidance.case import Case
+from guidance.clock import SenderClock
+from guidance.config import GeometrySettings
+from guidance.geometry.calibration import CalibrationTable
+from guidance.liveness import Liveness
+from guidance.messages import (
+    CbctVolume,
+    FluoroFrame,
+    GeometryState,
+    GeometryVerdict,
+    InputState,
+    PathProjection,
+    TransformSample,
+)
+
+NS_PER_MS: Final = 1_000_000
+DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
+_NO_GEOMETRY: Final = GeometryVerdict(state=GeometryState.ABSENT, reason="no frame yet", code="no_frame")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTrack:
+    """What is known of one input.
+
+    Attributes:
+        device: OpenIGTLink device name.
+        connection_id: connection that sends it.
+        frame: the newest frame; None before the first.
+        frames: how many came.
+        interval_ns: smoothed time between frames; 0 until two came.
+        liveness: is it live, and how old is the picture.
+        clock: the sender's clock.
+        verdict: what its geometry may be used for.
+        places: where the paths fall on the newest frame.
+        silent: no frame for longer than the limit, or its connection closed.
+        epoch: registration that the verdict was made in.
+    """
+
+    device: str
+    connection_id: int = 0
+    frame: FluoroFrame | None = None
+    frames: int = 0
+    interval_ns: int = 0
+    liveness: Liveness = field(default_factory=Liveness)
+    clock: SenderClock = field(default_factory=SenderClock)
+    verdict: GeometryVerdict = _NO_GEOMETRY
+    places: tuple[PathProjection, ...] = ()
+    silent: bool = False
+    epoch: int = 0
+
+    @property
+    def state(self) -> InputState:
+        """One of the contract's states; the sender's frozen clock is one of its own."""
+        if self.silent:
+            return InputState.SILENT
+        if self.frame is None:
+            return InputState.CONNECTED
+        if self.liveness.held:
+            return InputState.HELD
+        if self.clock.frozen:
+            return InputState.FROZEN_CLOCK
+        return InputState.VALID if self.verdict.state in DRAWABLE else InputState.STREAMING
+
+    @property
+    def frame_number(self) -> int | None:
+        return self.liveness.last.frame_number if self.liveness.last else None
+
+    def age_ms(self, now_ns: int) -> float:
+        """Age of the picture on the screen, ms."""
+        return self.liveness.age_ns(now_ns) / NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Everything the live path knows.
+
+    Attributes:
+        settings: when geometry is trusted.
+        silence_ns: how long an input may be without a frame.
+        transform_frame: "ras" or "lps": what "patient" means in TRANSFORM messages.
+        calibration: the suite's table, contract form (c).
+        case: paths, volumes, epoch.
+        inputs: by device name.
+        transforms: newest TRANSFORM samples by (connection, name), oldest first; of a picture's geometry only.
+        told_position: (epoch, patient position) that the streams first told in that epoch; a registration ends with
+            the patient position, and the volume does not always know one.
+    """
+
+    settings: GeometrySettings = field(default_factory=GeometrySettings)
+    silence_ns: int = 2_000_000_000
+    transform_frame: str = "ras"
+    calibration: CalibrationTable | None = None
+    case: Case = field(default_factory=Case)
+    inputs: Mapping[str, InputTrack] = field(default_factory=dict)
+    transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
+    told_position: tuple[int, str] = (-1, "")
+
+
+def active_volume(session: Session) -> CbctVolume | None:
+    """The volume that counts, where the server holds it ready."""
+    wanted = session.case.active_volume_id
+    return next((volume for volume in session.case.volumes if wanted and volume.id == wanted), None)
