@@ -89,7 +89,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[VolumeFinding, ...]
     instance_count: int
     shape_kji: tuple[int, int, int] | None
-    affine_lps_from_ijk: tuple[float, ...] | None
+    affine_lps_from_ijk: tuple[tuple[float, float, float, float], ...] | None
 
 
 class VolumeList(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,8 +301,12 @@ def volume_shape(case: Case, volume: CbctVolume) -> Volume:
         ),
         instance_count=volume.instance_count,
         shape_kji=volume.shape_kji,
-        affine_lps_from_ijk=volume.affine_lps_from_ijk,
+        affine_lps_from_ijk=None if volume.affine_lps_from_ijk is None else _rows_of_four(volume.affine_lps_from_ijk),
     )
+
+
+def _rows_of_four(numbers: tuple[float, ...]) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple((a, b, c, d) for a, b, c, d in zip(*[iter(numbers)] * 4, strict=True))
 
 
 def case_shape(case: Case) -> CaseAnswer:

@@ -151,7 +151,8 @@ async def test_volumes_and_case(client: httpx.AsyncClient, api: FakeCaseApi) -> 
     ]
     assert items[0]["findings"] == [{"code": "gantry_tilt", "severity": "warning", "message": "5°"}]
     assert items[0]["shape_kji"] == [64, 128, 128]
-    assert len(items[0]["affine_lps_from_ijk"]) == 16
+    assert [len(row) for row in items[0]["affine_lps_from_ijk"]] == [4, 4, 4, 4]
+    assert items[0]["affine_lps_from_ijk"][3] == [0.0, 0.0, 0.0, 1.0]
     assert (await client.get("/api/v1/volumes/V2")).json() == items[1]
 
     case = (await client.get("/api/v1/case")).json()
