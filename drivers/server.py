@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from drivers.dicom_storage import DicomReception
 from drivers.http import HttpServer
 from drivers.live import LiveCase
 from drivers.mqtt import MqttPublisher
+from drivers.mqtt_reports import publish_change, publish_figures, publish_status
 from drivers.openigtlink_events import ConnectionEvent, ConnectionState
 from drivers.openigtlink_input import FluoroInput
 from drivers.openigtlink_output import OverlayOutput
@@ -28,15 +29,13 @@ from drivers.overlay_publisher import OverlayPublisher
 from drivers.page_pictures import PagePictures
 from drivers.status import heartbeat, metric_families, status_answer
 from drivers.tasks import start_task
-from guidance import VERSION
 from guidance.config import Settings
 from guidance.errors import ConfigError
 from guidance.geometry.calibration import CalibrationTable, calibration_table_from_text
-from guidance.messages import CArmEvent, GeometryState, InjectorReading, InputState, Severity
+from guidance.messages import CArmEvent, InjectorReading
 from guidance.ports import MetricFamily
 from guidance.session import InputTrack, Session
 from guidance.shapes import ClientStatus, StatusAnswer
-from guidance.wire.mqtt import AlertPayload, GeometryPayload, LatencyPayload, StatusPayload
 from guidance.wire.openigtlink import Message, Points, Refusal, StatusCode, Trajectories
 from guidance.wire.openigtlink.plan import plan_items
 
@@ -44,7 +43,6 @@ _TICK_S: Final = 0.1
 _SLOW_TICK_S: Final = 1.0
 _SWITCH_INTERVAL_S: Final = 0.0005  # the compute thread waits at most so long for the loop's Python code
 _NO_RESOURCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
 
 _log = structlog.get_logger("server")
 
@@ -68,7 +66,6 @@ class GuidanceServer:
         self._peers: dict[int, str] = {}
         self._failure: asyncio.Future[str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._running: list[object] = []
 
     async def start(self) -> None:
         """Listen on every port; returns when all do.
@@ -147,6 +144,8 @@ class GuidanceServer:
         self._tasks = [start_task(self._tick()), start_task(self._tick_slowly())]
         self._not_ready = []
         self._publish_status()
+        # What start-up made lives as long as the server: the collector need not look at it again and again.
+        gc.freeze()
 
     async def stop(self) -> None:
         """End everything, within 5 s; what was accepted is stored."""
@@ -230,17 +229,7 @@ class GuidanceServer:
             reason=after.verdict.reason,
         )
         self._publish_status()
-        if before is not None and before.verdict.state in _DRAWABLE and after.verdict.state not in _DRAWABLE:
-            self._mqtt.publish_alert(
-                AlertPayload(
-                    id=f"{after.device}-{after.frames}-{after.verdict.code}",
-                    code=after.verdict.code,
-                    severity=Severity.WARNING,
-                    text=f"{after.device}: no path is drawn: {after.verdict.reason}",
-                    raised_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    input=after.device,
-                )
-            )
+        publish_change(self._mqtt, before, after)
 
     # What drivers tell
 
@@ -328,17 +317,7 @@ class GuidanceServer:
         return code, json.dumps(heartbeat(self._live.session, self._not_ready))
 
     def _publish_status(self) -> None:
-        session = self._live.session
-        self._mqtt.publish_status(
-            StatusPayload(
-                ready=not self._not_ready,
-                reasons=tuple(self._not_ready),
-                version=VERSION,
-                inputs={device: track.state for device, track in session.inputs.items()},
-                epoch=session.case.epoch,
-                active_volume_id=session.case.active_volume_id or None,
-            )
-        )
+        publish_status(self._mqtt, self._live.session, self._not_ready)
 
     async def _tick(self) -> None:
         while True:
@@ -348,34 +327,7 @@ class GuidanceServer:
     async def _tick_slowly(self) -> None:
         while True:
             await asyncio.sleep(_SLOW_TICK_S)
-            now_ns = time.monotonic_ns()
-            latency = self._live.latency()
-            for device, track in self._live.session.inputs.items():
-                if track.state is InputState.SILENT:
-                    continue
-                self._mqtt.publish_geometry(
-                    GeometryPayload(
-                        input=device,
-                        state=track.state,
-                        geometry_state=track.verdict.state,
-                        reason=track.verdict.reason,
-                        frame_number=track.frame_number,
-                        age_ms=track.age_ms(now_ns),
-                        pixel_from_patient=track.verdict.pixel_from_patient,
-                        epoch=track.epoch,
-                    )
-                )
-                self._mqtt.publish_latency(
-                    LatencyPayload(
-                        input=device,
-                        now_ms=latency.now,
-                        p50_ms=latency.p50,
-                        p99_ms=latency.p99,
-                        worst_ms=latency.worst,
-                        frames=track.frames,
-                        dropped=self._publisher.overtaken.get(device, 0),
-                    )
-                )
+            publish_figures(self._mqtt, self._live.session, self._live.latency(), self._publisher.overtaken)
 
 
 class _Api(LiveCase):
