@@ -46,7 +46,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "demo", help="server, simulated suite and page in one command", description=f"A demonstration. {NOTICE}."
     )
-    parser.add_argument("--volume", type=Path, metavar="PATH", help="a DICOM folder or a NIfTI file of your own")
+    parser.add_argument(
+        "--volume",
+        type=Path,
+        metavar="VOLUME",
+        help="a DICOM folder or a NIfTI file of your own, or `real` or `procedural` as `simulate` has them",
+    )
     parser.add_argument("--procedural", action="store_true", help="the procedural pelvis, whatever else there is")
     parser.add_argument("--headless", action="store_true", help="print no page address, take free ports")
     parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of stream")
@@ -174,9 +179,10 @@ async def _active_volume(server: ServerProcess, stop: asyncio.Event) -> dict[str
 
 
 def _patient(arguments: argparse.Namespace) -> _Patient:
-    if arguments.volume is not None:
+    named = None if arguments.volume is None else str(arguments.volume)
+    if named not in (None, "real", "procedural"):
         return _Patient(load_volume(arguments.volume), "other", str(arguments.volume))
-    if not arguments.procedural:
+    if not arguments.procedural and named != "procedural":
         found = find_or_fetch_pelvis(_say)
         if found.path is not None:
             volume = replace(load_volume(found.path), description="real pelvis CT")
