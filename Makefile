@@ -8,7 +8,7 @@ NATIVE := CMakeLists.txt pyproject.toml $(wildcard guidance/kernels/native/*) $(
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-slow test-oracle test-native check format bench pictures page schemas lock system clean
+.PHONY: help setup demo serve test test-oracle test-native check format bench pictures page schemas lock system clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,9 +49,6 @@ system: ## the outside peers of the tests: dcmtk, Mosquitto, Chromium
 
 test: setup $(VENV)/.dev system ## the default tests
 	@$(BIN)/python -m pytest -q $(ARGS)
-
-test-slow: setup $(VENV)/.dev system ## the tests that take minutes
-	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 test-oracle: setup $(VENV)/.dev ## the tests against heavy independent libraries (RTK, SimpleITK, highdicom, xraydb)
 	@$(PIP) install --quiet --require-hashes -r deploy/lock/oracle.txt

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
 
 _EXIT_WRONG_USE: Final = 2
 _EXIT_FAILURE: Final = 1
+_BUSY: Final = ("port_taken", "cannot_listen")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         return int(namespace.run(namespace))
     except ConfigError as error:
         print(f"guidance {namespace.command}: {error}", file=sys.stderr)
-        return _EXIT_WRONG_USE
+        # A port that another program holds may be free at the next start: that is no wrong configuration.
+        return _EXIT_FAILURE if error.code in _BUSY else _EXIT_WRONG_USE
     except (GuidanceError, OSError) as error:
         print(f"guidance {namespace.command}: {error}", file=sys.stderr)
         return _EXIT_FAILURE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -67,6 +68,18 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, text:
     assert done.returncode == 2
     assert named in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_a_failure_that_another_start_may_mend(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for name in ("HTTP_PORT", "OPENIGTLINK_INPUT_PORT", "OPENIGTLINK_OUTPUT_PORT", "DICOM_PORT"):
+            environment = _environment(tmp_path, **{f"GUIDANCE_{name}": port})
+            serve = [sys.executable, "-m", "drivers.cli", "serve"]
+            done = subprocess.run(serve, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 1, name
+            assert port in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_an_unwritable_data_folder_is_named(tmp_path: Path) -> None:
