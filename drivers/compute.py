@@ -16,7 +16,7 @@ from drivers.buffers import Lease, LeasePool
 from guidance.kernels import compose_frame, window_levels
 from guidance.messages import FluoroFrame
 from guidance.overlay.pieces import Scene, Text, scene_of
-from guidance.overlay.window import Window, followed_window, told_window
+from guidance.overlay.window import Window, followed_window, measured_part, told_window
 from guidance.overlay.words import DISCLAIMER
 from guidance.session import InputTrack
 
@@ -137,7 +137,9 @@ class ComputeThread:
         window = told_window(frame.metadata)
         if window is None:
             before = self._windows.get(frame.device)
-            window = before if job.again and before else followed_window(before, *window_levels(frame.pixels))
+            window = (
+                before if job.again and before else followed_window(before, *window_levels(measured_part(frame.pixels)))
+            )
             self._windows[frame.device] = window
         scene = job.make_scene()
         lease = self._pool.lease(rows, columns)

@@ -19,7 +19,7 @@ from tests.helpers.browser import Page, open_page
 _FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 _SIZE: Final = (1280, 800)
 _ENDS_WITHIN_S: Final = 30
-_DRAWN: Final = "document.body.innerText.includes('Live') && document.body.innerText.includes('trusted')"
+_DRAWN: Final = "['Live', 'trusted'].every((word) => document.body?.innerText.includes(word))"
 # frame numbers of the script: still at a path's progression view, and at its bull's-eye view
 _VIEWS: Final = (("page.png", 130), ("bulls_eye.png", 245))
 

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from guidance.kernels import grey8
-from guidance.overlay.window import Window, followed_window, told_window
+from guidance.kernels import grey8, window_levels
+from guidance.overlay.window import Window, followed_window, measured_part, told_window
 
 
 def told(center, width):
@@ -51,3 +51,19 @@ def test_the_adaptive_window_drifts_slowly_and_jumps_to_another_scene():
     assert max(steps) <= 10.0 + 1e-9
     assert drifted[-1].low == pytest.approx(200.0, abs=1.0)
     assert followed_window(first, 5000.0, 9000.0) == Window(5000.0, 9000.0)
+
+
+def test_air_beside_the_body_does_not_take_the_anatomys_grey_levels():
+    body = np.random.default_rng(1).integers(2000, 6000, (512, 512)).astype(np.uint16)
+    body[:, 420:] = 60000  # the open field
+    low, high = window_levels(measured_part(body))
+    assert 1900 < low < 2200
+    assert 5800 < high < 6100
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4096), (4096, 1), (2, 3), (7, 5), (2048, 2048)])
+def test_a_picture_of_any_size_has_a_middle(shape):
+    sample = measured_part(np.full(shape, 7, np.uint16))
+    assert 1 <= sample.size <= 128 * 128
+    assert sample.flags.c_contiguous
+    assert window_levels(sample)[0] == 7.0
