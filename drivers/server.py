@@ -32,15 +32,16 @@ from drivers.tasks import start_task
 from guidance.config import Settings
 from guidance.errors import ConfigError
 from guidance.geometry.calibration import CalibrationTable, calibration_table_from_text
-from guidance.messages import CArmEvent, InjectorReading
+from guidance.messages import CArmEvent, InjectorReading, VolumeState
 from guidance.ports import MetricFamily
-from guidance.session import InputTrack, Session
+from guidance.session import InputTrack, Session, active_volume
 from guidance.shapes import ClientStatus, StatusAnswer
 from guidance.wire.openigtlink import Message, Points, Refusal, StatusCode, Trajectories
 from guidance.wire.openigtlink.plan import plan_items
 
 _TICK_S: Final = 0.1
 _SLOW_TICK_S: Final = 1.0
+_RESTORED_WITHIN_S: Final = 10.0
 _SWITCH_INTERVAL_S: Final = 0.0005  # the compute thread waits at most so long for the loop's Python code
 _NO_RESOURCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -61,6 +62,7 @@ class GuidanceServer:
         self._settings = settings
         self._data_dir = Path(settings.data.dir).expanduser()
         self._started_ns = time.monotonic_ns()
+        self._listening_ns = self._started_ns
         self._not_ready: list[str] = ["starting"]
         self._counters: Counter[str] = Counter()
         self._peers: dict[int, str] = {}
@@ -143,6 +145,7 @@ class GuidanceServer:
         # Without its tick the server would never notice silence: an error in it must end the server.
         self._tasks = [start_task(self._tick()), start_task(self._tick_slowly())]
         self._not_ready = []
+        self._listening_ns = time.monotonic_ns()
         self._publish_status()
         # What start-up made lives as long as the server: the collector need not look at it again and again.
         gc.freeze()
@@ -194,7 +197,7 @@ class GuidanceServer:
         session = self._live.session
         return status_answer(
             session,
-            not_ready=self._not_ready,
+            not_ready=self._missing(),
             uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
             peers={device: self._peers.get(track.connection_id, "closed") for device, track in session.inputs.items()},
             overtaken=self._publisher.overtaken,
@@ -217,7 +220,19 @@ class GuidanceServer:
         )
 
     def ready(self) -> tuple[bool, Sequence[str]]:
-        return not self._not_ready, self._not_ready
+        missing = self._missing()
+        return not missing, missing
+
+    def _missing(self) -> list[str]:
+        """What is not ready yet; a volume that does not come back is not waited for without end."""
+        if self._not_ready or not self._settings.dicom.enabled:
+            return self._not_ready
+        session = self._live.session
+        volume = active_volume(session)
+        restored = session.case.active is None or (volume is not None and volume.state is not VolumeState.RECEIVING)
+        if restored or time.monotonic_ns() - self._listening_ns > _RESTORED_WITHIN_S * 1e9:
+            return []
+        return ["the active volume is being read from its files again"]
 
     def input_changed(self, before: InputTrack | None, after: InputTrack) -> None:
         """An input's state or its geometry changed: log, MQTT, and an alert where the overlay went away."""
@@ -313,11 +328,12 @@ class GuidanceServer:
         return self._counters + self._live.counters + Counter(told)
 
     def _heartbeat(self) -> tuple[int, str]:
-        code = StatusCode.OK if not self._not_ready else StatusCode.NOT_READY
-        return code, json.dumps(heartbeat(self._live.session, self._not_ready))
+        missing = self._missing()
+        code = StatusCode.OK if not missing else StatusCode.NOT_READY
+        return code, json.dumps(heartbeat(self._live.session, missing))
 
     def _publish_status(self) -> None:
-        publish_status(self._mqtt, self._live.session, self._not_ready)
+        publish_status(self._mqtt, self._live.session, self._missing())
 
     async def _tick(self) -> None:
         while True:

@@ -8,10 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydicom import Dataset
+from pynetdicom import AE
+
+from tests.helpers.dicom_objects import ct_series, phantom
 
 
 def _environment(folder: Path, **more: str) -> dict[str, str]:
@@ -47,6 +55,69 @@ def test_sigterm_ends_within_five_seconds_with_everything_stored(tmp_path: Path)
         finally:
             process.kill()
     assert json.loads((tmp_path / "case.json").read_text())["paths"][0]["label"] == "pin"
+
+
+def test_a_restarted_server_is_ready_when_its_active_volume_is_back(tmp_path: Path) -> None:
+    serve = [sys.executable, "-m", "drivers.cli", "serve"]
+    for start in range(2):
+        with subprocess.Popen(serve, env=_environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
+            try:
+                page, dicom_port = _page_and_dicom_port(process)
+                _until(lambda page=page: _get(f"{page}readyz")["ready"])
+                if start == 0:
+                    series = ct_series(phantom())
+                    for dataset in series:
+                        dataset.ImagesInAcquisition = len(series)
+                    _store(dicom_port, series)
+                    _until(lambda page=page: _is_active(page))
+                # From the moment on that it says it is ready, a client may rely on the volume.
+                assert _is_active(page)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(timeout=5) == 0
+            finally:
+                process.kill()
+
+
+def _page_and_dicom_port(process: subprocess.Popen[str]) -> tuple[str, int]:
+    assert process.stdout is not None
+    dicom_port = 0
+    for line in process.stdout:
+        if line.startswith("dicom "):
+            dicom_port = int(line.split()[1].rpartition(":")[2])
+        if "Page: " in line:
+            return line.rpartition("Page: ")[2].strip(), dicom_port
+    raise AssertionError("the server ended before it listened")
+
+
+def _get(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return dict(json.loads(answer.read()))
+    except urllib.error.HTTPError as error:
+        with error:
+            return dict(json.loads(error.read()))
+
+
+def _is_active(page: str) -> bool:
+    items = _get(f"{page}api/v1/volumes")["items"]
+    return [(item["state"], item["active"]) for item in items] == [("ready", True)]
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _store(port: int, series: list[Dataset]) -> None:
+    entity = AE()
+    entity.add_requested_context(series[0].SOPClassUID, series[0].file_meta.TransferSyntaxUID)
+    association = entity.associate("127.0.0.1", port)
+    assert association.is_established
+    for dataset in series:
+        assert association.send_c_store(dataset).Status == 0
+    association.release()
 
 
 @pytest.mark.parametrize(
