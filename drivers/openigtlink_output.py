@@ -169,6 +169,12 @@ class OverlayOutput:
             for peer in self._clients.values()
         ]
 
+    def client_pictures(self) -> list[tuple[str, int, int]]:
+        """(address, pictures sent, pictures that gave way to newer ones) of each client."""
+        return [
+            (peer.address, peer.sent_pictures, sum(peer.outbox.dropped.values())) for peer in self._clients.values()
+        ]
+
     @property
     def dropped_pictures(self) -> int:
         """Pictures that gave way to newer ones, all clients since the start."""

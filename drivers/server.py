@@ -304,13 +304,8 @@ class GuidanceServer:
 
     def _clients(self) -> list[ClientStatus]:
         found = [
-            ClientStatus(
-                kind="openigtlink",
-                peer=str(client["address"]),
-                frames=int(str(client["sent_pictures"])),
-                dropped=sum(dict(client["dropped"]).values()),  # type: ignore[call-overload]
-            )
-            for client in self._output.clients()
+            ClientStatus(kind="openigtlink", peer=address, frames=sent, dropped=dropped)
+            for address, sent, dropped in self._output.client_pictures()
         ]
         return [*found, *self._http.clients()]
 

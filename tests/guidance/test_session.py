@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guidance.case import Case, confirm_shared_frame, create_path, volume_changed
-from guidance.messages import CbctVolume, FluoroFrame, GeometryState, InputState, TransformSample, VolumeState
+from guidance.case import confirm_shared_frame, create_path, volume_changed
+from guidance.messages import GeometryState, InputState, TransformSample, VolumeState
 from guidance.session import (
     CaseEdited,
     ConnectionClosed,
     DrawFrame,
-    Effect,
     FrameArrived,
     InputChanged,
     PublishPlan,
@@ -21,68 +20,14 @@ from guidance.session import (
     StoreCase,
     Tick,
     TransformArrived,
-    step,
 )
-
-_MS = 1_000_000
-_SECOND_IGTL = 1 << 32
-_GEOMETRY = {
-    "XRay.PrimaryAngleDeg": "0",
-    "XRay.SecondaryAngleDeg": "0",
-    "XRay.SourceToDetectorMm": "1200",
-    "XRay.SourceToIsocenterMm": "750",
-    "XRay.ImagerPixelSpacingMm": "0.3 0.3",
-    "XRay.IsocenterLpsMm": "0 0 0",
-    "XRay.FrameOfReferenceUID": "1.2.3",
-}
-
-
-def _volume(**changes: Any) -> CbctVolume:
-    values: dict[str, Any] = {
-        "id": "v1",
-        "series_instance_uid": "1.2.3.4",
-        "study_instance_uid": "1.2.3.5",
-        "patient_id": "P",
-        "frame_of_reference_uid": "1.2.3",
-        "patient_position": "HFS",
-        "state": VolumeState.READY,
-        "shape_kji": (100, 100, 100),
-        "affine_lps_from_ijk": (1.0, 0, 0, -49.5, 0, 1.0, 0, -49.5, 0, 0, 1.0, -49.5, 0, 0, 0, 1.0),
-    }
-    return CbctVolume(**(values | changes))
-
-
-def _case() -> Case:
-    case = volume_changed(Case(), _volume())
-    case, _ = create_path(
-        case, {"entry_lps_mm": [50.0, 0.0, 0.0], "target_lps_mm": [0.0, 0.0, 20.0], "diameter_mm": 7.3}
-    )
-    return case
-
-
-def _frame(number: int, ms: int, **changes: Any) -> FluoroFrame:
-    metadata = _GEOMETRY | {"XRay.FrameNumber": str(number)} | changes.pop("metadata", {})
-    values: dict[str, Any] = {
-        "device": "Fluoro",
-        "pixels": np.full((1024, 1024), number % 251, np.uint16),
-        "timestamp_igtl": 1_700_000_000 * _SECOND_IGTL + ms * _SECOND_IGTL // 1000,
-        "received_ns": ms * _MS,
-        "metadata": {key: text for key, text in metadata.items() if text is not None},
-        "pixels_crc64": number + 1,
-        "connection_id": 1,
-    }
-    return FluoroFrame(**(values | changes))
-
-
-def _after(session: Session, *events: tuple[Any, int]) -> tuple[Session, list[Effect]]:
-    effects: list[Effect] = []
-    for event, ms in events:
-        session, effects = step(session, event, ms * _MS)
-    return session, effects
-
-
-def _drawn(effects: list[Effect]) -> list[DrawFrame]:
-    return [effect for effect in effects if isinstance(effect, DrawFrame)]
+from tests.helpers.live_session import GEOMETRY as _GEOMETRY
+from tests.helpers.live_session import MS as _MS
+from tests.helpers.live_session import after as _after
+from tests.helpers.live_session import drawn as _drawn
+from tests.helpers.live_session import live_frame as _frame
+from tests.helpers.live_session import planned_case as _case
+from tests.helpers.live_session import ready_volume as _volume
 
 
 def test_a_good_frame_is_drawn_with_the_paths_where_the_golden_table_says() -> None:
