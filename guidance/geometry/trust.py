@@ -122,7 +122,7 @@ def _judge(
         if paired is None and not xray.has_angles:
             return GeometryVerdict(
                 state=GeometryState.ABSENT,
-                reason=f"no geometry: the stream tells no {', '.join(missing)}",
+                reason=f"the stream tells no {', '.join(missing)}",
                 code="no_geometry",
             )
     _check_live(xray, held, age_ms, settings)
