@@ -41,6 +41,7 @@ class _Mailbox:
         self.wake = asyncio.Event()
         self.in_flight_since: float | None = None
         self._newest: dict[str, LiveUpdate] = {}
+        self._turns: dict[str, int] = {}  # device -> number of the picture that it had last
 
     def put(self, update: LiveUpdate) -> None:
         waiting = self._newest.pop(update.device, None)
@@ -60,8 +61,12 @@ class _Mailbox:
     def take(self) -> LiveUpdate | None:
         if self.in_flight_since is not None or not self._newest:
             return None
-        # The device that has waited longest first, so that a busy one of two cannot starve the other.
-        return self._newest.pop(next(iter(self._newest)))
+        # The device whose last picture is the oldest first: of two planes that send together none starves the other.
+        device = min(self._newest, key=lambda waiting: self._turns.get(waiting, 0))
+        update = self._newest.pop(device)
+        if update.picture is not None:
+            self._turns[device] = max(self._turns.values(), default=0) + 1
+        return update
 
 
 class StreamEndpoint:

@@ -154,6 +154,22 @@ async def test_two_devices_do_not_replace_each_other(server: HttpServer, api: Fa
         assert seen == {"FluoroA", "FluoroB"}
 
 
+async def test_a_slow_page_sees_both_planes_in_turn(server: HttpServer, api: FakeCaseApi) -> None:
+    seen: list[str] = []
+    async with page(server, "?ack=1") as websocket:
+        await api.wait_for_subscribers(1)
+        # Both planes send together, again and again, while one picture is on its way to the page.
+        for sequence in range(1, 9):
+            for device in ("FluoroA", "FluoroB"):
+                api.deliver(update(sequence, device))
+            _, header, _ = await next_picture(websocket)
+            seen.append(header["device"])
+            for device in ("FluoroA", "FluoroB"):
+                api.deliver(update(100 + sequence, device))
+            await websocket.send(json.dumps({"ack": header["sequence"]}))
+    assert seen == ["FluoroA", "FluoroB"] * 4
+
+
 async def test_slow_page_loses_its_own_frames_only(server: HttpServer, api: FakeCaseApi) -> None:
     large = bytes(2_000_000)
     async with page(server, max_queue=1, max_size=None) as slow, page(server, max_size=None) as quick:
