@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,13 +14,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from drivers.openigtlink_events import ConnectionEvent, ConnectionState
+from drivers.openigtlink_events import ConnectionState
 from drivers.openigtlink_input import FluoroInput
 from drivers.openigtlink_sockets import Listener
 from guidance.config import OpenIGTLinkSettings
 from guidance.errors import ConfigError
-from guidance.messages import FluoroFrame, TransformSample
-from guidance.wire.openigtlink import Message, Points, Refusal, Trajectories
+from tests.helpers.heard import Heard
 from tests.helpers.openigtlink_peer import DEADLINE_S, RawPeer, header, image_content, message
 
 PIXELS = np.arange(12, dtype=np.uint16).reshape(3, 4)
@@ -30,35 +29,6 @@ TWIST = struct.pack(">12f", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 def picture(device: str = "Fluoro", *, timestamp: int = 5, number: int = 1, **changes: Any) -> bytes:
     content = image_content(4, 3, (PIXELS + number).astype(np.uint16).tobytes(), **{"scalar": 5, **changes})
     return message("IMAGE", device, content, timestamp=timestamp, metadata={"XRay.FrameNumber": str(number)})
-
-
-class Heard:
-    """What the driver told, and a way to wait for it."""
-
-    def __init__(self) -> None:
-        self.frames: list[FluoroFrame] = []
-        self.transforms: list[TransformSample] = []
-        self.plans: list[Points | Trajectories] = []
-        self.others: list[Message] = []
-        self.connections: list[ConnectionEvent] = []
-        self.refused: list[Refusal] = []
-        self._changed = asyncio.Event()
-
-    def hear(self, items: list[Any]) -> Callable[..., None]:
-        def take(item: Any, _connection_id: int = 0) -> None:
-            items.append(item)
-            self._changed.set()
-
-        return take
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not true():
-                self._changed.clear()
-                await self._changed.wait()
-
-    def states(self) -> list[ConnectionState]:
-        return [event.state for event in self.connections]
 
 
 @asynccontextmanager

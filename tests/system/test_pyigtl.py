@@ -22,7 +22,6 @@ from drivers.openigtlink_input import FluoroInput
 from drivers.openigtlink_output import OverlayOutput
 from guidance import kernels
 from guidance.config import OpenIGTLinkSettings
-from guidance.messages import FluoroFrame, TransformSample
 from guidance.wire.openigtlink import (
     Decoder,
     Image,
@@ -31,12 +30,12 @@ from guidance.wire.openigtlink import (
     Points,
     PolyData,
     Text,
-    Trajectories,
     Transform,
     pack,
     picture_matrix,
     timestamp_from_unix_ns,
 )
+from tests.helpers.heard import Heard
 
 TIME_S = 1234567890.5
 TIMESTAMP = timestamp_from_unix_ns(1_234_567_890_500_000_000)
@@ -172,30 +171,6 @@ def test_polydata_is_packed_alike(version: int) -> None:
     )
     theirs.header_version = version
     assert pack(ours, version) == theirs.pack()
-
-
-class Heard:
-    """What came in, and a way to wait for it."""
-
-    def __init__(self) -> None:
-        self.frames: list[FluoroFrame] = []
-        self.transforms: list[TransformSample] = []
-        self.plans: list[Points | Trajectories] = []
-        self.others: list[Message] = []
-        self._changed = asyncio.Event()
-
-    def hear(self, items: list[Any]) -> Callable[..., None]:
-        def take(item: Any, _connection_id: int = 0) -> None:
-            items.append(item)
-            self._changed.set()
-
-        return take
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not true():
-                self._changed.clear()
-                await self._changed.wait()
 
 
 @asynccontextmanager
