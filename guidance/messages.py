@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -146,6 +147,24 @@ class CbctVolume:
     description: str = ""
 
 
+class PathStage(StrEnum):
+    """How far a path has come; each step changes what is drawn."""
+
+    PLANNED = "planned"
+    PLACED = "placed"
+    VERIFIED = "verified"
+    SCREW_IN = "screw_in"
+    CEMENTED = "cemented"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblationSetting:
+    """How a probe is to be run; the instrument library's table says what zone that gives."""
+
+    power_w: float
+    time_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPath:
     """A planned instrument path.
@@ -156,9 +175,15 @@ class PlannedPath:
         diameter_mm: true outer diameter, > 0.
         label: what the operator reads, any language.
         color: `#rrggbb`.
-        instrument, approach: free words here; the planning issue gives them meaning.
+        instrument: id in the instrument library, or free words for what is not in it.
+        approach: id of an approach template, or free words.
         frame_of_reference_uid: frame that the ends are in; "" while the case has no volume yet.
         patient_id: whose path it is, for frames' UIDs repeat after careless anonymisation; None: not known yet.
+        stage: how far it has come.
+        permitted_zone_ids: zones that this path may touch or cross (an SI joint on a trans-iliac way).
+        bevel_deg: turn of a bevelled tip about the axis, seen from the hub, clockwise; 0 = the bevel's opening towards
+            the patient's head, or, where the axis runs along the body, towards the patient's front; None: no bevel.
+        ablation: how a probe is to be run; None for what ablates nothing.
     """
 
     id: str
@@ -169,6 +194,108 @@ class PlannedPath:
     color: str = "#00ff00"
     instrument: str = ""
     approach: str = ""
+    frame_of_reference_uid: str = ""
+    patient_id: str | None = None
+    stage: PathStage = PathStage.PLANNED
+    permitted_zone_ids: tuple[str, ...] = ()
+    bevel_deg: float | None = None
+    ablation: AblationSetting | None = None
+
+
+class ZoneSite(StrEnum):
+    """What a zone is (contract 5.4)."""
+
+    FORAMEN = "foramen"
+    CANAL = "canal"
+    VENTRAL_SURFACE = "ventral_surface"
+    SI_JOINT = "si_joint"
+    DISC = "disc"
+    VEIN = "vein"
+    NEEDLE_TRACK = "needle_track"
+    SKIN = "skin"
+    BONE = "bone"
+    LESION = "lesion"
+    OTHER = "other"
+
+
+class ZoneSide(StrEnum):
+    LEFT = "left"
+    RIGHT = "right"
+    MIDLINE = "midline"
+
+
+class ZoneKind(StrEnum):
+    """Keep-out: no instrument and no cement; target: where they shall go."""
+
+    KEEP_OUT = "keep_out"
+    TARGET = "target"
+
+
+class TubeShape(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tube"):
+    """All that is within `radius_mm` of a polyline: its ends are round."""
+
+    points_lps_mm: tuple[Vector3, ...]
+    radius_mm: float
+
+
+class SphereShape(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="sphere"):
+    """A ball."""
+
+    center_lps_mm: Vector3
+    radius_mm: float
+
+
+class PrismShape(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="prism"):
+    """A plane polygon extruded by `height_mm` along its right-hand normal."""
+
+    polygon_lps_mm: tuple[Vector3, ...]
+    height_mm: float
+
+
+class MaskShape(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="mask"):
+    """Voxels kept beside the case.
+
+    Attributes:
+        mask_id: sha256 (hex) of the stored voxels.
+        shape_kji, affine_lps_from_ijk: their grid, cut to the zone; 16 numbers, row-major.
+        volume_ml: of the voxels, weighted by how much of each belongs to the zone.
+    """
+
+    mask_id: str
+    shape_kji: tuple[int, int, int]
+    affine_lps_from_ijk: tuple[float, ...]
+    volume_ml: float
+
+
+ZoneShape = TubeShape | SphereShape | PrismShape | MaskShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone:
+    """A part of the patient that must not be hit, or that shall be reached.
+
+    Attributes:
+        id: the server's, `Z1`, `Z2`, ...
+        name: what the operator reads.
+        color: `#rrggbb` of its outline.
+        level: vertebral level, `L5`, `S1`; "" where it has none or it is not known.
+        shown: outlined on the live picture.
+        origin: `drawn`, `dicom_seg`, `rtstruct`, `nifti`, `markups` or `proposed`.
+        origin_uid: SOP Instance UID and segment or ROI number of where it is from, so that nothing comes twice.
+        frame_of_reference_uid, patient_id: as of a path.
+    """
+
+    id: str
+    name: str
+    site: ZoneSite
+    kind: ZoneKind
+    shape: ZoneShape
+    side: ZoneSide | None = None
+    color: str = "#d55e00"
+    level: str = ""
+    shown: bool = True
+    origin: str = "drawn"
+    origin_uid: str = ""
     frame_of_reference_uid: str = ""
     patient_id: str | None = None
 
