@@ -103,6 +103,18 @@ class OverlaySettings(_Section, frozen=True):
     text_height_px: int = 16
 
 
+class PlanningSettings(_Section, frozen=True):
+    """Zones, clearance, corridors and views (contract 5.1 and 5.4)."""
+
+    instruments: str = ""  # TOML file of the site's instruments, added to the built-in library
+    c_arms: str = ""  # TOML file of the site's C-arm models
+    c_arm: str = "generic_floor"  # whose reach and housings views are checked with
+    tip_length_mm: float = 20.0  # the last part of a screw of which HU statistics are told
+    preserved_bone_hu: float = 150.0  # above it, bone counts as preserved
+    maximum_import_mib: int = 256
+    undo_steps: int = 100
+
+
 class LogSettings(_Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json: bool = False
@@ -118,6 +130,7 @@ class Settings(_Section, frozen=True):
     mqtt: MqttSettings = MqttSettings()
     geometry: GeometrySettings = GeometrySettings()
     overlay: OverlaySettings = OverlaySettings()
+    planning: PlanningSettings = PlanningSettings()
     log: LogSettings = LogSettings()
 
 
@@ -204,6 +217,7 @@ _POSITIVE = {
     "mqtt": ("keep_alive_s", "outbox_limit"),
     "geometry": ["maximum_age_ms", "degraded_age_ms", "minimum_source_to_detector_mm", "maximum_source_to_detector_mm"],
     "overlay": ("line_width_px", "depth_tick_mm", "text_height_px"),
+    "planning": ("tip_length_mm", "maximum_import_mib", "undo_steps"),
 }
 
 
