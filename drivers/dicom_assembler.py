@@ -19,7 +19,8 @@ from drivers.dicom_messages import LogLevel
 from drivers.dicom_store import Kept
 from drivers.dicom_voxels import Key, VoxelShelf
 from guidance.errors import CaseError, WireError
-from guidance.messages import CbctVolume, Finding, Severity, VolumeState
+from guidance.messages import CbctVolume, Finding, Severity, StoredZones, VolumeState
+from guidance.wire.dicom_classes import ZONE_CLASSES
 from guidance.wire.dicom_instance import Instance, parse, read_instance
 from guidance.wire.dicom_pixels import decode_slices
 from guidance.wire.dicom_series import (
@@ -45,6 +46,7 @@ class Assembler:
         shelf: keeps voxels.
         ledger: remembers what was being decoded when the process died.
         on_volume: called for every change of a volume.
+        on_zones: called for every Segmentation and RT Structure Set.
         count, log: as in `StorageScp`.
         old: what was stored before this start, newest first; assembled again when nothing new waits.
     """
@@ -56,6 +58,7 @@ class Assembler:
         shelf: VoxelShelf,
         ledger: CrashLedger,
         on_volume: Callable[[CbctVolume], None],
+        on_zones: Callable[[StoredZones], None] = lambda _: None,
         count: Callable[[str], None],
         log: Callable[[LogLevel, str], None],
         old: Sequence[Kept] = (),
@@ -64,6 +67,7 @@ class Assembler:
         self._shelf = shelf
         self._ledger = ledger
         self._on_volume = on_volume
+        self._on_zones = on_zones
         self._count = count
         self._log = log
         # Unbounded on purpose: it holds names of files that are safe on disk, never pixels, and none may be dropped.
@@ -145,6 +149,15 @@ class Assembler:
             self._log("error", f"{kept.path.name} is stored but cannot be used: {error}")
             return None
         self._kept[kept.name] = kept
+        if instance.sop_class_uid in ZONE_CLASSES:
+            self._on_zones(
+                StoredZones(
+                    path=str(kept.path),
+                    name=instance.name,
+                    patient_id=instance.patient_id,
+                    description=instance.description,
+                )
+            )
         return instance, dataset
 
     def _decode(self, series: Series, instance: Instance, dataset: Any) -> Series:

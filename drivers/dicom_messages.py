@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from guidance.config import DicomSettings
-from guidance.messages import CbctVolume
+from guidance.messages import CbctVolume, StoredZones
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -58,7 +58,13 @@ class VolumeChanged(msgspec.Struct, frozen=True, tag=True):
     volume: CbctVolume
 
 
-Report = Listening | Refused | Counted | Logged | VolumeChanged
+class ZonesStored(msgspec.Struct, frozen=True, tag=True):
+    """A Segmentation or RT Structure Set is on disk, new or from before this start."""
+
+    zones: StoredZones
+
+
+Report = Listening | Refused | Counted | Logged | VolumeChanged | ZonesStored
 
 encode = msgspec.json.encode
 decode_start = msgspec.json.Decoder(Start).decode

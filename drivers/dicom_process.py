@@ -23,6 +23,7 @@ from drivers.dicom_messages import (
     Report,
     Start,
     VolumeChanged,
+    ZonesStored,
     decode_start,
     encode,
 )
@@ -98,6 +99,7 @@ def _serve(start: Start, teller: _Teller) -> int:
         shelf=VoxelShelf(memory_prefix(data_dir)),
         ledger=CrashLedger(data_dir / "dicom"),
         on_volume=lambda volume: teller.tell(VolumeChanged(volume)),
+        on_zones=lambda zones: teller.tell(ZonesStored(zones)),
         count=teller.count,
         log=teller.log,
         old=store.stored(),

@@ -19,13 +19,14 @@ from drivers.dicom_messages import (
     Refused,
     Start,
     VolumeChanged,
+    ZonesStored,
     decode_report,
     encode,
 )
 from drivers.tasks import start_task
 from guidance.config import DicomSettings
 from guidance.errors import ConfigError
-from guidance.messages import CbctVolume
+from guidance.messages import CbctVolume, StoredZones
 
 _LINE_LIMIT_BYTES: Final = 16 << 20  # a volume's message with all its findings is a few kB
 _STOP_S: Final = 2.0
@@ -43,6 +44,7 @@ class DicomReception:
         settings: section `dicom`; port 0 takes any free one, and keeps it over restarts of the process.
         data_dir: the server's data folder.
         on_volume: every change of a volume, progress included; the same id replaces what was known of it.
+        on_zones: every Segmentation and RT Structure Set, also those stored before this start.
         on_count: code and amount of what is counted.
         on_log: level and text.
     """
@@ -53,12 +55,14 @@ class DicomReception:
         data_dir: Path,
         *,
         on_volume: Callable[[CbctVolume], None],
+        on_zones: Callable[[StoredZones], None] = lambda _: None,
         on_count: Callable[[str, int], None],
         on_log: Callable[[LogLevel, str], None],
     ) -> None:
         self._settings = settings
         self._data_dir = data_dir.expanduser().absolute()
         self._on_volume = on_volume
+        self._on_zones = on_zones
         self._on_count = on_count
         self._on_log = on_log
         self._process: asyncio.subprocess.Process | None = None
@@ -178,6 +182,8 @@ class DicomReception:
         match report:
             case VolumeChanged(volume):
                 self._on_volume(volume)
+            case ZonesStored(zones):
+                self._on_zones(zones)
             case Counted(code, amount):
                 self._on_count(code, amount)
             case Logged(level, text):

@@ -301,6 +301,22 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredZones:
+    """A received DICOM object that holds zones; read when the volume that it belongs to counts.
+
+    Attributes:
+        path: the stored file.
+        name: under which it is stored; its SOP Instance UID, with an ending where the UID was already taken.
+        patient_id, description: as in the object.
+    """
+
+    path: str
+    name: str
+    patient_id: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanItem:
     """One path of a plan that came by OpenIGTLink (POINT group or TRAJ element), patient LPS.
 

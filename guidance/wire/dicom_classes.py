@@ -35,6 +35,9 @@ STORAGE_CLASSES: Final[dict[str, str]] = {
 VOLUME_CLASSES: Final = frozenset({CT_IMAGE, ENHANCED_CT, LEGACY_CONVERTED_ENHANCED_CT, XRAY_3D_ANGIOGRAPHIC})
 """Classes whose instances are assembled to volumes; the others are stored only."""
 
+ZONE_CLASSES: Final = frozenset({SEGMENTATION, RT_STRUCTURE_SET})
+"""Classes whose instances hold zones of a volume."""
+
 IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"

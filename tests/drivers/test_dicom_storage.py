@@ -19,7 +19,7 @@ from drivers.dicom_storage import DicomReception
 from guidance.config import DicomSettings
 from guidance.errors import ConfigError
 from guidance.messages import VolumeState
-from guidance.wire.dicom_classes import STORAGE_CLASSES, VERIFICATION
+from guidance.wire.dicom_classes import SEGMENTATION, STORAGE_CLASSES, VERIFICATION
 from tests.helpers.dicom_objects import ct_series, multi_frame, phantom
 from tests.helpers.reception import PATIENCE_S, send, send_now, watched
 
@@ -37,6 +37,18 @@ async def test_a_series_becomes_a_volume_with_progress_before(tmp_path: Path) ->
         assert (ready.state, ready.patient_id, ready.instance_count) == (VolumeState.READY, "P1", 6)
         assert running.counts["stored"] == 6
         assert running.counts["volume_ready"] == 1
+
+
+async def test_a_segmentation_is_announced_when_it_comes_and_after_a_restart(tmp_path: Path) -> None:
+    (segmentation,) = ct_series(phantom()[:1])
+    segmentation.SOPClassUID = SEGMENTATION
+    async with watched(tmp_path) as running:
+        assert await send(running, [segmentation]) == [0]
+        (zones,) = await running.until(lambda: running.zones)
+        assert (zones.name, zones.patient_id) == (segmentation.SOPInstanceUID, "P1")
+        assert Path(zones.path).is_file()
+    async with watched(tmp_path) as running:
+        assert await running.until(lambda: running.zones) == [zones]
 
 
 async def test_any_split_over_parallel_associations_gives_the_same_volume(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pynetdicom import AE
 
 from drivers.dicom_storage import DicomReception
 from guidance.config import DicomSettings
-from guidance.messages import CbctVolume, VolumeState
+from guidance.messages import CbctVolume, StoredZones, VolumeState
 
 PATIENCE_S = 30.0
 
@@ -27,11 +27,17 @@ class Watched:
 
     def __init__(self, settings: DicomSettings, data_dir: Path) -> None:
         self.volumes: list[CbctVolume] = []
+        self.zones: list[StoredZones] = []
         self.counts: Counter[str] = Counter()
         self.log: list[str] = []
         self._changed = asyncio.Event()
         self.reception = DicomReception(
-            settings, data_dir, on_volume=self._on_volume, on_count=self._on_count, on_log=self._on_log
+            settings,
+            data_dir,
+            on_volume=self._on_volume,
+            on_zones=self._on_zones,
+            on_count=self._on_count,
+            on_log=self._on_log,
         )
 
     async def until(self, condition: Callable[[], Any]) -> Any:
@@ -56,6 +62,10 @@ class Watched:
 
     def _on_volume(self, volume: CbctVolume) -> None:
         self.volumes.append(volume)
+        self._changed.set()
+
+    def _on_zones(self, zones: StoredZones) -> None:
+        self.zones.append(zones)
         self._changed.set()
 
     def _on_count(self, code: str, amount: int) -> None:
