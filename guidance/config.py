@@ -101,6 +101,9 @@ class OverlaySettings(_Section, frozen=True):
     line_width_px: float = 1.5
     depth_tick_mm: float = 10.0
     text_height_px: int = 16
+    zones: bool = True
+    zone_labels: bool = True
+    view_aids: bool = True
 
 
 class PlanningSettings(_Section, frozen=True):

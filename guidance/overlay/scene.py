@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -19,14 +20,24 @@ from guidance.overlay.layout import Placed, Sheet, placed_marks, placed_words, s
 from guidance.overlay.path_lines import path_lines
 from guidance.overlay.pieces import Line, Scene, Text, scene_of, stroked_scene
 from guidance.overlay.text import text_bitmap
-from guidance.overlay.words import state_words
+from guidance.overlay.words import state_words, zone_words
+from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
 from guidance.session import InputTrack
 
 _LABEL_GAP_PART: Final = 0.3  # of the text size
+_NO_AIDS: Final[Mapping[str, PathAid]] = MappingProxyType({})
 _FRAMES_KEPT: Final = 16  # between two frames the C-arm mostly stands still; several inputs and sizes at once
 
 
-def frame_scene(track: InputTrack, paths: Sequence[PlannedPath], settings: OverlaySettings, *, age_ms: float) -> Scene:
+def frame_scene(
+    track: InputTrack,
+    paths: Sequence[PlannedPath],
+    settings: OverlaySettings,
+    *,
+    age_ms: float,
+    zones: ZonesOnPicture = NO_ZONES,
+    aids: Mapping[str, PathAid] = _NO_AIDS,
+) -> Scene:
     """Everything that goes onto the track's newest frame.
 
     Args:
@@ -34,6 +45,8 @@ def frame_scene(track: InputTrack, paths: Sequence[PlannedPath], settings: Overl
         paths: those of the active volume's frame.
         settings: sizes for a picture of 1024 px; they scale with the picture.
         age_ms: age of the picture.
+        zones: those of the active volume's frame.
+        aids: by path id; a path without one is drawn from what it says itself.
     """
     assert track.frame is not None
     verdict = track.verdict
@@ -42,12 +55,12 @@ def frame_scene(track: InputTrack, paths: Sequence[PlannedPath], settings: Overl
     placed = () if matrix is None else tuple([place.id for place in track.places if place.drawn])
     rows, columns = track.frame.pixels.shape
     drawing = _drawing_of(tuple(paths), placed, rows, columns, settings)
-    words = placed_words(
-        state_words(
-            track.state, track.liveness.why, verdict, age_ms=age_ms, paths=len(paths), drawn=len(drawing.drawn_ids)
-        ),
-        drawing.sheet,
+    said = state_words(
+        track.state, track.liveness.why, verdict, age_ms=age_ms, paths=len(paths), drawn=len(drawing.drawn_ids)
     )
+    if matrix is not None and settings.zones and zones.shown:
+        said += zone_words(zones.missing)
+    words = placed_words(said, drawing.sheet)
     if matrix is None:
         return scene_of((), words.texts, ())
     return _scene(drawing, matrix, words)

@@ -8,6 +8,7 @@ from typing import Final
 from guidance.messages import GeometryState, GeometryVerdict, InputState
 from guidance.overlay.colors import ALARM, CALM, NOTICE, Rgb
 
+_MOST_NAMES: Final = 4
 DISCLAIMER: Final = "RESEARCH USE ONLY, NOT FOR CLINICAL USE"
 
 
@@ -44,6 +45,15 @@ def state_words(
     return tuple(words)
 
 
+def zone_words(missing: tuple[str, ...]) -> tuple[Words, ...]:
+    """Which zones should be on the picture and are not.
+
+    Args:
+        missing: names of those without a surface yet.
+    """
+    return (Words(f"zones not shown, no surface yet: {_listed(missing)}", NOTICE),) if missing else ()
+
+
 def _input_words(state: InputState, why_held: str, age_ms: float) -> Words:
     age_s = f"{max(age_ms, 0.0) / 1000.0:.1f} s"
     if state is InputState.SILENT:
@@ -57,3 +67,8 @@ def _input_words(state: InputState, why_held: str, age_ms: float) -> Words:
 
 def _joined(head: str, reason: str) -> str:
     return f"{head}: {reason}" if reason else head
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    beyond = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {beyond} more" if beyond > 0 else "")
