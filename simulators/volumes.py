@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
 from guidance.errors import ConfigError, WireError
-from guidance.geometry.volume_resample import fill
 from guidance.messages import F64
-from guidance.wire.dicom_instance import parse, read_instance
-from guidance.wire.dicom_pixels import decode_slices
-from guidance.wire.dicom_series import Series, conclude, with_instance
+from guidance.wire.volume_files import FileVolume, read_dicom_volume, read_nifti_volume
 
 I16 = npt.NDArray[np.int16]
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,15 +44,7 @@ def load_nifti(path: Path) -> HuVolume:
     Raises:
         ConfigError: not a NIfTI file, or not one 3D volume of numbers.
     """
-    try:
-        image = nibabel.load(path)
-        values = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ImageFileError) as error:
-        raise ConfigError(f"{path} is not read: {error}", code="unreadable_volume", mend="a .nii or .nii.gz") from None
-    if values.ndim != 3 or values.dtype.kind not in "iuf":
-        raise ConfigError(f"{path} holds {values.ndim} axes of {values.dtype}", code="not_a_volume", mend="one CT")
-    voxels = np.clip(np.nan_to_num(np.rint(values), nan=-1024.0), -32768, 32767).astype(np.int16)
-    return HuVolume(np.ascontiguousarray(voxels.transpose(2, 1, 0)), _LPS_FROM_RAS @ image.affine, path.name)
+    return _read(path, lambda: read_nifti_volume(path.read_bytes(), origin=path.name))
 
 
 def resampled(
@@ -89,40 +76,13 @@ def resampled(
 
 
 def load_dicom_folder(folder: Path) -> HuVolume:
-    """Read the largest volume of a folder's first series that has one, by the same rules as the server.
+    """Read the largest volume of a folder, by the same rules as the server.
 
     Raises:
-        ConfigError: nothing readable in it, or the series is refused; names the finding.
+        ConfigError: nothing readable in it, or every series is refused; names the finding.
     """
-    series: dict[str, Series] = {}
-    pixels: dict[tuple[str, int], I16] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        try:
-            dataset = parse(path.read_bytes())
-            instance = read_instance(dataset, name=path.name)
-            if not instance.slices:
-                continue
-            decoded = list(decode_slices(dataset, instance))
-        except WireError:
-            continue  # a folder on disk also holds DICOMDIR, reports and notes
-        pixels |= {one.key: values for one, values in decoded}
-        instance = replace(instance, slices=tuple(one for one, _ in decoded))
-        uid = instance.series_instance_uid
-        series[uid] = with_instance(series.get(uid), instance, 0.0)
-    reasons = []
-    for found in series.values():
-        for conclusion in conclude(found):
-            if conclusion.grid is None:
-                reasons += [finding.message for finding in conclusion.volume.findings]
-                continue
-            voxels = np.empty(conclusion.grid.shape_kji, np.int16)
-            fill(conclusion.grid, pixels.__getitem__, voxels)
-            return HuVolume(voxels, conclusion.grid.affine_lps_from_ijk, conclusion.volume.description or folder.name)
-    raise ConfigError(
-        f"no volume in {folder}" + "".join(f"; {reason}" for reason in reasons),
-        code="no_volume",
-        mend="a folder with the files of a CT series",
-    )
+    files = ((path.name, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return _read(folder, lambda: read_dicom_volume(files, origin=str(folder)))
 
 
 def load_volume(path: Path) -> HuVolume:
@@ -132,3 +92,13 @@ def load_volume(path: Path) -> HuVolume:
     if not path.exists():
         raise ConfigError(f"there is no {path}", code="no_volume", mend="a DICOM folder or a NIfTI file")
     return load_nifti(path)
+
+
+def _read(path: Path, read: Callable[[], FileVolume]) -> HuVolume:
+    try:
+        found = read()
+    except OSError as error:
+        raise ConfigError(f"{path} is not read: {error}", code="unreadable_volume") from None
+    except WireError as error:
+        raise ConfigError(str(error.args[0]), code=error.code, mend=error.mend) from None
+    return HuVolume(found.volume.voxels_hu, found.volume.affine_lps_from_ijk, found.description)
