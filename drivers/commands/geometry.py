@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from drivers.commands.arguments import number, numbers, pixel_count, vector
 from guidance.errors import GeometryError
 from guidance.geometry.camera import ConeBeamCamera, project
 from guidance.geometry.detector import detector_of_picture
@@ -33,7 +32,6 @@ def register(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `geometry project` (contract 5.1)."""
-    number, vector = _number, _numbers(3)
     parser.add_argument("--primary-deg", type=number, required=True, metavar="P", help="LAO positive, -180 to 180")
     parser.add_argument("--secondary-deg", type=number, required=True, metavar="S", help="CRAN positive, -90 to 90")
     parser.add_argument("--detector-rotation-deg", type=number, default=0.0, metavar="R", help="clockwise content [0]")
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--isocenter-lps-mm", type=vector, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="[0,0,0]")
     parser.add_argument(
-        "--size", type=_whole, nargs=2, required=True, metavar=("W", "H"), help="of the picture as sent"
+        "--size", type=pixel_count, nargs=2, required=True, metavar=("W", "H"), help="of the picture as sent"
     )
     parser.add_argument(
         "--point-lps-mm",
@@ -67,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--isocenter-projection-px",
-        type=_numbers(2),
+        type=numbers(2),
         metavar="U,V",
         help="cropped picture before turn and flip [its middle]",
     )
@@ -124,29 +122,3 @@ def _camera(args: argparse.Namespace) -> ConeBeamCamera:
         ),
         isocenter_lps_mm=args.isocenter_lps_mm,
     )
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not finite")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels, 1 to 65535")
-    return int(text)
-
-
-def _numbers(count: int) -> Callable[[str], tuple[float, ...]]:
-    def parse(text: str) -> tuple[float, ...]:
-        parts = text.split(",")
-        if len(parts) != count:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers with commas between them")
-        return tuple(_number(part) for part in parts)
-
-    return parse
