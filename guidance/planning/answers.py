@@ -107,6 +107,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         reachable: within the model's limits and free of table and patient, as far as the model says.
         reason: why it stands where it stands in the list: what it lost by, or why it cannot be reached.
         zone_id: whose en face view it is; "" for the path's own.
+        score: usefulness, 100 at best, 0 where it cannot be reached; `planning.view_scores` has the penalties.
+        ideal_off_deg: how far it is off what it is for: off the path's or channel's axis, off perpendicular.
+        equipment_deg: the same pose in the stand's own primary and secondary angle; null where the patient position
+            is not known.
         off_deg: angle between the present view of an input and this one; null without a trusted pose.
     """
 
@@ -117,6 +121,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     zone_id: str = ""
     score: float = 0.0
+    ideal_off_deg: float = 0.0
+    equipment_deg: tuple[float, float] | None = None
     off_deg: float | None = None
 
 
