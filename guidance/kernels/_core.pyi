@@ -92,3 +92,22 @@ def label_spots(
     gap_px: float,
     spots: numpy.typing.NDArray[numpy.int32],
 ) -> None: ...
+
+class ShadowMesh:
+    def __init__(
+        self, vertices_lps_mm: numpy.typing.NDArray[numpy.float32], triangles: numpy.typing.NDArray[numpy.int32]
+    ) -> None: ...
+    @property
+    def edges(self) -> int: ...
+    @property
+    def triangles(self) -> int: ...
+
+def silhouette_strokes(
+    meshes: list[ShadowMesh],
+    colors: numpy.typing.NDArray[numpy.uint8],
+    pixel_from_patient: numpy.typing.NDArray[numpy.float64],
+    line_width_px: float,
+    rows: int,
+    columns: int,
+    summary: numpy.typing.NDArray[numpy.float64],
+) -> numpy.typing.NDArray[numpy.float32]: ...

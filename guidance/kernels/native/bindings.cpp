@@ -169,4 +169,5 @@ NB_MODULE(_core, m) {
                 ", dirty: " U8_ARRAY ") -> tuple[int, int]"));
   bind_drr(m);
   bind_tubes(m);
+  bind_silhouette(m);
 }

@@ -5,3 +5,4 @@
 
 void bind_drr(nanobind::module_& m);
 void bind_tubes(nanobind::module_& m);
+void bind_silhouette(nanobind::module_& m);
