@@ -111,6 +111,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         ideal_off_deg: how far it is off what it is for: off the path's or channel's axis, off perpendicular.
         equipment_deg: the same pose in the stand's own primary and secondary angle; null where the patient position
             is not known.
+        detector_rotation_deg: patient-related rotation of the picture while the stand's detector is not turned: 180
+            for a patient lying feet first.
         off_deg: angle between the present view of an input and this one; null without a trusted pose.
     """
 
@@ -123,6 +125,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     score: float = 0.0
     ideal_off_deg: float = 0.0
     equipment_deg: tuple[float, float] | None = None
+    detector_rotation_deg: float = 0.0
     off_deg: float | None = None
 
 

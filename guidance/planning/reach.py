@@ -18,9 +18,13 @@ Scores = Callable[[F64], F64]
 """(N, 3) unit vectors towards the detector, LPS -> (N,) score, larger is better."""
 
 _GRID_STEP_DEG: Final = 3.0
-_STARTS: Final = 6
+_CHUNK: Final = 96
+_STARTS: Final = 4
+_NEIGHBOUR_COSINE: Final = 0.99  # 8 deg
+_MOST_REGAINED: Final = 10.0  # points that refinement within a cell of the grid could add at the very most
 _REFINE_STEPS_DEG: Final = (2.0, 1.0, 0.5, 0.25, 0.1, 0.05, 0.02)
 _ROUNDING_DEG: Final = 1e-6
+_ROUNDING_MM: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +33,7 @@ class Reach:
 
     Attributes:
         patient_position: one of DICOM's eight.
-        grid: (N, 3) reachable directions towards the detector, LPS, about 3 deg apart.
+        grid: (N, 3) directions within the stand's ranges, LPS, about 3 deg apart.
     """
 
     model: CArmModel
@@ -63,7 +67,7 @@ class Reach:
             return self._limit_words(float(primary[0]), float(secondary[0]))
         room = separations_mm(self.model, self.couch, _axes(primary, secondary))[0]
         worst = int(np.argmin(room))
-        if room[worst] >= self.model.safety_mm:
+        if room[worst] >= self.model.safety_mm - _ROUNDING_MM:
             return ""
         moving, still = BODIES[worst]
         if room[worst] < 0.0:
@@ -71,33 +75,46 @@ class Reach:
         return f"{moving} comes within {room[worst]:.0f} mm of the {still}, less than {self.model.safety_mm:.0f} mm"
 
     def best(self, scores: Scores, seeds: F64, axis_lps: F64) -> F64 | None:
-        """The reachable direction with the highest score; None where nothing scores above minus infinity.
+        """The reachable direction with the highest score; None where nothing can be reached.
 
         Args:
             seeds: (M, 3) directions looked at besides the grid.
             axis_lps: (3,) unit vector: refinement goes towards it and around it, so that a direction perpendicular
                 to it stays so.
         """
-        seeds = seeds[self.reachable(seeds)] if len(seeds) else seeds
-        candidates = np.concatenate((seeds, self.grid))
-        if not len(candidates):
+        starts = self._starts(scores, np.concatenate((seeds, self.grid)))
+        if not starts:
             return None
+        return max((self._refined(scores, at, value, axis_lps) for value, at in starts), key=lambda found: found[0])[1]
+
+    def _starts(self, scores: Scores, candidates: F64) -> list[tuple[float, F64]]:
+        """The best reachable candidates that are not neighbours; collisions are worked out only as far as needed."""
         values = scores(candidates)
-        order = np.argsort(-values, kind="stable")[:_STARTS]
-        refined = [self._refined(scores, candidates[n], float(values[n]), axis_lps) for n in order]
-        value, direction = max(refined, key=lambda item: item[0])
-        return direction if np.isfinite(value) else None
+        order = np.argsort(-values, kind="stable")
+        starts: list[tuple[float, F64]] = []
+        for first in range(0, len(order), _CHUNK):
+            chunk = order[first : first + _CHUNK]
+            if starts and values[chunk[0]] < starts[0][0] - _MOST_REGAINED:
+                break
+            for n in chunk[self.reachable(candidates[chunk])].tolist():
+                if all(float(candidates[n] @ at) < _NEIGHBOUR_COSINE for _, at in starts):
+                    starts.append((float(values[n]), candidates[n]))
+                if len(starts) == _STARTS:
+                    return starts
+        return starts
 
     def _refined(self, scores: Scores, start: F64, value: float, axis_lps: F64) -> tuple[float, F64]:
         at = start
-        for step_deg in _REFINE_STEPS_DEG if np.isfinite(value) else ():
+        for step_deg in _REFINE_STEPS_DEG:
             while True:
                 around = _around(at, axis_lps, step_deg)
-                around = around[self.reachable(around)]
-                tried = scores(around) if len(around) else np.empty(0)
-                if not len(tried) or tried.max() <= value + 1e-9:
+                tried = scores(around)
+                better = np.flatnonzero(tried > value + 1e-9)
+                better = better[self.reachable(around[better])]
+                if not better.size:
                     break
-                at, value = around[int(np.argmax(tried))], float(tried.max())
+                chosen = int(better[np.argmax(tried[better])])
+                at, value = around[chosen], float(tried[chosen])
         return value, at
 
     def _limit_words(self, primary_deg: float, secondary_deg: float) -> str:
@@ -114,9 +131,8 @@ class Reach:
             low, high = angles.primary
             limit = high if abs(wrap_deg(primary_deg - high)) <= abs(wrap_deg(primary_deg - low)) else low
             told, _, _ = positioner_from_isocenter(primary_deg, 0.0, 0.0, self.patient_position)
-            told_limit, _, _ = positioner_from_isocenter(limit, 0.0, 0.0, self.patient_position)
-            own = "" if told == primary_deg else f" (the stand's own {round(primary_deg)} beyond {round(limit)})"
-            words.append(f"primary {round(told)} beyond limit {round(told_limit)}{own}")
+            own = "" if told == primary_deg else f" is {round(primary_deg)} on the stand,"
+            words.append(f"primary {round(told)}{own} beyond {'its ' if own else ''}limit {round(limit)}")
         return " and ".join(words)
 
 
@@ -127,9 +143,8 @@ def reach_of(model: CArmModel, couch: Couch, patient_position: str) -> Reach:
         GeometryError: `unknown_patient_position`.
     """
     rotation = lps_from_equipment(patient_position)
-    reach = Reach(model, couch, patient_position, rotation, np.empty((0, 3)))
     grid = np.concatenate([_range_grid(angles) for angles in model.ranges_deg]) @ rotation.T
-    return Reach(model, couch, patient_position, rotation, grid[reach.reachable(grid)])
+    return Reach(model, couch, patient_position, rotation, grid)
 
 
 def _range_grid(angles: AngleRange) -> F64:

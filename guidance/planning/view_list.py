@@ -13,8 +13,6 @@ from guidance.planning.reach import Reach
 from guidance.planning.view_scores import OFF_AXIS_PER_DEG, PathRays, apart_deg, off_deg
 from guidance.planning.zone_axes import ChannelAxis
 
-FARTHEST_OFF_AXIS_DEG: Final = 30.0  # more than this off the axis shows no circle any more
-FARTHEST_OFF_PERPENDICULAR_DEG: Final = 45.0
 _PERPENDICULAR_DEG: Final = 0.5
 _STEEP_DEG: Final = 25.0
 _LEVEL: Final = 0.17  # 10 deg: a lateral beam is neither from above nor from below
@@ -63,7 +61,8 @@ def en_face_views(
         if toward is None:
             continue
         value = rays.en_face(toward, distance_mm)
-        words = f"through {zone.name} along {channel.rests_on}, {distance_mm:.0f} mm beside the path"
+        beside = f"{distance_mm:.0f} mm beside the path" if distance_mm > 0.0 else "which the path's axis meets"
+        words = f"through {zone.name} along {channel.rests_on}, {beside}"
         both.append(_judged("en_face", toward, value, words + _tube_words(rays, toward), reach, zone.id))
     listed = sorted(both, key=lambda view: (not view.reachable, -view.value))[:1]
     return listed + _nearest_if_none("en_face", both, rays, reach, f"the channel of {zone.name}")
@@ -113,7 +112,7 @@ def _progression(rays: PathRays, reach: Reach | None, first: F64 | None, gap_zon
         words = _progression_words(rays, ideal, first, gap_zone, 0.0)
         value = float(scores(ideal[None])[0])
         listed.append(_judged("progression", ideal, value, words, reach))
-    if found is not None and off <= FARTHEST_OFF_PERPENDICULAR_DEG:
+    if found is not None:
         words = _progression_words(rays, found, first, gap_zone, off)
         value = float(scores(found[None])[0])
         listed.append(_judged("progression", found, value, words, reach, off_ideal_deg=off))
@@ -186,8 +185,8 @@ def _nearest_if_none(
         return []
 
     def scores(toward: F64) -> F64:
-        values = [_fallen(view, toward) for view in ideals]
-        return np.max(values, axis=0)
+        best: F64 = np.max([_fallen(view, toward) for view in ideals], axis=0)
+        return best
 
     found = reach.best(scores, np.empty((0, 3)), ideals[0].toward_detector)
     if found is None:
@@ -200,9 +199,9 @@ def _nearest_if_none(
 
 
 def _fallen(ideal: ListedView, toward: F64) -> F64:
-    """(N,) score of views off an ideal one; minus infinity where they show nothing of it any more."""
-    off = off_deg(toward, ideal.toward_detector)
-    return np.where(off <= FARTHEST_OFF_AXIS_DEG, ideal.value - OFF_AXIS_PER_DEG * off, -np.inf)
+    """(N,) score of views off an ideal one."""
+    score: F64 = ideal.value - OFF_AXIS_PER_DEG * off_deg(toward, ideal.toward_detector)
+    return score
 
 
 def _tube_words(rays: PathRays, toward: F64) -> str:

@@ -6,7 +6,8 @@ A view starts with 100 points. It loses
   1 per degree off perpendicular (progression),
   0.1 per degree that a progression view tilts out of the transverse plane: the way through the body grows,
   0.1 per degree that the nearest keep-out zone's gap is seen off its true size (progression),
-  0.2 per degree short of 90 that the second progression view is apart from the first,
+  0.2 per degree short of 90 that the second progression view is apart from the first, and 3 more per degree short
+  of 30: nearer than that it shows nothing new,
   10, and 1 per mm between instrument axis and foramen up to 20, for en face views,
   5 with the X-ray tube straight above the patient, 0 below: scatter goes back to where the beam enters.
 """
@@ -30,7 +31,8 @@ APART_PER_DEG: Final = 0.2
 EN_FACE: Final = 10.0
 EN_FACE_FARTHEST: Final = 20.0
 TUBE_ABOVE: Final = 5.0
-LEAST_APART_DEG: Final = 30.0  # nearer than this a second progression view shows nothing new
+LEAST_APART_DEG: Final = 30.0
+TOO_NEAR_PER_DEG: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +82,7 @@ class PathRays:
         return off
 
     def progression(self, toward_detector: F64, first: F64 | None = None) -> F64:
-        """(N,) score of a progression view; minus infinity where it is too near to the first one."""
+        """(N,) score of a progression view; of the second one where `first` is given."""
         score = (
             FULL
             - OFF_PERPENDICULAR_PER_DEG * self.off_perpendicular_deg(toward_detector)
@@ -90,7 +92,7 @@ class PathRays:
         )
         if first is not None:
             apart = apart_deg(toward_detector, first)
-            score = np.where(apart >= LEAST_APART_DEG, score - APART_PER_DEG * (90.0 - apart), -np.inf)
+            score -= APART_PER_DEG * (90.0 - apart) + TOO_NEAR_PER_DEG * np.maximum(LEAST_APART_DEG - apart, 0.0)
         return score
 
     def bulls_eye(self, toward_detector: F64) -> float:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from guidance.errors import GeometryError
+from guidance.geometry.positioner import positioner_from_isocenter
 from guidance.messages import F64, Finding, Matrix34, PlannedPath, Severity, Vector3, Zone, ZoneKind, ZoneSite
 from guidance.planning.answers import View, Views
 from guidance.planning.c_arms import CArmModel
@@ -23,6 +24,9 @@ from guidance.planning.zone_axes import channel_axis
 
 NEAR_MM: Final = 30.0
 """A zone nearer than this to the instrument's axis is looked at: through a foramen, across a gap."""
+
+USEFUL_OFF_DEG: Final = {"bulls_eye": 5.0, "progression": 30.0, "en_face": 15.0}
+"""Farther off its ideal a view is in the list but is not what an operator should be led to."""
 
 _AXIS_SAMPLES: Final = 65
 _LEAST_BODY_MM: Final = (150.0, 100.0)  # a skin zone narrower or flatter than this is a patch, not a patient
@@ -130,8 +134,12 @@ def views_with_offsets(views: Views, pixel_from_patient: Matrix34 | None) -> Vie
 
 
 def nearest_useful_view(views: Views) -> View | None:
-    """The reachable view that is least off the present one; None without a pose or without a reachable view."""
-    told = [view for view in views.views if view.reachable and view.off_deg is not None]
+    """The reachable view that is least off the present one and still shows what it is for; None without one."""
+    told = [
+        view
+        for view in views.views
+        if view.reachable and view.off_deg is not None and view.ideal_off_deg <= USEFUL_OFF_DEG[view.kind]
+    ]
     return min(told, key=lambda view: view.off_deg or 0.0, default=None)
 
 
@@ -144,9 +152,10 @@ def view_words(view: View) -> str:
 
 def _answer(view: ListedView, reach: Reach | None) -> View:
     primary, secondary = positioner_angles(view.toward_detector)
-    own = None
+    own, rotation = None, 0.0
     if reach is not None:
         own = positioner_angles(view.toward_detector @ reach.lps_from_equipment)
+        _, _, rotation = positioner_from_isocenter(*own, 0.0, reach.patient_position)
     return View(
         kind=view.kind,
         primary_deg=primary,
@@ -157,6 +166,7 @@ def _answer(view: ListedView, reach: Reach | None) -> View:
         score=round(max(view.value, 0.0), 2) if view.reachable else 0.0,
         ideal_off_deg=round(view.off_ideal_deg, 2),
         equipment_deg=own,
+        detector_rotation_deg=rotation,
     )
 
 
