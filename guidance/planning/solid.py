@@ -1,0 +1,291 @@
+"""An instrument's solid as the balls inscribed in it: exact signed clearance to any distance field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from guidance.messages import F64, Vector3
+
+# The least distance is proven to this bound, then polished: see `least_distance`.
+PROOF_MM: Final = 0.05
+# Trilinear interpolation of an exact distance grid may change a little faster than 1 mm per mm.
+_LIPSCHITZ: Final = 1.1
+_AXIS_STEP_MM: Final = 1.0
+_POLISH_CELLS: Final = 6
+_POLISH_LEVELS: Final = 4
+_MOST_LEVELS: Final = 16
+_MOST_CELLS: Final = 3_000
+
+
+class DistanceField(Protocol):
+    """The part of a zone's distance field that is read here."""
+
+    def distance_mm(self, points_lps_mm: F64) -> F64:
+        """Signed distances of (N, 3) points to the surface, negative inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cylinder:
+    """A straight instrument with flat ends; `radius_mm` and the length are > 0."""
+
+    entry_lps_mm: Vector3
+    target_lps_mm: Vector3
+    radius_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spheroid:
+    """An ellipsoid of revolution; `axis` is its unit axis, both semi-axes are > 0."""
+
+    center_lps_mm: Vector3
+    axis: Vector3
+    semi_axial_mm: float
+    semi_transverse_mm: float
+
+
+Solid = Cylinder | Spheroid
+
+
+class Least(NamedTuple):
+    """Where a solid comes nearest to a zone: the inscribed ball that does, and its signed distance."""
+
+    distance_mm: float
+    center_lps_mm: F64
+    radius_mm: float
+
+
+# One patch of a medial surface, all linear in u but for the ball's radius:
+# centre = origin + axis * (z0 + z1 u) + (rho0 + rho1 u) * (cos v * across + sin v * along),
+# ball's radius = h0 + h1 u + k sqrt(1 - u^2 / c2).
+class _Patch(NamedTuple):
+    origin: F64
+    frame: F64  # rows: axis, across, along
+    first_u: float
+    last_u: float
+    rings: int  # cells along u
+    spokes: int  # cells along v; 1 for a line on the axis
+    numbers: tuple[float, float, float, float, float, float, float, float]  # z0 z1 rho0 rho1 h0 h1 k c2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Balls:
+    """Solids prepared for `least_distance`: made once per path, used for every zone.
+
+    Source: Blum (1967), medial axis: every point of a solid lies in a ball inscribed in it and centred on its medial
+    surface, so that the least of field(centre) - radius over that surface is the distance of the solid's surface where
+    they are apart, and minus the deepest common ball where they are not. It is continuous and changes sign at contact.
+    For a cylinder that surface is its axis and one cone at each flat end, for a spheroid a part of its axis (prolate)
+    or of its equator's disc (oblate).
+    """
+
+    origins: F64
+    frames: F64
+    numbers: F64
+    cells: F64  # (N, 5) patch, u, v, half width in u, half width in v
+    centers: F64
+    radii: F64
+    reaches: F64
+    turned: F64
+
+
+def balls_of(solids: Sequence[Solid]) -> Balls:
+    """Prepare solids; an empty sequence gives balls that `least_distance` must not be asked of."""
+    patches = [patch for solid in solids for patch in _patches(solid)]
+    cells = np.concatenate([_coarse(index, patch) for index, patch in enumerate(patches)] or [np.empty((0, 5))])
+    origins = np.array([patch.origin for patch in patches], dtype=np.float64).reshape(-1, 3)
+    frames = np.array([patch.frame for patch in patches], dtype=np.float64).reshape(-1, 3, 3)
+    numbers = np.array([patch.numbers for patch in patches], dtype=np.float64).reshape(-1, 8)
+    return Balls(origins, frames, numbers, cells, *_place(origins, frames, numbers, cells))
+
+
+def least_distance(balls: Balls, field: DistanceField) -> Least:
+    """Signed distance of the solids' surface to a zone's.
+
+    Branch and bound over the medial surface: a cell is dropped only when no point in it can beat the best by more than
+    `PROOF_MM`; then the best cells are refined further, so that the error left is far below that. Where a zone's face
+    lies along the instrument's whole face, more cells stay open than are kept: there samples are about 0.1 mm apart.
+
+    Args:
+        balls: of one solid at least.
+        field: signed distance, negative inside, changing by at most 1.1 mm per mm.
+    """
+    cells, reaches, turned = balls.cells, balls.reaches, balls.turned
+    values = field.distance_mm(balls.centers) - balls.radii
+    index = int(np.argmin(values))
+    best = Least(float(values[index]), balls.centers[index], float(balls.radii[index]))
+    polish = _POLISH_LEVELS
+    for _ in range(_MOST_LEVELS):
+        keep = np.flatnonzero((values - reaches < best.distance_mm - PROOF_MM) & (reaches > 0.5 * PROOF_MM))
+        if len(keep) == 0:
+            if polish == 0:
+                break
+            polish -= 1
+            keep = _smallest(values, _POLISH_CELLS)
+        elif len(keep) > _MOST_CELLS:
+            keep = keep[_smallest(values[keep] - reaches[keep], _MOST_CELLS)]
+        cells = _split(cells[keep], turned[keep])
+        centers, radii, reaches, turned = _place(balls.origins, balls.frames, balls.numbers, cells)
+        values = field.distance_mm(centers) - radii
+        index = int(np.argmin(values))
+        if values[index] < best.distance_mm:
+            best = Least(float(values[index]), centers[index], float(radii[index]))
+    return best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CylinderField:
+    """A cylinder as a distance field, exact everywhere."""
+
+    cylinder: Cylinder
+
+    @property
+    def bounds_lps_mm(self) -> F64:
+        """(2, 3) corners of its box."""
+        entry, axis, length_mm = _line(self.cylinder)
+        aside = self.cylinder.radius_mm * np.sqrt(np.maximum(1.0 - axis**2, 0.0))
+        ends = np.stack([entry, entry + axis * length_mm])
+        return np.stack([ends.min(axis=0) - aside, ends.max(axis=0) + aside])
+
+    def distance_mm(self, points_lps_mm: F64) -> F64:
+        """Signed distances of (N, 3) points to its surface, negative inside."""
+        entry, axis, length_mm = _line(self.cylinder)
+        offsets = points_lps_mm - entry
+        depths = offsets @ axis
+        aside = np.sqrt(np.maximum(np.einsum("ni,ni->n", offsets, offsets) - depths**2, 0.0))
+        beside = aside - self.cylinder.radius_mm
+        beyond = np.abs(depths - 0.5 * length_mm) - 0.5 * length_mm
+        outside = np.hypot(np.maximum(beside, 0.0), np.maximum(beyond, 0.0))
+        distances: F64 = outside + np.minimum(np.maximum(beside, beyond), 0.0)
+        return distances
+
+    def nearest_mm(self, points_lps_mm: F64) -> F64:
+        """(N, 3) nearest points on its surface."""
+        entry, axis, length_mm = _line(self.cylinder)
+        radius_mm = self.cylinder.radius_mm
+        offsets = points_lps_mm - entry
+        depths = offsets @ axis
+        across = offsets - depths[:, None] * axis
+        aside = np.linalg.norm(across, axis=1)
+        outward = np.where(aside[:, None] > 1e-12, across / np.maximum(aside, 1e-12)[:, None], _frame(axis)[1])
+        to_side = radius_mm - aside
+        to_end = np.minimum(depths, length_mm - depths)
+        inside = (to_side > 0.0) & (to_end > 0.0)
+        on_end = inside & (to_end < to_side)
+        new_aside = np.where(inside & ~on_end, radius_mm, np.minimum(aside, radius_mm))
+        nearer_end = np.where(depths < 0.5 * length_mm, 0.0, length_mm)
+        new_depths = np.where(on_end, nearer_end, np.clip(depths, 0.0, length_mm))
+        nearest: F64 = entry + new_depths[:, None] * axis + new_aside[:, None] * outward
+        return nearest
+
+
+def _line(cylinder: Cylinder) -> tuple[F64, F64, float]:
+    entry = np.array(cylinder.entry_lps_mm, dtype=np.float64)
+    along = np.array(cylinder.target_lps_mm, dtype=np.float64) - entry
+    length_mm = float(np.linalg.norm(along))
+    return entry, along / length_mm, length_mm
+
+
+def _frame(axis: F64) -> F64:
+    """Rows: the unit axis and two unit vectors across it."""
+    helper = np.zeros(3)
+    helper[int(np.argmin(np.abs(axis)))] = 1.0
+    across = np.cross(axis, helper)
+    across /= np.linalg.norm(across)
+    return np.stack([axis, across, np.cross(axis, across)])
+
+
+def _patches(solid: Solid) -> list[_Patch]:
+    if isinstance(solid, Cylinder):
+        return _cylinder_patches(solid)
+    frame = _frame(np.array(solid.axis, dtype=np.float64))
+    center = np.array(solid.center_lps_mm, dtype=np.float64)
+    a, b = solid.semi_axial_mm, solid.semi_transverse_mm
+    c2 = abs(a * a - b * b)
+    if c2 < 1e-9 * a * a:
+        return [_Patch(center, frame, 0.0, 0.0, 1, 1, (0.0, 0.0, 0.0, 0.0, min(a, b), 0.0, 0.0, math.inf))]
+    if a > b:
+        half = c2 / a
+        rings = math.ceil(2.0 * half / _AXIS_STEP_MM)
+        return [_Patch(center, frame, -half, half, rings, 1, (0.0, 1.0, 0.0, 0.0, 0.0, 0.0, b, c2))]
+    return [_Patch(center, frame, 0.0, c2 / b, *_grid(c2 / b), (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, a, c2))]
+
+
+def _cylinder_patches(cylinder: Cylinder) -> list[_Patch]:
+    entry, axis, length_mm = _line(cylinder)
+    radius_mm = cylinder.radius_mm
+    reach_mm = min(radius_mm, 0.5 * length_mm)
+    patches = [
+        _Patch(origin, _frame(direction), 0.0, reach_mm, *_grid(radius_mm), (0, 1, radius_mm, -1, 0, 1, 0, math.inf))
+        for origin, direction in ((entry, axis), (entry + axis * length_mm, -axis))
+    ]
+    frame = _frame(axis)
+    if length_mm >= 2.0 * radius_mm:
+        last = length_mm - radius_mm
+        rings = max(1, math.ceil((last - radius_mm) / _AXIS_STEP_MM))
+        patches.append(_Patch(entry, frame, radius_mm, last, rings, 1, (0, 1, 0, 0, radius_mm, 0, 0, math.inf)))
+    else:
+        middle = entry + axis * reach_mm
+        across_mm = radius_mm - reach_mm
+        patches.append(_Patch(middle, frame, 0.0, across_mm, *_grid(across_mm), (0, 0, 0, 1, reach_mm, 0, 0, math.inf)))
+    return patches
+
+
+def _grid(radius_mm: float) -> tuple[int, int]:
+    """Cells along the radius and round it, about 1 mm each."""
+    return max(2, math.ceil(radius_mm)), max(8, math.ceil(2.0 * math.pi * radius_mm))
+
+
+def _coarse(index: int, patch: _Patch) -> F64:
+    half_u = 0.5 * (patch.last_u - patch.first_u) / patch.rings
+    half_v = math.pi / patch.spokes if patch.spokes > 1 else 0.0
+    u = patch.first_u + half_u * (2.0 * np.arange(patch.rings) + 1.0)
+    v = half_v * (2.0 * np.arange(patch.spokes) + 1.0)
+    cells = np.empty((patch.rings * patch.spokes, 5))
+    cells[:, 0] = index
+    cells[:, 1] = np.repeat(u, patch.spokes)
+    cells[:, 2] = np.tile(v, patch.rings)
+    cells[:, 3] = half_u
+    cells[:, 4] = half_v
+    return cells
+
+
+def _place(origins: F64, frames: F64, numbers: F64, cells: F64) -> tuple[F64, F64, F64, F64]:
+    """Balls of the cells' middles, how much field - radius may change within each, and how far a turn moves it."""
+    patch = cells[:, 0].astype(np.intp)
+    u, v, half_u, half_v = cells[:, 1], cells[:, 2], cells[:, 3], cells[:, 4]
+    z0, z1, rho0, rho1, h0, h1, k, c2 = numbers[patch].T
+    rho = rho0 + rho1 * u
+    local = np.stack([z0 + z1 * u, rho * np.cos(v), rho * np.sin(v)], axis=1)
+    centers: F64 = origins[patch] + np.einsum("ni,nij->nj", local, frames[patch])
+    radii: F64 = h0 + h1 * u + k * np.sqrt(np.maximum(1.0 - u * u / c2, 0.0))
+    # Along its medial surface a spheroid's ball grows by at most 1 mm per mm.
+    growth = np.abs(h1) + (k > 0.0)
+    turned = np.abs(rho) + np.abs(rho1) * half_u
+    reaches: F64 = half_u * (_LIPSCHITZ * np.hypot(z1, rho1) + growth) + _LIPSCHITZ * turned * half_v
+    return np.ascontiguousarray(centers), radii, reaches, turned
+
+
+_FIFTHS: Final = np.array([-0.8, -0.4, 0.0, 0.4, 0.8])
+
+
+def _split(cells: F64, turned_mm: F64) -> F64:
+    """Five parts of each cell, across the side that leaves more open; the middle stays a sample."""
+    around = turned_mm * cells[:, 4] > 2.0 * cells[:, 3]
+    parts = np.repeat(cells, 5, axis=0)
+    column = np.repeat(np.where(around, 2, 1), 5)
+    rows = np.arange(len(parts))
+    half = parts[rows, column + 2]
+    parts[rows, column] += np.tile(_FIFTHS, len(cells)) * half
+    parts[rows, column + 2] = half / 5.0
+    return parts
+
+
+def _smallest(values: F64, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    if len(values) <= count:
+        return np.arange(len(values))
+    return np.argpartition(values, count)[:count]
