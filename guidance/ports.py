@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
-from guidance.case import Case
-from guidance.messages import CbctVolume, PlannedPath
+from guidance.case import AuditPage, Author, Case
+from guidance.messages import Finding, PlanItem, PlannedPath, Zone, ZoneSide
+from guidance.planning.answers import Clearance, Corridor, Views
 from guidance.shapes import GeometryAnswer, PictureHeader, StatusAnswer
+
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,35 +57,25 @@ class CaseApi(Protocol):
     def case(self) -> Case:
         """The case as it is."""
 
-    def update_case(self, fields: Mapping[str, Any]) -> Case:
-        """Apply `PUT /case`; see `guidance.case.update_case`."""
+    def edit(self, change: Callable[[Case], tuple[Case, _Told]], *, author: Author) -> _Told:
+        """Apply one change of guidance.case: on disk, in the undo history and in the audit before it returns.
 
-    def new_case(self) -> Case:
-        """Begin an empty case for the next patient (`DELETE /case`)."""
+        Args:
+            change: a pure function of the case that is held at this moment; what it raises, this raises, and the case
+                stays as it was.
+            author: whose change it is.
 
-    def volumes(self) -> Sequence[CbctVolume]:
-        """Every volume, oldest first."""
+        Returns:
+            What `change` has told beside the case.
+        """
 
-    def volume(self, volume_id: str) -> CbctVolume:
-        """One volume."""
+    def audit(self, *, before: int | None = None, limit: int = 100) -> AuditPage:
+        """Lines of the audit, newest last.
 
-    def paths(self) -> Sequence[PlannedPath]:
-        """Every path, in the order they were made."""
-
-    def path(self, path_id: str) -> PlannedPath:
-        """One path."""
-
-    def create_path(self, fields: Mapping[str, Any]) -> PlannedPath:
-        """Add a path; stored on disk before it returns."""
-
-    def replace_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
-        """PUT a path."""
-
-    def update_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
-        """PATCH a path."""
-
-    def delete_path(self, path_id: str) -> None:
-        """Take a path away."""
+        Args:
+            before: only lines with a smaller number; None: up to the newest.
+            limit: at most so many.
+        """
 
     def geometry(self) -> GeometryAnswer:
         """The newest frame of each input, as contract 5.4 has it, with ages as of now."""
@@ -101,3 +94,81 @@ class CaseApi(Protocol):
 
         `deliver` returns at once and never raises.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadZones:
+    """Zones that were read from a file or proposed from the volume, before they are the case's.
+
+    Attributes:
+        zones: with name, site, side, kind, level, colour, shape, origin and origin UID; a mask's voxels are stored.
+            Id, frame and patient are the case's to give (`guidance.case.import_zones`).
+        findings: what was odd about the source; an error among them says what was left out.
+        frame_of_reference_uid: frame of the shapes; "": the active volume's.
+        patient_id: whose they are; None where the source doesn't say.
+    """
+
+    zones: tuple[Zone, ...]
+    findings: tuple[Finding, ...] = ()
+    frame_of_reference_uid: str = ""
+    patient_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPlan:
+    """What a 3D Slicer markups file holds; `diameter_mm` of a path is 0 where the file has none."""
+
+    paths: tuple[PlanItem, ...]
+    zones: tuple[Zone, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class PlanningApi(Protocol):
+    """Planning for HTTP; nothing here changes the case. The async ones are answered by another process.
+
+    Raises:
+        CaseError: `planning_busy`, `planning_ended`, `stopping` (503); `no_active_volume` (409).
+        GeometryError, WireError: what the case or the file does not allow to answer (422).
+    """
+
+    def diameter_of(self, instrument: str) -> float | None:
+        """Outer diameter in mm of an instrument of the library; None for what is not in it."""
+
+    def instruments(self) -> Sequence[object]:
+        """The instrument library, as values that JSON can carry."""
+
+    def approaches(self) -> Sequence[object]:
+        """The approach templates."""
+
+    def c_arms(self) -> Sequence[object]:
+        """The C-arm models whose reach views are checked with."""
+
+    async def clearance(self, case: Case, path: PlannedPath) -> Clearance:
+        """How near a path comes to everything else of its frame; `path` need not be in the case (what-if)."""
+
+    async def views(self, case: Case, path: PlannedPath) -> Views:
+        """From where to look at a path, best first."""
+
+    async def corridor(
+        self, case: Case, *, level: str, diameter_mm: float, margin_mm: float, side: ZoneSide | None
+    ) -> Corridor:
+        """The best straight corridor through bone in the active volume; takes seconds."""
+
+    async def read_zones(self, case: Case, data: bytes, *, filename: str, names: bytes | None) -> ReadZones:
+        """Read zones from a label map, DICOM SEG, RT Structure Set or markups file; the content says which.
+
+        Args:
+            case: whose active volume gives the grid where one is needed.
+            data: the file.
+            filename: as the client calls it, for words only.
+            names: text of a names table for a label map, or the word `totalsegmentator`; None without.
+        """
+
+    async def propose_zones(self, case: Case, what: Literal["bone", "skin"]) -> ReadZones:
+        """Propose bone mask or skin surface from the active volume; takes seconds."""
+
+    async def read_markups(self, case: Case, data: bytes, *, filename: str) -> ReadPlan:
+        """Read a 3D Slicer markups file."""
+
+    async def write_markups(self, case: Case) -> bytes:
+        """Paths and drawn zones of the active frame as a 3D Slicer markups file."""

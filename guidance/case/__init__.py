@@ -1,18 +1,25 @@
-"""The case as a value: paths, volumes, which volume counts, and since when (epoch)."""
+"""The case as a value: paths, zones, volumes, which volume counts, since when (epoch), and how it came to be so."""
 
+from guidance.case.audit import AuditLine, AuditPage
+from guidance.case.changes import Author, Change, Edit, History
 from guidance.case.fields import INSTRUMENT_PALETTE, BadFieldsError, FieldError
+from guidance.case.history import Undone, record, redo, undo
 from guidance.case.paths import (
     MAXIMUM_PATHS,
+    DiameterOf,
     create_path,
     delete_path,
     drawable_paths,
     find_path,
-    is_in_active_frame,
-    paths_from_plan,
+    no_library,
     paths_in_other_frames,
     replace_path,
+    set_stage,
+    tried_path,
     update_path,
 )
+from guidance.case.plans import paths_from_plan, take_plan
+from guidance.case.stages import next_stages
 from guidance.case.state import (
     ActiveVolume,
     Case,
@@ -21,36 +28,76 @@ from guidance.case.state import (
     confirm_shared_frame,
     find_volume,
     forget_volume,
+    is_in_active_frame,
     new_case,
     update_case,
     volume_changed,
 )
-from guidance.case.store import case_from_json, case_to_json
+from guidance.case.store import case_from_json, case_to_json, lasting
+from guidance.case.zones import (
+    MAXIMUM_ZONES,
+    Imported,
+    active_zones,
+    create_zone,
+    delete_zone,
+    find_zone,
+    import_zones,
+    masks_of,
+    replace_zone,
+    update_zone,
+)
 
 __all__ = [
     "INSTRUMENT_PALETTE",
     "MAXIMUM_PATHS",
+    "MAXIMUM_ZONES",
     "ActiveVolume",
+    "AuditLine",
+    "AuditPage",
+    "Author",
     "BadFieldsError",
     "Case",
+    "Change",
+    "DiameterOf",
+    "Edit",
     "FieldError",
+    "History",
+    "Imported",
+    "Undone",
     "VolumeQuestion",
     "activate_volume",
+    "active_zones",
     "case_from_json",
     "case_to_json",
     "confirm_shared_frame",
     "create_path",
+    "create_zone",
     "delete_path",
+    "delete_zone",
     "drawable_paths",
     "find_path",
     "find_volume",
+    "find_zone",
     "forget_volume",
+    "import_zones",
     "is_in_active_frame",
+    "lasting",
+    "masks_of",
     "new_case",
+    "next_stages",
+    "no_library",
     "paths_from_plan",
     "paths_in_other_frames",
+    "record",
+    "redo",
     "replace_path",
+    "replace_zone",
+    "set_stage",
+    "take_plan",
+    "tried_path",
+    "undo",
     "update_case",
     "update_path",
+    "update_zone",
     "volume_changed",
 ]

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from guidance.case.values import (
+    checked_color,
+    checked_length_mm,
+    checked_number,
+    checked_text,
+    checked_vector,
+    checked_word,
+)
 from guidance.errors import CaseError
-from guidance.messages import Vector3
+from guidance.messages import AblationSetting, PathStage, Vector3
 
 # Okabe & Ito's colours (jfly.uni-koeln.de/color, 2008) stay apart for the colour-blind. Vermillion, yellow and bluish
 # green are left out: the page and the overlay use them for states (withheld, degraded, trusted).
 INSTRUMENT_PALETTE: Final = ("#56b4e9", "#e69f00", "#cc79a7", "#f5f5f5", "#8ddcff", "#ffc966", "#e5b5d0", "#4f8fd0")
 
-# An operating room's coordinates stay within a few metres of the patient; what is farther off is metres given as
-# micrometres, or a wrong matrix.
-_LARGEST_COORDINATE_MM: Final = 5000.0
-_LARGEST_DIAMETER_MM: Final = 50.0
+LONGEST_ID: Final = 10  # an OpenIGTLink device name has 20 bytes, `NeedleTip_` takes 10
+LARGEST_DIAMETER_MM: Final = 50.0
 _SHORTEST_PATH_MM: Final = 0.1
-_LONGEST_TEXT: Final = 64
-_COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}")
+_MOST_PERMISSIONS: Final = 64
+_LARGEST_POWER_W: Final = 500.0
+_LONGEST_ABLATION_S: Final = 7200.0
 
-REQUIRED_FIELDS: Final = ("entry_lps_mm", "target_lps_mm", "diameter_mm")
+ENDS: Final = ("entry_lps_mm", "target_lps_mm")
+REQUIRED_FIELDS: Final = (*ENDS, "diameter_mm")
 TEXT_FIELDS: Final = ("label", "instrument", "approach")
-PATH_FIELDS: Final = (*REQUIRED_FIELDS, "color", *TEXT_FIELDS)
+PATH_FIELDS: Final = (
+    *REQUIRED_FIELDS,
+    "color",
+    *TEXT_FIELDS,
+    "stage",
+    "permitted_zone_ids",
+    "bevel_deg",
+    "ablation",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """A field at fault and what it must be."""
+    """A field at fault and what it must be; a member of a member is told with a dot, `shape.radius_mm`."""
 
     field: str
     message: str
@@ -51,8 +65,9 @@ def checked_path_fields(fields: Mapping[str, Any], *, required: Iterable[str] = 
 
     Args:
         fields: member name -> JSON value; `entry_lps_mm` and `target_lps_mm` three numbers (mm, patient LPS),
-            `diameter_mm` (0, 50], `color` `#rrggbb`, `label`, `instrument`, `approach` up to 64 characters.
-            None means "default" for the optional ones.
+            `diameter_mm` (0, 50], `color` `#rrggbb`, `label`, `instrument`, `approach` up to 64 characters, `stage`
+            one of `PathStage`, `permitted_zone_ids` a list of texts, `bevel_deg` [-360, 360],
+            `ablation` `{"power_w", "time_s"}`. None means "default" for the optional ones.
         required: names that must be there.
 
     Returns:
@@ -76,7 +91,7 @@ def checked_path_fields(fields: Mapping[str, Any], *, required: Iterable[str] = 
             values[name] = None
         else:
             try:
-                values[name] = _checked(name, value)
+                values[name] = _CHECKS[name](value)
             except ValueError as error:
                 errors.append(FieldError(name, str(error)))
     if errors:
@@ -96,53 +111,55 @@ def check_ends(entry_lps_mm: Vector3, target_lps_mm: Vector3) -> None:
         )
 
 
-def _checked(name: str, value: object) -> object:
-    if name in ("entry_lps_mm", "target_lps_mm"):
-        return _vector(value)
-    if name == "diameter_mm":
-        diameter_mm = _number(value)
-        if not 0.0 < diameter_mm <= _LARGEST_DIAMETER_MM:
-            raise ValueError(f"must be greater than 0 and at most {_LARGEST_DIAMETER_MM:g} mm")
-        return diameter_mm
-    if name == "color":
-        if not isinstance(value, str) or not _COLOR.fullmatch(value):
-            raise ValueError("must be #rrggbb")
-        return value
-    return _text(value)
+def _diameter_mm(value: object) -> float:
+    return checked_length_mm(value, at_most=LARGEST_DIAMETER_MM)
 
 
-def _number(value: object) -> float:
-    # bool is an int in Python, and `true` is no length.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("must be a number")
+def _stage(value: object) -> PathStage:
+    return checked_word(value, PathStage)
+
+
+def _permissions(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        raise ValueError("must be a list of zone ids")
+    if len(value) > _MOST_PERMISSIONS:
+        raise ValueError(f"must have at most {_MOST_PERMISSIONS} zone ids")
+    # Each once, in the order given.
+    return tuple(dict.fromkeys(value))
+
+
+def _bevel_deg(value: object) -> float:
+    turn_deg = checked_number(value)
+    if abs(turn_deg) > 360.0:
+        raise ValueError("must be -360 to 360 degrees")
+    return turn_deg
+
+
+def _ablation(value: object) -> AblationSetting:
+    if not isinstance(value, Mapping) or set(value) != {"power_w", "time_s"}:
+        raise ValueError('must be {"power_w": number, "time_s": number}')
     try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError("must be finite")
-    return number
-
-
-def _vector(value: object) -> Vector3:
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        raise ValueError("must be three numbers [x, y, z] in mm, patient LPS")
-    try:
-        x, y, z = (_number(part) for part in value)
+        power_w, time_s = checked_number(value["power_w"]), checked_number(value["time_s"])
     except ValueError as error:
-        raise ValueError(f"each of its three numbers {error}") from None
-    if max(abs(x), abs(y), abs(z)) > _LARGEST_COORDINATE_MM:
-        raise ValueError(f"must lie within {_LARGEST_COORDINATE_MM:g} mm of the origin")
-    return x, y, z
+        raise ValueError(f"each of its numbers {error}") from None
+    # A cryoprobe has no power to tell; its time counts.
+    if not 0.0 <= power_w <= _LARGEST_POWER_W or not 0.0 < time_s <= _LONGEST_ABLATION_S:
+        raise ValueError(
+            f"power_w must be 0 to {_LARGEST_POWER_W:g} W, time_s greater than 0 and at most {_LONGEST_ABLATION_S:g} s"
+        )
+    return AblationSetting(power_w=power_w, time_s=time_s)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    text = unicodedata.normalize("NFC", value).strip()
-    if len(text) > _LONGEST_TEXT:
-        raise ValueError(f"must have at most {_LONGEST_TEXT} characters")
-    # Control characters and lone surrogates would break the receivers' logs and the encoders.
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise ValueError("must not hold control characters")
-    return text
+_CHECKS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "entry_lps_mm": checked_vector,
+    "target_lps_mm": checked_vector,
+    "diameter_mm": _diameter_mm,
+    "color": checked_color,
+    "label": checked_text,
+    "instrument": checked_text,
+    "approach": checked_text,
+    "stage": _stage,
+    "permitted_zone_ids": _permissions,
+    "bevel_deg": _bevel_deg,
+    "ablation": _ablation,
+}

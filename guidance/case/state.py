@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
+from guidance.case.changes import Change, Edit, History
 from guidance.case.fields import BadFieldsError, FieldError
 from guidance.errors import CaseError
-from guidance.messages import CbctVolume, PlannedPath, VolumeState
+from guidance.messages import CbctVolume, PlannedPath, VolumeState, Zone
+
+_Item = TypeVar("_Item", PlannedPath, Zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +48,21 @@ class Case:
     """Everything that is planned and known about one patient.
 
     Attributes:
-        paths: in the order they were made.
+        paths, zones: in the order they were made.
         volumes: every volume the server holds, oldest first.
         active: the volume that counts; None until one is ready.
         patient_id, study_instance_uid: whose case it is, from the first active volume on; None for an empty case.
         epoch: number of the registration; 0 before the first volume, +1 with each active volume or frame.
         shared_frame_confirmed: the operator said that stream and active volume share a frame; ends with the epoch.
         question: pending question about a newer volume.
-        path_count: paths ever made in this case; ids come from it and are never reused.
+        path_count, zone_count: ever made in this case; ids come from them and are never reused.
         plan_names: (name in an OpenIGTLink plan, path id) pairs, so that the plan sent again changes its paths.
         dismissed: ids of the volumes of cases before this one, which become active by the operator's word only.
+        history: what can be undone and redone.
     """
 
     paths: tuple[PlannedPath, ...] = ()
+    zones: tuple[Zone, ...] = ()
     volumes: tuple[CbctVolume, ...] = ()
     active: ActiveVolume | None = None
     patient_id: str | None = None
@@ -66,8 +71,10 @@ class Case:
     shared_frame_confirmed: bool = False
     question: VolumeQuestion | None = None
     path_count: int = 0
+    zone_count: int = 0
     plan_names: tuple[tuple[str, str], ...] = ()
     dismissed: tuple[str, ...] = ()
+    history: History = field(default_factory=History)
 
     @property
     def active_volume_id(self) -> str:
@@ -78,6 +85,13 @@ class Case:
     def frame_of_reference_uid(self) -> str:
         """Frame the case plans in, "" without an active volume."""
         return self.active.frame_of_reference_uid if self.active else ""
+
+
+def is_in_active_frame(case: Case, item: PlannedPath | Zone) -> bool:
+    """Whether a path or zone is of the active volume's frame and patient; true while no volume is active."""
+    frame_uid = case.frame_of_reference_uid
+    same_frame = item.frame_of_reference_uid == frame_uid and item.patient_id in (None, case.patient_id)
+    return not frame_uid or same_frame
 
 
 def find_volume(case: Case, volume_id: str) -> CbctVolume:
@@ -199,7 +213,9 @@ def new_case(case: Case) -> Case:
         volumes=case.volumes,
         epoch=case.epoch + 1 if case.epoch else 0,
         path_count=case.path_count,
+        zone_count=case.zone_count,
         dismissed=tuple(sorted(known)),
+        history=History(count=case.history.count + 1, said="new case"),
     )
 
 
@@ -213,18 +229,22 @@ def _activated(case: Case, volume: CbctVolume) -> Case:
         shape_kji=volume.shape_kji,
         affine_lps_from_ijk=volume.affine_lps_from_ijk,
     )
-    paths = case.paths
+    paths, zones, history = case.paths, case.zones, case.history
     if case.patient_id in (None, volume.patient_id):
-        # Planned while no volume counted: they can only have meant the next one's frame.
-        paths = tuple(
-            path
-            if path.frame_of_reference_uid
-            else replace(path, frame_of_reference_uid=active.frame_of_reference_uid, patient_id=active.patient_id)
-            for path in paths
+        # Planned while no volume counted: they can only have meant the next one's frame. What was deleted meanwhile
+        # may come back by undo, and has the same frame then.
+        paths = tuple(_adopted(path, active) for path in paths)
+        zones = tuple(_adopted(zone, active) for zone in zones)
+        history = replace(
+            history,
+            done=tuple(_adopted_edit(edit, active) for edit in history.done),
+            undone=tuple(_adopted_edit(edit, active) for edit in history.undone),
         )
     return replace(
         case,
         paths=paths,
+        zones=zones,
+        history=history,
         active=active,
         patient_id=volume.patient_id,
         study_instance_uid=volume.study_instance_uid,
@@ -232,6 +252,29 @@ def _activated(case: Case, volume: CbctVolume) -> Case:
         shared_frame_confirmed=False,
         question=None,
     )
+
+
+def _adopted(item: _Item, active: ActiveVolume) -> _Item:
+    if item.frame_of_reference_uid or item.patient_id not in (None, active.patient_id):
+        return item
+    return replace(item, frame_of_reference_uid=active.frame_of_reference_uid, patient_id=active.patient_id)
+
+
+def _adopted_edit(edit: Edit, active: ActiveVolume) -> Edit:
+    def adopted(fields: dict[str, Any] | None) -> dict[str, Any] | None:
+        if fields is None or fields.get("frame_of_reference_uid") != "":
+            return fields
+        if fields.get("patient_id") not in (None, active.patient_id):
+            return fields
+        return fields | {
+            "frame_of_reference_uid": active.frame_of_reference_uid,
+            "patient_id": active.patient_id,
+        }
+
+    changes: tuple[Change, ...] = tuple(
+        replace(change, before=adopted(change.before), after=adopted(change.after)) for change in edit.changes
+    )
+    return replace(edit, changes=changes)
 
 
 def _active_changed(case: Case, volume: CbctVolume) -> Case:

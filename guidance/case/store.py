@@ -6,16 +6,19 @@ from typing import Final, Literal
 
 import msgspec
 
+from guidance.case.changes import History, restored_path, restored_zone
 from guidance.case.fields import check_ends, checked_path_fields
 from guidance.case.state import ActiveVolume, Case
+from guidance.case.zones import check_held_zone
 from guidance.errors import CaseError
-from guidance.messages import PlannedPath
+from guidance.messages import PlannedPath, Zone
 
-_VERSION: Final = 1
+# 1 knew no zones and no history; what it lacks has its default here.
+_VERSION: Final = 2
 
 
 class _StoredCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     paths: tuple[PlannedPath, ...]
     active: ActiveVolume | None
     patient_id: str | None
@@ -24,6 +27,9 @@ class _StoredCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     path_count: int
     plan_names: tuple[tuple[str, str], ...]
     dismissed: tuple[str, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    zone_count: int = 0
+    history: History = History()
 
 
 def case_to_json(case: Case) -> bytes:
@@ -42,6 +48,9 @@ def case_to_json(case: Case) -> bytes:
         path_count=case.path_count,
         plan_names=case.plan_names,
         dismissed=case.dismissed,
+        zones=case.zones,
+        zone_count=case.zone_count,
+        history=case.history,
     )
     return msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
 
@@ -58,8 +67,11 @@ def case_from_json(text: bytes) -> Case:
             fields = {name: getattr(path, name) for name in ("entry_lps_mm", "target_lps_mm", "diameter_mm", "color")}
             values = checked_path_fields(fields | {"label": path.label})
             check_ends(values["entry_lps_mm"], values["target_lps_mm"])
-        if len({path.id for path in stored.paths}) != len(stored.paths):
-            raise CaseError("one path id twice", code="bad_case_file")
+        for zone in stored.zones:
+            check_held_zone(zone)
+        _check_ids("path", [path.id for path in stored.paths])
+        _check_ids("zone", [zone.id for zone in stored.zones])
+        _check_history(stored.history)
     except (msgspec.MsgspecError, UnicodeDecodeError, CaseError) as error:
         raise CaseError(
             f"the stored case cannot be read: {error}",
@@ -75,4 +87,40 @@ def case_from_json(text: bytes) -> Case:
         path_count=stored.path_count,
         plan_names=stored.plan_names,
         dismissed=stored.dismissed,
+        zones=stored.zones,
+        zone_count=stored.zone_count,
+        history=stored.history,
     )
+
+
+def lasting(case: Case) -> tuple[object, ...]:
+    """The part of a case that is on disk: what differs in it must be stored."""
+    return (
+        case.paths,
+        case.zones,
+        case.active,
+        case.patient_id,
+        case.study_instance_uid,
+        case.epoch,
+        case.path_count,
+        case.zone_count,
+        case.plan_names,
+        case.dismissed,
+        case.history,
+    )
+
+
+def _check_ids(kind: str, ids: list[str]) -> None:
+    if len(set(ids)) != len(ids):
+        raise CaseError(f"one {kind} id twice", code="bad_case_file")
+
+
+def _check_history(history: History) -> None:
+    """What comes back whole by undo or redo must be an item."""
+    for edit in (*history.done, *history.undone):
+        for change in edit.changes:
+            whole = change.before if change.after is None else change.after if change.before is None else None
+            if whole is not None and change.kind == "path":
+                restored_path(whole)
+            elif whole is not None:
+                restored_zone(whole)

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import Final
 
-from guidance.case import Case, drawable_paths
+from guidance.case import Case, drawable_paths, lasting
 from guidance.clock import SenderClock, ns_from_igtl
 from guidance.clock import observe as observe_clock
 from guidance.geometry.paired import is_geometry
@@ -218,7 +218,7 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
     before = session.case
     session = replace(session, case=case)
     effects: list[Effect] = []
-    if _lasting(case) != _lasting(before):
+    if lasting(case) != lasting(before):
         effects.append(StoreCase(case))
     if drawable_paths(case) != drawable_paths(before):
         effects.append(PublishPlan(case))
@@ -232,10 +232,6 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
         return replace(session, inputs=inputs), effects
     session, redrawn = _judged_again(session, now_ns, redraw=drawable_paths(case) != drawable_paths(before))
     return session, effects + redrawn
-
-
-def _lasting(case: Case) -> tuple[object, ...]:
-    return case.paths, case.active, case.patient_id, case.epoch, case.path_count, case.plan_names, case.dismissed
 
 
 def _silenced(session: Session, tracks: list[InputTrack], why: str) -> tuple[Session, list[Effect]]:

@@ -346,7 +346,7 @@ def test_restart_keeps_what_lasts_and_asks_again_for_what_does_not() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda stored: stored | {"schema_version": 2}, id="version"),
+        pytest.param(lambda stored: stored | {"schema_version": 99}, id="version"),
         pytest.param(lambda stored: stored | {"extra": 1}, id="extra"),
         pytest.param(lambda stored: stored | {"paths": [stored["paths"][0] | {"diameter_mm": -1}]}, id="diameter"),
         pytest.param(lambda stored: stored | {"paths": stored["paths"] * 2}, id="id-twice"),
