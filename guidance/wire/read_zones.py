@@ -144,7 +144,9 @@ def _frame_words(found: set[str], wanted: str) -> str:
 
 def _part_inside(occupancy: Occupancy, shape_kji: tuple[int, int, int], affine_lps_from_ijk: F64) -> float:
     """Part of the zone's voxels whose centres lie in the volume, 0 to 1; exactly 0 where there is none."""
-    volume_from_zone = np.linalg.solve(affine_lps_from_ijk, occupancy.affine_lps_from_ijk)
+    volume_from_zone: F64 = np.asarray(
+        np.linalg.solve(affine_lps_from_ijk, occupancy.affine_lps_from_ijk), dtype=np.float64
+    )
     most: F64 = np.array(shape_kji[::-1], dtype=np.float64) - 0.5
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in occupancy.values.shape[::-1]])).reshape(3, -1).T
     if _inside(corners, volume_from_zone, most).all():
@@ -159,4 +161,4 @@ def _part_inside(occupancy: Occupancy, shape_kji: tuple[int, int, int], affine_l
 
 def _inside(ijk: npt.NDArray[np.int64], volume_from_zone: F64, most: F64) -> npt.NDArray[np.bool_]:
     places = ijk @ volume_from_zone[:3, :3].T + volume_from_zone[:3, 3]
-    return np.all((places >= -0.5) & (places <= most), axis=1)
+    return np.asarray(np.all((places >= -0.5) & (places <= most), axis=1), dtype=np.bool_)

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from guidance.messages import Finding, Severity, ZoneKind, ZoneSide, ZoneSite
 
-_TARGETS: Final = frozenset({ZoneSite.BONE, ZoneSite.LESION})
 _LEFT_CODES: Final = frozenset({"7771000", "G-A101"})
 _RIGHT_CODES: Final = frozenset({"24028007", "G-A100"})
 _MIDLINE_CODES: Final = frozenset({"261129000", "G-A10A", "373099004", "R-00319"})
@@ -84,12 +83,16 @@ def guess_zone(
     if told is not None and (site is None or (site is ZoneSite.BONE and told[0] is not ZoneSite.BONE)):
         site, reason = told[0], f"the word '{told[1]}'"
     side = _side_of_codes(laterality) or next((one for text in words if (one := _side(text))), None)
-    level = next((one for text in words if (one := _level(text))), level)
+    level = next((known for text in words if (known := _level(text))), level)
     if site is None and level:
         site, reason = ZoneSite.BONE, f"the level {level}"
     final = ZoneSite.OTHER if site is None else site
-    kind = ZoneKind.TARGET if final in _TARGETS else ZoneKind.KEEP_OUT
-    return ZoneGuess(site=final, side=side, level=level, kind=kind, reason=reason)
+    return ZoneGuess(site=final, side=side, level=level, kind=kind_of(final), reason=reason)
+
+
+def kind_of(site: ZoneSite) -> ZoneKind:
+    """Bone and lesions are targets, all else is kept out of."""
+    return ZoneKind.TARGET if site in (ZoneSite.BONE, ZoneSite.LESION) else ZoneKind.KEEP_OUT
 
 
 def guess_findings(guesses: Iterable[tuple[str, ZoneGuess]]) -> tuple[Finding, ...]:
