@@ -92,7 +92,7 @@ def decode_slices(dataset: Dataset, instance: Instance) -> Iterator[tuple[SliceD
     """
     wanted = {one.frame: (one, scale) for one, scale in zip(instance.slices, instance.calibrations, strict=True)}
     stored = _stored_values(dataset, instance.name)
-    for frame, raw in enumerate(_raw_frames(dataset, instance.name)):
+    for frame, raw in enumerate(raw_frames(dataset, instance.name)):
         if frame in wanted:
             one, scale = wanted.pop(frame)
             if scale is None or raw.shape != (one.rows, one.columns):
@@ -197,7 +197,12 @@ def _wrapped(value: int | None, bits: int, *, signed: bool) -> int | None:
     return value - (1 << bits) if signed and value >> (bits - 1) else value
 
 
-def _raw_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
+def raw_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
+    """Every picture's stored values, decoded and nothing more; 8 or 16 bits allocated.
+
+    Raises:
+        WireError: `unreadable_pixels`.
+    """
     syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     if "PixelData" not in dataset or rows is None or columns is None:
