@@ -17,7 +17,9 @@ class ZoneClearance(msgspec.Struct, frozen=True, kw_only=True):
             surface; negative inside.
         at_depth_mm: depth from the entry along the axis where that is.
         point_lps_mm: the zone's nearest surface point.
-        permitted: this path may touch this zone; it may still be a leak site.
+        permitted: this path may touch this zone; it may still be a leak site. Skin and needle track always are.
+        ablation_distance_mm: of the ablation zones alone (or of the full balloon), so far as `min_distance_mm` is of
+            the shaft; null where the instrument has none.
     """
 
     zone_id: str
@@ -29,6 +31,7 @@ class ZoneClearance(msgspec.Struct, frozen=True, kw_only=True):
     at_depth_mm: float
     point_lps_mm: Vector3
     permitted: bool = False
+    ablation_distance_mm: float | None = None
 
 
 class PathClearance(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,10 +79,12 @@ class Clearance(msgspec.Struct, frozen=True, kw_only=True):
             the two ends aside; negative where it leaves the bone; null without bone.
         margin_mm: what is left all round: the least of `bone_margin_mm` and the distances to keep-out zones that are
             not permitted; null where neither is known.
-        mediolateral_deg: angle in the axial plane to the sagittal plane; positive towards the patient's left,
-            walking from entry to target; [-180, 180].
+        mediolateral_deg: angle in the axial plane to the sagittal plane, 0 straight to the front; positive towards the
+            patient's left, walking from entry to target; [-180, 180].
         craniocaudal_deg: angle to the axial plane; positive towards the head; [-90, 90].
-        suggested_length_mm: longest of the instrument's lengths that does not pass the target.
+        suggested_length_mm: longest of a screw's or nail's lengths that does not pass the target, its head on the bone
+            (on the entry where bone is not known); null for other instruments and where none fits.
+        ablation_to_skin_mm: from the ablation zones to the skin's surface; negative where they pass it.
     """
 
     path_id: str
@@ -97,6 +102,7 @@ class Clearance(msgspec.Struct, frozen=True, kw_only=True):
     craniocaudal_deg: float
     approach: ApproachMatch
     suggested_length_mm: float | None = None
+    ablation_to_skin_mm: float | None = None
     findings: tuple[Finding, ...] = ()
 
 

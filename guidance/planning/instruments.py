@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,9 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from guidance.errors import ConfigError
-from guidance.messages import PlannedPath
-from guidance.planning.ablation import AblationTable, ablation_solid, ablation_zone, table_fault
-from guidance.planning.solid import Spheroid
+from guidance.planning.ablation import AblationTable, table_fault
 
 InstrumentKind = Literal[
     "needle", "guidepin", "k_wire", "trocar", "screw", "nail", "balloon", "cryoprobe", "rf_electrode"
@@ -88,30 +85,6 @@ def instrument_library(extra_toml: str = "", origin: str = "instruments") -> Ins
     instruments = {item.id: item for item in _built_in()}
     instruments |= {item.id: item for item in _instruments_of(extra_toml, origin)}
     return InstrumentLibrary(tuple(instruments.values()))
-
-
-def widened_by(path: PlannedPath, instrument: Instrument | None) -> Spheroid | None:
-    """What an instrument reaches beyond its shaft: its ablation zone or its full balloon; None for neither.
-
-    Args:
-        path: with entry and target apart; its `ablation` says how a probe is run.
-
-    Raises:
-        GeometryError: `no_ablation_table` (the instrument has none), `outside_ablation_table`.
-    """
-    length_mm = instrument.inflated_length_mm if instrument else None
-    width_mm = instrument.inflated_diameter_mm if instrument else None
-    if instrument and instrument.ablation and path.ablation:
-        return ablation_solid(path, ablation_zone(instrument.ablation, path.ablation))
-    if length_mm and width_mm:
-        x, y, z = path.target_lps_mm
-        total_mm = math.dist(path.entry_lps_mm, path.target_lps_mm)
-        pairs = zip(path.entry_lps_mm, path.target_lps_mm, strict=True)
-        ax, ay, az = ((end - start) / total_mm for start, end in pairs)
-        half_mm = 0.5 * length_mm
-        center = (x - half_mm * ax, y - half_mm * ay, z - half_mm * az)
-        return Spheroid(center, (ax, ay, az), half_mm, 0.5 * width_mm)
-    return None
 
 
 @lru_cache(maxsize=1)

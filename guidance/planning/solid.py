@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from guidance.messages import F64, Vector3
 
@@ -120,7 +121,8 @@ def least_distance(balls: Balls, field: DistanceField) -> Least:
     best = Least(float(values[index]), balls.centers[index], float(balls.radii[index]))
     polish = _POLISH_LEVELS
     for _ in range(_MOST_LEVELS):
-        keep = np.flatnonzero((values - reaches < best.distance_mm - PROOF_MM) & (reaches > 0.5 * PROOF_MM))
+        is_open = (values - reaches < best.distance_mm - PROOF_MM) & (reaches > 0.5 * PROOF_MM)
+        keep: npt.NDArray[np.intp] = np.flatnonzero(is_open)
         if len(keep) == 0:
             if polish == 0:
                 break
@@ -285,7 +287,7 @@ def _split(cells: F64, turned_mm: F64) -> F64:
     return parts
 
 
-def _smallest(values: F64, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+def _smallest(values: F64, count: int) -> npt.NDArray[np.intp]:
     if len(values) <= count:
         return np.arange(len(values))
     return np.argpartition(values, count)[:count]
