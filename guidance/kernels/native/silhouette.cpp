@@ -18,10 +18,11 @@
 namespace guidance {
 namespace {
 
-constexpr double kTolerancePx = 0.1;       // by which a drawn outline may miss the surface's own
-constexpr double kLargestBesidePx = 1e-3;  // how far beside a piece its sides are looked at
-constexpr double kSmallestBesidePx = 1e-7;
-constexpr double kRimPx = 4.0;  // around the picture, on top of the line's width
+constexpr double kTolerancePx = 0.1;  // by which a drawn outline may miss the surface's own
+// How far beside a piece its sides are looked at: more than doubles lose on a picture, less than a surface's slivers.
+constexpr double kBesidePx = 1e-7;
+constexpr double kTouchPx = 1e-6;  // what is nearer to an edge lies on it
+constexpr double kRimPx = 4.0;     // around the picture, on top of the line's width
 constexpr double kEdgesPerBand = 4.0;
 constexpr std::size_t kMostBands = 1024;
 constexpr double kEnd = 1e-9;  // a cut nearer to an edge's end, in parts of the edge, is that end
@@ -165,15 +166,11 @@ class Outline {
     if (!in_front()) return OutlineState::kTooNear;
     contour();
     if (edges_.empty()) return OutlineState::kNothing;
-    double top = kInfinity, bottom = -kInfinity, left = kInfinity, right = -kInfinity;
+    double top = kInfinity, bottom = -kInfinity;
     for (const ContourEdge& edge : edges_) {
       top = std::min({top, edge.a.v, edge.b.v});
       bottom = std::max({bottom, edge.a.v, edge.b.v});
-      left = std::min({left, edge.a.u, edge.b.u});
-      right = std::max({right, edge.a.u, edge.b.u});
     }
-    beside_px_ =
-        std::clamp(kLargestBesidePx * std::max(bottom - top, right - left), kSmallestBesidePx, kLargestBesidePx);
     const Bands bands(edges_, std::max(top, frame_.top), std::min(bottom, frame_.bottom));
     for (std::size_t band = 0; band < bands.count(); ++band) cross_in(bands, band);
     keep_bounds(bands);
@@ -268,13 +265,13 @@ class Outline {
     const std::int32_t* end = bands.end(band);
     for (const std::int32_t* one = bands.begin(band); one != end; ++one) {
       const ContourEdge& p = edges_[static_cast<std::size_t>(*one)];
-      const double left = std::min(p.a.u, p.b.u) - beside_px_, right = std::max(p.a.u, p.b.u) + beside_px_;
+      const double left = std::min(p.a.u, p.b.u) - kTouchPx, right = std::max(p.a.u, p.b.u) + kTouchPx;
       const double top = std::min(p.a.v, p.b.v), bottom = std::max(p.a.v, p.b.v);
       for (const std::int32_t* other = one + 1; other != end; ++other) {
         const ContourEdge& q = edges_[static_cast<std::size_t>(*other)];
         if (std::max(q.a.u, q.b.u) < left || std::min(q.a.u, q.b.u) > right) continue;
         const double q_top = std::min(q.a.v, q.b.v);
-        if (std::max(q.a.v, q.b.v) < top - beside_px_ || q_top > bottom + beside_px_) continue;
+        if (std::max(q.a.v, q.b.v) < top - kTouchPx || q_top > bottom + kTouchPx) continue;
         // Two that share several bands are looked at in the first of them.
         if (bands.band_of(std::max(top, q_top)) == band) cross_two(*one, *other);
       }
@@ -306,7 +303,7 @@ class Outline {
     if (node == edge.from || node == edge.to) return;
     const Uv along = edge.b - edge.a, away = place - edge.a;
     const double squared = dot(along, along), part = dot(away, along) / squared;
-    if (std::abs(cross(along, away)) <= beside_px_ * std::sqrt(squared)) cut(index, node, part);
+    if (std::abs(cross(along, away)) <= kTouchPx * std::sqrt(squared)) cut(index, node, part);
   }
 
   void cut(std::int32_t edge, std::int32_t node, double part) {
@@ -335,7 +332,7 @@ class Outline {
                      std::int32_t to) {
     if (!(last > first)) return;
     const Uv along = edge.b - edge.a, middle = edge.a + (0.5 * (first + last)) * along;
-    const Uv beside = (beside_px_ / std::sqrt(dot(along, along))) * Uv{-along.v, along.u};
+    const Uv beside = (kBesidePx / std::sqrt(dot(along, along))) * Uv{-along.v, along.u};
     const bool left = bands.winding(middle + beside) != 0, right = bands.winding(middle - beside) != 0;
     if (left == right) return;
     const Uv a = first > 0.0 ? edge.a + first * along : edge.a, b = last < 1.0 ? edge.a + last * along : edge.b;
@@ -390,7 +387,6 @@ class Outline {
   const ShadowMesh& mesh_;
   const Camera& camera_;
   const Frame& frame_;
-  double beside_px_ = 0.0;
   std::int32_t nodes_ = 0;
   std::vector<ContourEdge> edges_;
   std::vector<Cut> cuts_;
