@@ -16,12 +16,13 @@ from guidance.geometry.plane_stack import Plane, PlaneStack, stack_planes
 from guidance.messages import F64, U8, Finding, Severity
 from guidance.planning.occupancy import Occupancy
 from guidance.wire.dicom_classes import SEGMENTATION
+from guidance.wire.dicom_codes import codes_of
 from guidance.wire.dicom_colors import hex_of_cielab
 from guidance.wire.dicom_frames import FrameHeader, frame_headers
 from guidance.wire.dicom_values import integer, items, number, numbers, text
 from guidance.wire.read_zones import ReadZone, ReadZones, rimmed
 from guidance.wire.segment_frames import stored_frames
-from guidance.wire.zone_names import Code, ZoneGuess, guess_findings, guess_zone
+from guidance.wire.zone_names import ZoneGuess, guess_findings, guess_zone
 
 LABEL_MAP_SEGMENTATION: Final = "1.2.840.10008.5.1.4.1.1.66.7"
 _KINDS: Final = ("BINARY", "FRACTIONAL", "LABELMAP")
@@ -124,8 +125,8 @@ def _segments(dataset: Dataset) -> dict[int, _Segment]:
             continue
         types = items(item, "SegmentedPropertyTypeCodeSequence")
         regions = items(item, "AnatomicRegionSequence")
-        sides = [_codes(one, "SegmentedPropertyTypeModifierCodeSequence") for one in types]
-        sides += [_codes(one, "AnatomicRegionModifierSequence") for one in regions]
+        sides = [codes_of(one, "SegmentedPropertyTypeModifierCodeSequence") for one in types]
+        sides += [codes_of(one, "AnatomicRegionModifierSequence") for one in regions]
         name = text(item, "SegmentLabel") or f"segment {told}"
         color = numbers(item, "RecommendedDisplayCIELabValue", 3)
         found[told] = _Segment(
@@ -134,7 +135,7 @@ def _segments(dataset: Dataset) -> dict[int, _Segment]:
             color="" if color is None else hex_of_cielab([int(value) for value in color]),
             guess=guess_zone(
                 name,
-                [_code(one) for one in types] + [_code(one) for one in regions],
+                codes_of(item, "SegmentedPropertyTypeCodeSequence") + codes_of(item, "AnatomicRegionSequence"),
                 laterality=[code for codes in sides for code in codes],
                 hints=(text(item, "SegmentDescription"),),
             ),
@@ -142,16 +143,6 @@ def _segments(dataset: Dataset) -> dict[int, _Segment]:
     if not found:
         raise _refused("SegmentSequence", "describes no segment")
     return found
-
-
-def _codes(item: Dataset, keyword: str) -> list[Code]:
-    return [_code(one) for one in items(item, keyword)]
-
-
-def _code(item: Dataset) -> Code:
-    return Code(
-        scheme=text(item, "CodingSchemeDesignator"), value=text(item, "CodeValue"), meaning=text(item, "CodeMeaning")
-    )
 
 
 def _stack(dataset: Dataset, headers: Sequence[FrameHeader], volume_affine: F64 | None) -> PlaneStack:
