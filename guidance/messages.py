@@ -318,13 +318,14 @@ class StoredZones:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanItem:
-    """One path of a plan that came by OpenIGTLink (POINT group or TRAJ element), patient LPS.
+    """One path of a plan from outside (OpenIGTLink POINT group or TRAJ element, markups line), patient LPS.
 
     Attributes:
         name: what the sender calls it; the same name later changes the same path.
         entry_lps_mm, target_lps_mm: ends of the axis, already converted from RAS.
         diameter_mm: the DIAMETER field.
         color: `#rrggbb` from the RGBA field; "" lets the case choose.
+        instrument, approach: as of a path; "" where the sender does not say.
     """
 
     name: str
@@ -332,6 +333,8 @@ class PlanItem:
     target_lps_mm: Vector3
     diameter_mm: float
     color: str = ""
+    instrument: str = ""
+    approach: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
