@@ -59,6 +59,8 @@ class Case:
         plan_names: (name in an OpenIGTLink plan, path id) pairs, so that the plan sent again changes its paths.
         dismissed: ids of the volumes of cases before this one, which become active by the operator's word only.
         history: what can be undone and redone.
+        imported: names of the DICOM objects whose zones were taken over, so that a restart does not bring back what
+            was deleted since.
     """
 
     paths: tuple[PlannedPath, ...] = ()
@@ -75,6 +77,7 @@ class Case:
     plan_names: tuple[tuple[str, str], ...] = ()
     dismissed: tuple[str, ...] = ()
     history: History = field(default_factory=History)
+    imported: tuple[str, ...] = ()
 
     @property
     def active_volume_id(self) -> str:

@@ -30,6 +30,7 @@ class _StoredCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     zones: tuple[Zone, ...] = ()
     zone_count: int = 0
     history: History = History()
+    imported: tuple[str, ...] = ()
 
 
 def case_to_json(case: Case) -> bytes:
@@ -51,6 +52,7 @@ def case_to_json(case: Case) -> bytes:
         zones=case.zones,
         zone_count=case.zone_count,
         history=case.history,
+        imported=case.imported,
     )
     return msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
 
@@ -90,6 +92,7 @@ def case_from_json(text: bytes) -> Case:
         zones=stored.zones,
         zone_count=stored.zone_count,
         history=stored.history,
+        imported=stored.imported,
     )
 
 
@@ -107,6 +110,7 @@ def lasting(case: Case) -> tuple[object, ...]:
         case.plan_names,
         case.dismissed,
         case.history,
+        case.imported,
     )
 
 

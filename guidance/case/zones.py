@@ -181,6 +181,18 @@ def import_zones(
     return case, Imported(zones=tuple(made), already_there=known)
 
 
+def import_object(
+    case: Case, zones: Sequence[Zone], *, name: str, frame_of_reference_uid: str, patient_id: str | None
+) -> tuple[Case, Imported]:
+    """The same for a DICOM object, once: `Case.imported` remembers its `name`.
+
+    Raises:
+        BadFieldsError, CaseError: as `import_zones`.
+    """
+    case, imported = import_zones(case, zones, frame_of_reference_uid=frame_of_reference_uid, patient_id=patient_id)
+    return replace(case, imported=(*case.imported, name)), imported
+
+
 def masks_of(zones: Iterable[Zone]) -> frozenset[str]:
     """Ids of the voxels that zones need on disk."""
     return frozenset(zone.shape.mask_id for zone in zones if isinstance(zone.shape, MaskShape))

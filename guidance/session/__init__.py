@@ -8,11 +8,14 @@ from guidance.session.events import (
     Event,
     FrameArrived,
     InputChanged,
+    PlanWorkedOut,
     PublishPlan,
+    PublishZones,
     StoreCase,
     Tick,
     TransformArrived,
 )
+from guidance.session.planned import Planned, aid_key
 from guidance.session.state import InputTrack, Session, active_volume
 from guidance.session.step import may_be_shown, step
 
@@ -25,12 +28,16 @@ __all__ = [
     "FrameArrived",
     "InputChanged",
     "InputTrack",
+    "PlanWorkedOut",
+    "Planned",
     "PublishPlan",
+    "PublishZones",
     "Session",
     "StoreCase",
     "Tick",
     "TransformArrived",
     "active_volume",
+    "aid_key",
     "may_be_shown",
     "step",
 ]

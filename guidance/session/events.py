@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from guidance.case import Case
 from guidance.messages import FluoroFrame, TransformSample
+from guidance.overlay.zones import ZonesOnPicture
+from guidance.session.planned import Planned
 from guidance.session.state import InputTrack
 
 
@@ -27,6 +29,13 @@ class CaseEdited:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanWorkedOut:
+    """Planning knows more than before: surfaces, margins, views."""
+
+    planned: Planned
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionClosed:
     connection_id: int
 
@@ -36,7 +45,7 @@ class Tick:
     """Time has passed; nothing else happened."""
 
 
-Event = FrameArrived | TransformArrived | CaseEdited | ConnectionClosed | Tick
+Event = FrameArrived | TransformArrived | CaseEdited | PlanWorkedOut | ConnectionClosed | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,13 @@ class PublishPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishZones:
+    """The zones that receivers show have changed, or their surfaces."""
+
+    zones: ZonesOnPicture
+
+
+@dataclass(frozen=True, slots=True)
 class InputChanged:
     """An input's state, its geometry's state or the reason changed."""
 
@@ -69,4 +85,4 @@ class InputChanged:
     after: InputTrack
 
 
-Effect = DrawFrame | StoreCase | PublishPlan | InputChanged
+Effect = DrawFrame | StoreCase | PublishPlan | PublishZones | InputChanged

@@ -20,6 +20,8 @@ from guidance.messages import (
     PathProjection,
     TransformSample,
 )
+from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
+from guidance.session.planned import Planned
 
 NS_PER_MS: Final = 1_000_000
 DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
@@ -92,6 +94,8 @@ class Session:
         transforms: newest TRANSFORM samples by (connection, name), oldest first; of a picture's geometry only.
         told_position: (epoch, patient position) that the streams first told in that epoch; a registration ends with
             the patient position, and the volume does not always know one.
+        planned: what planning has worked out.
+        zones, aids: what of it goes onto the picture now.
     """
 
     settings: GeometrySettings = field(default_factory=GeometrySettings)
@@ -102,6 +106,9 @@ class Session:
     inputs: Mapping[str, InputTrack] = field(default_factory=dict)
     transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
     told_position: tuple[int, str] = (-1, "")
+    planned: Planned = field(default_factory=Planned)
+    zones: ZonesOnPicture = NO_ZONES
+    aids: Mapping[str, PathAid] = field(default_factory=dict)
 
 
 def active_volume(session: Session) -> CbctVolume | None:

@@ -23,11 +23,14 @@ from guidance.session.events import (
     Event,
     FrameArrived,
     InputChanged,
+    PlanWorkedOut,
     PublishPlan,
+    PublishZones,
     StoreCase,
     Tick,
     TransformArrived,
 )
+from guidance.session.planned import path_aids, zones_on_picture
 from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume
 
 _NS_PER_S: Final = 1_000_000_000
@@ -57,6 +60,10 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
             return _transform_arrived(session, sample, now_ns)
         case CaseEdited(edited):
             return _case_edited(session, edited, now_ns)
+        case PlanWorkedOut(planned):
+            session, effects, changed = _with_planning(replace(session, planned=planned))
+            session, redrawn = _judged_again(session, now_ns, redraw=True) if changed else (session, [])
+            return session, effects + redrawn
         case ConnectionClosed(connection_id):
             gone = [track for track in session.inputs.values() if track.connection_id == connection_id]
             kept = {key: samples for key, samples in session.transforms.items() if key[0] != connection_id}
@@ -220,8 +227,11 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
     effects: list[Effect] = []
     if lasting(case) != lasting(before):
         effects.append(StoreCase(case))
-    if drawable_paths(case) != drawable_paths(before):
+    paths_changed = drawable_paths(case) != drawable_paths(before)
+    if paths_changed:
         effects.append(PublishPlan(case))
+    session, planning_effects, planning_changed = _with_planning(session)
+    effects += planning_effects
     if case.epoch != before.epoch:
         # What was drawn under the former registration must not stay on anyone's screen.
         inputs = dict(session.inputs)
@@ -230,8 +240,17 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
                 inputs[device] = _judged(session, track, now_ns)
                 effects += [DrawFrame(inputs[device], again=True), *_changes(track, inputs[device])]
         return replace(session, inputs=inputs), effects
-    session, redrawn = _judged_again(session, now_ns, redraw=drawable_paths(case) != drawable_paths(before))
+    session, redrawn = _judged_again(session, now_ns, redraw=paths_changed or planning_changed)
     return session, effects + redrawn
+
+
+def _with_planning(session: Session) -> tuple[Session, list[Effect], bool]:
+    """What of the results of planning goes onto the picture now, and whether that has changed."""
+    zones = zones_on_picture(session.case, session.planned, session.zones)
+    aids = path_aids(session.case, session.planned)
+    effects: list[Effect] = [] if zones is session.zones else [PublishZones(zones)]
+    changed = bool(effects) or aids != session.aids
+    return replace(session, zones=zones, aids=aids), effects, changed
 
 
 def _silenced(session: Session, tracks: list[InputTrack], why: str) -> tuple[Session, list[Effect]]:

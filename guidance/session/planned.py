@@ -1,0 +1,54 @@
+"""What planning has worked out for the live picture, each beside what it was worked out from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from guidance.case import Case, active_zones, drawable_paths
+from guidance.kernels.silhouette import Surface
+from guidance.messages import PlannedPath, Zone, ZoneShape
+from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
+
+AidKey = tuple[PlannedPath, tuple[Zone, ...], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Planned:
+    """Results of planning.
+
+    Attributes:
+        surfaces: by shape, so that a zone keeps its outline when its name or colour changes.
+        aids: by path id: what it was worked out from (`aid_key`), and what came out.
+    """
+
+    surfaces: Mapping[ZoneShape, Surface] = field(default_factory=dict)
+    aids: Mapping[str, tuple[AidKey, PathAid]] = field(default_factory=dict)
+
+
+def aid_key(case: Case, path: PlannedPath) -> AidKey:
+    """All that a path's margin and views depend on."""
+    return path, active_zones(case), case.epoch
+
+
+def zones_on_picture(case: Case, planned: Planned, before: ZonesOnPicture = NO_ZONES) -> ZonesOnPicture:
+    """The zones of the active frame; the very same object as `before` where nothing of it has changed.
+
+    Without an active volume nothing is known to be in the picture's frame, so nothing is shown.
+    """
+    zones = active_zones(case) if case.active is not None else ()
+    with_surface = tuple((zone, planned.surfaces[zone.shape]) for zone in zones if zone.shape in planned.surfaces)
+    missing = tuple(zone.name for zone in zones if zone.shown and zone.shape not in planned.surfaces)
+    same = before.missing == missing and len(before.surfaces) == len(with_surface)
+    if same and all(a[0] == b[0] and a[1] is b[1] for a, b in zip(before.surfaces, with_surface, strict=True)):
+        return before
+    return ZonesOnPicture(surfaces=with_surface, missing=missing)
+
+
+def path_aids(case: Case, planned: Planned) -> dict[str, PathAid]:
+    """Margins and views of the drawable paths, as far as they still hold."""
+    return {
+        path.id: planned.aids[path.id][1]
+        for path in drawable_paths(case)
+        if path.id in planned.aids and planned.aids[path.id][0] == aid_key(case, path)
+    }
