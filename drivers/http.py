@@ -18,16 +18,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from drivers.http_api import PREFIX, CaseRoutes
+from drivers.http_api import CaseRoutes
 from drivers.http_connections import bounded_protocol
 from drivers.http_guard import Guard
 from drivers.http_metrics import CONTENT_TYPE, MetricsPage
-from drivers.http_problem import RequestError, on_bug, on_case_error, on_http_exception, on_request_error
+from drivers.http_planning import PlanningRoutes
+from drivers.http_problem import RequestError, on_bug, on_guidance_error, on_http_exception, on_request_error
+from drivers.http_requests import PREFIX
 from drivers.http_stream import StreamEndpoint
 from drivers.tasks import start_task
+from guidance.case import no_library
 from guidance.config import HttpSettings
-from guidance.errors import CaseError, ConfigError
-from guidance.ports import CaseApi
+from guidance.errors import ConfigError, GuidanceError
+from guidance.ports import CaseApi, PlanningApi
 from guidance.shapes import ClientStatus
 from guidance.wire.json_text import json_text
 
@@ -43,11 +46,22 @@ class HttpServer:
     Args:
         settings: address, port (0: any free one), names that browsers may use.
         api: what answers; called in the event loop's thread only.
+        planning: what answers about plans; without it there are no zones.
+        maximum_import_mib: the largest file that is taken in.
     """
 
-    def __init__(self, settings: HttpSettings, api: CaseApi) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        api: CaseApi,
+        planning: PlanningApi | None = None,
+        *,
+        maximum_import_mib: int = 256,
+    ) -> None:
         self._settings = settings
         self._api = api
+        self._planning = planning
+        self._maximum_import_mib = maximum_import_mib
         self._stream = StreamEndpoint(api)
         self._metrics = MetricsPage(api.metrics)
         self._guard = self._app()
@@ -124,8 +138,12 @@ class HttpServer:
         self._server = self._serving = None
 
     def _app(self) -> Guard:
+        planning: list[BaseRoute] = []
+        if self._planning is not None:
+            planning = PlanningRoutes(self._api, self._planning, maximum_import_mib=self._maximum_import_mib).routes()
         routes: list[BaseRoute] = [
-            *CaseRoutes(self._api).routes(),
+            *CaseRoutes(self._api, self._planning.diameter_of if self._planning else no_library).routes(),
+            *planning,
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
             Route("/metrics", self._metrics_text, methods=["GET"]),
@@ -134,7 +152,7 @@ class HttpServer:
         app = Starlette(
             routes=[*routes, WebSocketRoute(f"{PREFIX}/stream", self._stream.__call__)],
             exception_handlers={
-                CaseError: on_case_error,
+                GuidanceError: on_guidance_error,
                 RequestError: on_request_error,
                 HTTPException: on_http_exception,
                 Exception: on_bug,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from guidance.case import BadFieldsError
-from guidance.errors import CaseError
+from guidance.errors import CaseError, ConfigError, GuidanceError
 from guidance.shapes import FieldAtFault, Problem
 from guidance.wire.json_text import json_text
+
+# Planning's process is starting, full or ending: the same question is answered in a moment.
+_NOT_NOW: Final = frozenset({"planning_busy", "planning_ended", "stopping"})
+_RETRY_AFTER_S: Final = "1"
 
 
 class RequestError(Exception):
@@ -34,9 +38,9 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     )
 
 
-async def on_case_error(_request: Request, error: Exception) -> Response:
-    """Starlette handler: an error of the case."""
-    assert isinstance(error, CaseError)
+async def on_guidance_error(_request: Request, error: Exception) -> Response:
+    """Starlette handler: what the case, or planning, does not allow or cannot read."""
+    assert isinstance(error, GuidanceError)
     detail = str(error.args[0])
     if isinstance(error, BadFieldsError):
         at_fault = tuple(
@@ -44,8 +48,18 @@ async def on_case_error(_request: Request, error: Exception) -> Response:
             for field in error.errors
         )
         return problem_response(_problem(422, detail, code=error.code, mend=error.mend, errors=at_fault))
-    status = 404 if error.code.startswith("unknown_") else 409
-    return problem_response(_problem(status, detail, code=error.code, mend=error.mend))
+    status = _status(error)
+    headers = {"Retry-After": _RETRY_AFTER_S} if status == 503 else None
+    return problem_response(_problem(status, detail, code=error.code, mend=error.mend), headers)
+
+
+def _status(error: GuidanceError) -> int:
+    if error.code in _NOT_NOW:
+        return 503
+    if isinstance(error, CaseError):
+        return 404 if error.code.startswith("unknown_") else 409
+    # The site's settings are at fault, not who asks; a file or a geometry that cannot be used is the asker's.
+    return 500 if isinstance(error, ConfigError) else 422
 
 
 async def on_request_error(_request: Request, error: Exception) -> Response:
@@ -74,4 +88,6 @@ def _problem(status: int, detail: str, **members: Any) -> Problem:
 
 
 def _pointer(field: str) -> str:
-    return "/" + field.replace("~", "~0").replace("/", "~1")
+    # A member of the two objects in a request is told with a dot.
+    parts = field.split(".") if field.startswith(("shape.", "ablation.")) else [field]
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)

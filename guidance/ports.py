@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 from guidance.case import AuditPage, Author, Case
 from guidance.messages import Finding, PlanItem, PlannedPath, Zone, ZoneSide
 from guidance.planning.answers import Clearance, Corridor, Views
+from guidance.planning.c_arms import CArmModel
+from guidance.planning.instruments import Instrument
+from guidance.planning.questions import Level, Proposal
 from guidance.shapes import GeometryAnswer, PictureHeader, StatusAnswer
 
 _Told = TypeVar("_Told")
@@ -97,7 +101,7 @@ class CaseApi(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadZones:
+class NewZones:
     """Zones that were read from a file or proposed from the volume, before they are the case's.
 
     Attributes:
@@ -115,7 +119,7 @@ class ReadZones:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadPlan:
+class NewPlan:
     """What a 3D Slicer markups file holds; `diameter_mm` of a path is 0 where the file has none."""
 
     paths: tuple[PlanItem, ...]
@@ -134,13 +138,13 @@ class PlanningApi(Protocol):
     def diameter_of(self, instrument: str) -> float | None:
         """Outer diameter in mm of an instrument of the library; None for what is not in it."""
 
-    def instruments(self) -> Sequence[object]:
-        """The instrument library, as values that JSON can carry."""
+    def instruments(self) -> Sequence[Instrument]:
+        """The instrument library."""
 
     def approaches(self) -> Sequence[object]:
         """The approach templates."""
 
-    def c_arms(self) -> Sequence[object]:
+    def c_arms(self) -> Sequence[CArmModel]:
         """The C-arm models whose reach views are checked with."""
 
     async def clearance(self, case: Case, path: PlannedPath) -> Clearance:
@@ -150,24 +154,24 @@ class PlanningApi(Protocol):
         """From where to look at a path, best first."""
 
     async def corridor(
-        self, case: Case, *, level: str, diameter_mm: float, margin_mm: float, side: ZoneSide | None
+        self, case: Case, *, level: Level, diameter_mm: float, margin_mm: float, side: ZoneSide | None
     ) -> Corridor:
         """The best straight corridor through bone in the active volume; takes seconds."""
 
-    async def read_zones(self, case: Case, data: bytes, *, filename: str, names: bytes | None) -> ReadZones:
+    async def read_zones(self, case: Case, file: Path, *, filename: str, names: bytes | None) -> NewZones:
         """Read zones from a label map, DICOM SEG, RT Structure Set or markups file; the content says which.
 
         Args:
             case: whose active volume gives the grid where one is needed.
-            data: the file.
+            file: where it lies until this has answered.
             filename: as the client calls it, for words only.
             names: text of a names table for a label map, or the word `totalsegmentator`; None without.
         """
 
-    async def propose_zones(self, case: Case, what: Literal["bone", "skin"]) -> ReadZones:
+    async def propose_zones(self, case: Case, what: Proposal) -> NewZones:
         """Propose bone mask or skin surface from the active volume; takes seconds."""
 
-    async def read_markups(self, case: Case, data: bytes, *, filename: str) -> ReadPlan:
+    async def read_markups(self, case: Case, data: bytes, *, filename: str) -> NewPlan:
         """Read a 3D Slicer markups file."""
 
     async def write_markups(self, case: Case) -> bytes:

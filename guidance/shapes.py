@@ -1,4 +1,4 @@
-"""The JSON shapes of the HTTP contract as types, and what fills them from the core's values."""
+"""The JSON shapes of case, volumes, live state and problems as types, and what fills them from the core's values."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from guidance.case import Case, is_in_active_frame
-from guidance.messages import CbctVolume, GeometryState, InputState, PlannedPath, Severity, VolumeState
+from guidance.case import Case
+from guidance.messages import CbctVolume, GeometryState, InputState, Severity, VolumeState
 
 NOTICE: Final = "Research use only, not for clinical use"
 
@@ -16,53 +16,6 @@ PixelUv = Annotated[
     tuple[float, float], msgspec.Meta(description="u, v in px; (0, 0) is the centre of the first pixel")
 ]
 Color = Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
-Text64 = Annotated[str, msgspec.Meta(max_length=64)]
-DiameterMm = Annotated[float, msgspec.Meta(gt=0, le=50, description="true outer diameter in mm")]
-
-
-class PathFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client sends to make or replace a path."""
-
-    entry_lps_mm: Vector3Mm
-    target_lps_mm: Vector3Mm
-    diameter_mm: DiameterMm
-    label: Text64 | None = None
-    color: Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")] | None = None
-    instrument: Text64 | None = None
-    approach: Text64 | None = None
-
-
-class PathPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a client sends to change a path: only what is to change."""
-
-    entry_lps_mm: Vector3Mm | msgspec.UnsetType = msgspec.UNSET
-    target_lps_mm: Vector3Mm | msgspec.UnsetType = msgspec.UNSET
-    diameter_mm: DiameterMm | msgspec.UnsetType = msgspec.UNSET
-    label: Text64 | msgspec.UnsetType | None = msgspec.UNSET
-    color: Annotated[str, msgspec.Meta(pattern="^#[0-9a-fA-F]{6}$")] | msgspec.UnsetType | None = msgspec.UNSET
-    instrument: Text64 | msgspec.UnsetType | None = msgspec.UNSET
-    approach: Text64 | msgspec.UnsetType | None = msgspec.UNSET
-
-
-class Path(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored path; `in_active_frame` false means that it was planned in another frame and is not drawn."""
-
-    id: str
-    entry_lps_mm: Vector3Mm
-    target_lps_mm: Vector3Mm
-    diameter_mm: DiameterMm
-    label: str
-    color: Color
-    instrument: str
-    approach: str
-    frame_of_reference_uid: str
-    in_active_frame: bool
-
-
-class PathList(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of GET /paths."""
-
-    items: tuple[Path, ...]
 
 
 class VolumeFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,22 +218,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     mend: str = ""
     errors: tuple[FieldAtFault, ...] = ()
-
-
-def path_shape(case: Case, path: PlannedPath) -> Path:
-    """A path as HTTP tells it."""
-    return Path(
-        id=path.id,
-        entry_lps_mm=path.entry_lps_mm,
-        target_lps_mm=path.target_lps_mm,
-        diameter_mm=path.diameter_mm,
-        label=path.label,
-        color=path.color,
-        instrument=path.instrument,
-        approach=path.approach,
-        frame_of_reference_uid=path.frame_of_reference_uid,
-        in_active_frame=is_in_active_frame(case, path),
-    )
 
 
 def volume_shape(case: Case, volume: CbctVolume) -> Volume:

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from guidance.schemas import HTTP_SCHEMAS, message_schemas, openapi_document
+from guidance.openapi import openapi_document
+from guidance.schemas import HTTP_SCHEMAS, message_schemas
 from guidance.wire.mqtt import MQTT_SHAPES
 
 

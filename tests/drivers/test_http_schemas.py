@@ -10,8 +10,9 @@ import pytest
 
 from drivers.cli import main
 from drivers.commands.schemas import schema_files
-from guidance.schemas import openapi_document
-from guidance.shapes import CaseAnswer, PathFields, PathList, Problem, VolumeList, case_shape, path_shape, volume_shape
+from guidance.openapi import openapi_document
+from guidance.plan_shapes import PathFields, PathList, path_shape
+from guidance.shapes import CaseAnswer, Problem, VolumeList, case_shape, volume_shape
 from tests.helpers.case_api import FakeCaseApi, ready_volume
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "schemas"

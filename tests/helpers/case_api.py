@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from guidance import VERSION
 from guidance import case as rules
-from guidance.case import Case
+from guidance.case import AuditLine, AuditPage, Author, Case
 from guidance.messages import CbctVolume, GeometryState, InputState, PlannedPath, VolumeState
 from guidance.ports import LiveUpdate, MetricFamily
 from guidance.shapes import (
@@ -21,12 +23,16 @@ from guidance.shapes import (
     VolumeShown,
 )
 
+Told = TypeVar("Told")
+
 
 class FakeCaseApi:
     """Satisfies `guidance.ports.CaseApi`; tests set its members and call `deliver`."""
 
     def __init__(self) -> None:
         self.held = Case()
+        self.lines: list[AuditLine] = []
+        self.now = "2026-11-21T08:00:00.000+00:00"
         self.inputs: dict[str, InputGeometry] = {}
         self.not_ready: list[str] = []
         self.families: list[MetricFamily] = []
@@ -37,40 +43,29 @@ class FakeCaseApi:
     def case(self) -> Case:
         return self.held
 
-    def update_case(self, fields: Mapping[str, Any]) -> Case:
-        self.held = rules.update_case(self.held, fields)
-        return self.held
+    def edit(self, change: Callable[[Case], tuple[Case, Told]], *, author: Author) -> Told:
+        after, told = change(self.held)
+        self.held, line = rules.record(self.held, after, author=author, at=self.now)
+        if line is not None:
+            self.lines.append(msgspec.structs.replace(line, number=len(self.lines) + 1))
+        return told
 
-    def new_case(self) -> Case:
-        self.held = rules.new_case(self.held)
-        return self.held
+    def audit(self, *, before: int | None = None, limit: int = 100) -> AuditPage:
+        lines = [line for line in self.lines if before is None or line.number < before]
+        kept = lines[-limit:]
+        return AuditPage(items=tuple(kept), before=kept[0].number if len(kept) < len(lines) else None)
 
-    def volumes(self) -> Sequence[CbctVolume]:
-        return self.held.volumes
-
-    def volume(self, volume_id: str) -> CbctVolume:
-        return rules.find_volume(self.held, volume_id)
+    def create_path(self, fields: Mapping[str, Any]) -> PlannedPath:
+        """A path as a test has it made."""
+        return self.edit(lambda case: rules.create_path(case, fields), author=Author(via="server"))
 
     def paths(self) -> Sequence[PlannedPath]:
+        """Every path, for tests to look at."""
         return self.held.paths
 
     def path(self, path_id: str) -> PlannedPath:
+        """One path, for tests to look at."""
         return rules.find_path(self.held, path_id)
-
-    def create_path(self, fields: Mapping[str, Any]) -> PlannedPath:
-        self.held, path = rules.create_path(self.held, fields)
-        return path
-
-    def replace_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
-        self.held, path = rules.replace_path(self.held, path_id, fields)
-        return path
-
-    def update_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
-        self.held, path = rules.update_path(self.held, path_id, fields)
-        return path
-
-    def delete_path(self, path_id: str) -> None:
-        self.held = rules.delete_path(self.held, path_id)
 
     def geometry(self) -> GeometryAnswer:
         return GeometryAnswer(inputs=dict(self.inputs))
