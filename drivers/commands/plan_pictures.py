@@ -1,0 +1,87 @@
+"""Pictures of a planned path for people: a sheet of slices, and its views as simulated radiographs; PNG files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from drivers.commands.picture_ink import write_png
+from drivers.commands.plan_radiographs import RadiographRoom
+from drivers.commands.plan_slices import slice_sheet
+from guidance.config import OverlaySettings
+from guidance.kernels.silhouette import Surface
+from guidance.messages import PlannedPath, Vector3, Zone
+from guidance.overlay.zones import PathAid, ZonesOnPicture
+from guidance.planning.answers import View, Views
+from guidance.planning.c_arms import CArmModel
+from guidance.planning.distance import DistanceField
+from guidance.planning.volume import PlanningVolume
+
+MOST_EN_FACE: Final = 2
+
+
+def write_path_pictures(
+    folder: Path,
+    volume: PlanningVolume,
+    path: PlannedPath,
+    zones: Sequence[tuple[Zone, DistanceField, Surface | None]],
+    views: Views,
+    *,
+    c_arm: CArmModel,
+    isocenter_lps_mm: Vector3 | None = None,
+    others: Sequence[PlannedPath] = (),
+    aid: PathAid | None = None,
+    settings: OverlaySettings | None = None,
+    name: str = "",
+) -> list[Path]:
+    """Write `<name>_slices.png`, and `<name>_bulls_eye.png`, `_progression_1.png`, ... of the path's best views.
+
+    Args:
+        folder: made where it is missing.
+        zones: with the surface for the overlay; None: that zone is named as not shown.
+        views: of this path; the reachable ones are shown, of a kind without any its first.
+        isocenter_lps_mm: as given to `path_views`.
+        others: more paths, drawn on the radiographs.
+        aid: the path's margin and views, for the bull's-eye picture; without it the views alone.
+        settings: what is drawn; None: as by default.
+        name: files' first part; "" takes the path's label or id.
+
+    Returns:
+        The files, in the order of the list of views.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^0-9a-z]+", "_", (name or path.label or path.id).lower()).strip("_") or "path"
+    files = [write_png(folder / f"{stem}_slices.png", slice_sheet(volume, path, [one[:2] for one in zones]))]
+    room = RadiographRoom(volume, c_arm)
+    entry, target = np.array(path.entry_lps_mm), np.array(path.target_lps_mm)
+    middle = (entry + target) / 2
+    isocenter = isocenter_lps_mm or (float(middle[0]), float(middle[1]), float(middle[2]))
+    on_picture = ZonesOnPicture(
+        surfaces=tuple((zone, surface) for zone, _, surface in zones if surface is not None),
+        missing=tuple(zone.name for zone, _, surface in zones if surface is None and zone.shown),
+    )
+    aids = {path.id: aid or PathAid(views=views.views)}
+    for suffix, view in _chosen(views):
+        sheet = room.sheet(
+            view, (path, *others), isocenter, zones=on_picture, aids=aids, settings=settings or OverlaySettings()
+        )
+        files.append(write_png(folder / f"{stem}_{suffix}.png", sheet))
+    return files
+
+
+def _chosen(views: Views) -> list[tuple[str, View]]:
+    """File name endings and views: one bull's-eye, two progression views, the nearest foramina."""
+    chosen = []
+    for kind, most in (("bulls_eye", 1), ("progression", 2), ("en_face", MOST_EN_FACE)):
+        of_kind = [view for view in views.views if view.kind == kind]
+        shown = ([view for view in of_kind if view.reachable] or of_kind[:1])[:most]
+        several = len(shown) > 1
+        chosen += [(f"{kind}_{number}" if several else kind, view) for number, view in enumerate(shown, 1)]
+    return chosen
