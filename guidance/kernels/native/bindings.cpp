@@ -168,6 +168,7 @@ NB_MODULE(_core, m) {
                 ", sprites: " U8_ARRAY ", sprite_table: " I32_ARRAY ", rgb_out: " U8_ARRAY ", layer: " U8_ARRAY
                 ", dirty: " U8_ARRAY ") -> tuple[int, int]"));
   bind_drr(m);
+  bind_corridor(m);
   bind_tubes(m);
   bind_silhouette(m);
 }
