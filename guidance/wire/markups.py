@@ -21,8 +21,11 @@ from guidance.messages import (
     ZoneSite,
 )
 from guidance.wire.markups_file import ControlPoint, Markup, read_file, refused
+from guidance.wire.markups_out import markups_of, zones_without_markup
 from guidance.wire.markups_text import lengths_of, pairs_of
 from guidance.wire.zone_names import ZoneGuess, guess_findings, guess_zone, kind_of
+
+__all__ = ["MarkupPoint", "MarkupZone", "ReadMarkups", "markups_of", "read_markups", "zones_without_markup"]
 
 _ROLE: Final = re.compile(
     r"(?:(.*?)[\s_:.-]+)?(entry|entrance|eintritt|target|tip|ziel)(?:[\s_-]*(\d+))?", re.IGNORECASE
