@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "demo": "server, simulated suite and page in one command",
     "simulate": "a simulated device alone, against any server",
     "geometry": "print where points must land",
+    "plan": "clearance, corridors and views, without a server",
     "bench": "measure, print figures",
     "check": "validate configuration, ports, certificates, geometry tables",
     "schemas": "write the JSON Schemas of all messages",

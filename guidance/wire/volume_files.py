@@ -162,7 +162,8 @@ def read_dicom_volume(files: Iterable[tuple[str, bytes]], *, origin: str, series
         volume=PlanningVolume(
             voxels_hu=voxels,
             affine_lps_from_ijk=grid.affine_lps_from_ijk,
-            frame_of_reference_uid=told.frame_of_reference_uid,
+            # A volume without a Frame of Reference is in a frame of its own.
+            frame_of_reference_uid=told.frame_of_reference_uid or told.series_instance_uid,
             patient_position=told.patient_position,
         ),
         description=told.description or origin,
