@@ -185,13 +185,14 @@ class PolyData(Message):
 
     Attributes:
         points_ras_mm: (N, 3) float32.
-        lines, polygons: point numbers of each cell. Vertex cells break a receiver, so there are none.
+        lines, polygons: point numbers of each cell; polygons of one size also as an (N, size) int32 array. Vertex
+            cells break a receiver, so there are none.
     """
 
     TYPE: ClassVar[str] = "POLYDATA"
     points_ras_mm: npt.NDArray[np.float32]
     lines: Sequence[Sequence[int]] = ()
-    polygons: Sequence[Sequence[int]] = ()
+    polygons: Sequence[Sequence[int]] | npt.NDArray[np.int32] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

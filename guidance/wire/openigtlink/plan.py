@@ -1,4 +1,4 @@
-"""Plans as OpenIGTLink messages, both ways: paths <-> POINT, TRAJ and POLYDATA; RAS ends here."""
+"""Plans as OpenIGTLink messages: paths <-> POINT, TRAJ and POLYDATA, zones -> POLYDATA; RAS ends here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from guidance.messages import F64, PlanItem, PlannedPath, Vector3
+from guidance.messages import F64, PlanItem, PlannedPath, Vector3, Zone
+from guidance.planning.surface import ZoneSurface
 from guidance.wire.openigtlink.bodies import Color, Point, Points, PolyData, Trajectories, Trajectory
 from guidance.wire.openigtlink.coordinates import lps_from_ras, ras_from_lps
 
@@ -75,6 +77,26 @@ def polydata_of(paths: Sequence[PlannedPath]) -> PolyData:
         points_ras_mm=np.array(points, np.float32).reshape(-1, 3),
         lines=lines,
         polygons=polygons,
+    )
+
+
+def zones_polydata(surfaces: Iterable[tuple[Zone, ZoneSurface]]) -> PolyData:
+    """POLYDATA `Zones`: the surfaces of all zones as triangles of one mesh; none gives an empty one.
+
+    Only polygons: receivers break on vertex cells and drop attributes, so a zone's colour and name cannot go along.
+    """
+    points: list[npt.NDArray[np.float32]] = []
+    triangles: list[npt.NDArray[np.int32]] = []
+    first = 0
+    for _, surface in surfaces:
+        # From LPS to RAS is half a turn about the body's axis: triangles stay outward.
+        points.append(surface.vertices_lps_mm.astype(np.float32) * np.array((-1, -1, 1), np.float32))
+        triangles.append(surface.triangles + np.int32(first))
+        first += len(surface.vertices_lps_mm)
+    return PolyData(
+        device="Zones",
+        points_ras_mm=np.concatenate(points) if points else np.empty((0, 3), np.float32),
+        polygons=np.concatenate(triangles) if triangles else (),
     )
 
 

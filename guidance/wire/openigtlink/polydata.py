@@ -72,7 +72,14 @@ def _parse_cells(section: bytes, count: int, points: int) -> tuple[tuple[int, ..
     return tuple(cells)
 
 
-def _cell_numbers(cells: Sequence[Sequence[int]], points: int) -> npt.NDArray[np.uint32]:
+def _cell_numbers(cells: Sequence[Sequence[int]] | npt.NDArray[np.int32], points: int) -> npt.NDArray[np.uint32]:
+    if isinstance(cells, np.ndarray):
+        if cells.size and (cells.min() < 0 or cells.max() >= points):
+            raise WireError(f"POLYDATA cells that name none of {points} points", code="PolyDataCells")
+        counted = np.empty((cells.shape[0], cells.shape[1] + 1), ">u4")
+        counted[:, 0] = cells.shape[1]
+        counted[:, 1:] = cells
+        return counted
     numbers: list[int] = []
     for cell in cells:
         if not len(cell) or min(cell) < 0 or max(cell) >= points:
