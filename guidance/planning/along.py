@@ -83,13 +83,12 @@ def bone_way(axis: Axis, bone: DistanceField, skin: DistanceField | None, volume
         skin: distance to the body, negative inside it; None where it is not known.
         volume: what both were made of; a surface at its rim is where the picture ends, and counts as not known.
     """
-    depths = _depths(-_SKIN_REACH_MM, axis.length_mm + _FAR_REACH_MM)
-    at_entry = int(np.searchsorted(depths, -1e-9))
-    values = bone.distance_mm(np.ascontiguousarray(axis.points_mm(depths[at_entry:])))
-    stretches = _without_thin_gaps(_inside(depths[at_entry:], values))
+    behind, depths = _depths(-_SKIN_REACH_MM, 0.0), _depths(0.0, axis.length_mm + _FAR_REACH_MM)
+    values = bone.distance_mm(np.ascontiguousarray(axis.points_mm(depths)))
+    stretches = _without_thin_gaps(_inside(depths, values))
     reached = tuple(part for part in stretches if part.start_mm < axis.length_mm)
-    skin_mm = _skin_depth(axis, skin, volume, depths) if skin is not None else None
-    first_mm = _first_bone(axis, bone, reached, skin_mm, depths[:at_entry])
+    skin_mm = _skin_depth(axis, skin, volume) if skin is not None else None
+    first_mm = _first_bone(axis, bone, reached, skin_mm, behind)
     last = next((part for part in reached if part.start_mm <= axis.length_mm <= part.stop_mm), None)
     far_mm = last.stop_mm if last and last.stop_mm < depths[-1] else None
     if far_mm is not None and _at_rim(axis, far_mm, volume):
@@ -230,9 +229,9 @@ def _without_thin_gaps(parts: tuple[Interval, ...]) -> tuple[Interval, ...]:
     return tuple(joined)
 
 
-def _skin_depth(axis: Axis, skin: DistanceField, volume: PlanningVolume | None, depths: F64) -> float | None:
+def _skin_depth(axis: Axis, skin: DistanceField, volume: PlanningVolume | None) -> float | None:
     """Where the path goes in: the last way in at or before the entry, or the first after it."""
-    depths = depths[depths <= axis.length_mm]
+    depths = _depths(-_SKIN_REACH_MM, axis.length_mm)
     parts = _inside(depths, skin.distance_mm(np.ascontiguousarray(axis.points_mm(depths))))
     holding = [part for part in parts if part.start_mm <= 0.0 <= part.stop_mm]
     ahead = [part for part in parts if part.start_mm > 0.0]
@@ -248,7 +247,7 @@ def _first_bone(
     """Depth of the first bone: before an entry that lies in bone, that bone's surface."""
     if not reached:
         return None
-    if reached[0].start_mm > 0.0 or len(before) == 0:
+    if reached[0].start_mm > 0.0:
         return reached[0].start_mm
     values = bone.distance_mm(np.ascontiguousarray(axis.points_mm(before)))
     outside = np.flatnonzero(values >= 0.0)

@@ -77,6 +77,7 @@ class Clearance(msgspec.Struct, frozen=True, kw_only=True):
         paths: every other planned object.
         bone_margin_mm: least distance of the instrument's surface to the bone's surface along its way through bone,
             the two ends aside; negative where it leaves the bone; null without bone.
+        bone_source: what bone and skin were made of, and whether anybody has verified it; "" without bone.
         margin_mm: what is left all round: the least of `bone_margin_mm` and the distances to keep-out zones that are
             not permitted; null where neither is known.
         mediolateral_deg: angle in the axial plane to the sagittal plane, 0 straight to the front; positive towards the
@@ -96,6 +97,7 @@ class Clearance(msgspec.Struct, frozen=True, kw_only=True):
     bone_to_target_mm: float | None = None
     target_to_far_cortex_mm: float | None = None
     bone_margin_mm: float | None = None
+    bone_source: str = ""
     margin_mm: float | None = None
     tip_bone: BoneAlongTip | None = None
     mediolateral_deg: float

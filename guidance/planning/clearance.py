@@ -16,7 +16,7 @@ from guidance.planning.approaches import classify, clinical_angles_deg
 from guidance.planning.clearance_findings import PathFacts, findings_of
 from guidance.planning.instruments import Instrument, InstrumentLibrary
 from guidance.planning.path_solids import Reach, check_path, reach_of, used_diameter_mm
-from guidance.planning.solid import Cylinder, CylinderField, Least, least_distance
+from guidance.planning.solid import Cylinder, CylinderField, Least, least_distance, least_distances
 from guidance.planning.volume import PlanningVolume
 
 # Every path goes through the skin and leaves a track: touching them is what it does, not a fault of the plan.
@@ -43,6 +43,10 @@ class Bone(Protocol):
     @property
     def skin(self) -> Field | None:
         """Distance to the body, negative inside; None where it is not known."""
+
+    @property
+    def source(self) -> str:
+        """Words: what it was made of."""
 
 
 def path_clearance(
@@ -77,7 +81,7 @@ def path_clearance(
     fellows = [other for other in others if other.id != path.id and _same_frame(path, frame, other)]
     axis = axis_of(path)
     reach = reach_of(path, instrument, fellows, library)
-    told_zones = tuple(sorted((_zone(reach, path, *pair) for pair in same), key=lambda told: told.min_distance_mm))
+    told_zones = _zones(reach, path, same)
     way = bone_way(axis, bone.field, bone.skin, volume) if bone else None
     joints = [field for zone, field in same if zone.site == ZoneSite.SI_JOINT and zone.id in path.permitted_zone_ids]
     bone_margin = bone_margin_mm(axis, way, bone.field, reach.shaft_radius_mm, joints) if bone and way else None
@@ -115,13 +119,12 @@ def path_clearance(
         length_mm=axis.length_mm,
         diameter_mm=2.0 * reach.shaft_radius_mm,
         zones=told_zones,
-        paths=tuple(
-            sorted((_other(reach, other, library) for other in fellows), key=lambda told: told.min_distance_mm)
-        ),
+        paths=_others(reach, fellows, library),
         skin_to_bone_mm=way.skin_to_bone_mm if way else None,
         bone_to_target_mm=way.bone_to_target_mm if way else None,
         target_to_far_cortex_mm=way.target_to_far_cortex_mm if way else None,
         bone_margin_mm=bone_margin,
+        bone_source=bone.source if bone else "",
         margin_mm=_margin(bone_margin, told_zones),
         tip_bone=tip,
         mediolateral_deg=mediolateral_deg,
@@ -140,37 +143,55 @@ def _same_frame(path: PlannedPath, frame: str, thing: Zone | PlannedPath) -> boo
     return (not frame or not other or frame == other) and (None in patients or patients[0] == patients[1])
 
 
-def _zone(reach: Reach, path: PlannedPath, zone: Zone, field: Field) -> ZoneClearance:
-    shaft = least_distance(reach.shaft, field)
-    widened = least_distance(reach.widened, field) if reach.widened else None
-    least = widened if widened and widened.distance_mm < shaft.distance_mm else shaft
-    depth_mm, point = _where(reach.axis, least, field)
-    return ZoneClearance(
-        zone_id=zone.id,
-        name=zone.name,
-        site=zone.site,
-        side=zone.side,
-        kind=zone.kind,
-        min_distance_mm=least.distance_mm,
-        at_depth_mm=depth_mm,
-        point_lps_mm=point,
-        permitted=zone.id in path.permitted_zone_ids or zone.site in CROSSED_BY_NATURE,
-        ablation_distance_mm=widened.distance_mm if widened else None,
-    )
+def _zones(reach: Reach, path: PlannedPath, zones: Sequence[tuple[Zone, Field]]) -> tuple[ZoneClearance, ...]:
+    """Every zone, nearest first."""
+    fields = [field for _, field in zones]
+    shafts = least_distances(reach.shaft, fields)
+    widened = least_distances(reach.widened, fields) if reach.widened else [None] * len(fields)
+    told = []
+    for (zone, field), shaft, wide in zip(zones, shafts, widened, strict=True):
+        least = wide if wide and wide.distance_mm < shaft.distance_mm else shaft
+        depth_mm, point = _where(reach.axis, least, field)
+        told.append(
+            ZoneClearance(
+                zone_id=zone.id,
+                name=zone.name,
+                site=zone.site,
+                side=zone.side,
+                kind=zone.kind,
+                min_distance_mm=least.distance_mm,
+                at_depth_mm=depth_mm,
+                point_lps_mm=point,
+                permitted=zone.id in path.permitted_zone_ids or zone.site in CROSSED_BY_NATURE,
+                ablation_distance_mm=wide.distance_mm if wide else None,
+            )
+        )
+    return tuple(sorted(told, key=lambda zone: zone.min_distance_mm))
 
 
-def _other(reach: Reach, other: PlannedPath, library: InstrumentLibrary) -> PathClearance:
-    radius_mm = 0.5 * used_diameter_mm(other, library.find(other.instrument))
-    field = CylinderField(Cylinder(other.entry_lps_mm, other.target_lps_mm, radius_mm))
-    least = least_distance(reach.shaft, field)
-    depth_mm, point = _where(reach.axis, least, field)
-    return PathClearance(
-        path_id=other.id,
-        label=other.label,
-        min_distance_mm=least.distance_mm,
-        at_depth_mm=depth_mm,
-        point_lps_mm=point,
-    )
+def _others(reach: Reach, others: Sequence[PlannedPath], library: InstrumentLibrary) -> tuple[PathClearance, ...]:
+    """Every other path's shaft, nearest first."""
+    fields = [
+        CylinderField.of(
+            Cylinder(
+                other.entry_lps_mm, other.target_lps_mm, 0.5 * used_diameter_mm(other, library.find(other.instrument))
+            )
+        )
+        for other in others
+    ]
+    told = []
+    for other, field, least in zip(others, fields, least_distances(reach.shaft, fields), strict=True):
+        depth_mm, point = _where(reach.axis, least, field)
+        told.append(
+            PathClearance(
+                path_id=other.id,
+                label=other.label,
+                min_distance_mm=least.distance_mm,
+                at_depth_mm=depth_mm,
+                point_lps_mm=point,
+            )
+        )
+    return tuple(sorted(told, key=lambda path: path.min_distance_mm))
 
 
 def _where(axis: Axis, least: Least, field: Field) -> tuple[float, Vector3]:

@@ -18,9 +18,10 @@ PROOF_MM: Final = 0.05
 _LIPSCHITZ: Final = 1.1
 _AXIS_STEP_MM: Final = 1.0
 _POLISH_CELLS: Final = 6
-_POLISH_LEVELS: Final = 4
+_POLISH_LEVELS: Final = 3
 _MOST_LEVELS: Final = 16
 _MOST_CELLS: Final = 3_000
+_NONE: Final = np.empty(0, dtype=np.intp)
 
 
 class DistanceField(Protocol):
@@ -105,83 +106,110 @@ def balls_of(solids: Sequence[Solid]) -> Balls:
 
 
 def least_distance(balls: Balls, field: DistanceField) -> Least:
-    """Signed distance of the solids' surface to a zone's.
+    """`least_distances` to one zone."""
+    return least_distances(balls, [field])[0]
+
+
+def least_distances(balls: Balls, fields: Sequence[DistanceField]) -> list[Least]:
+    """Signed distances of the solids' surface to each zone's.
 
     Branch and bound over the medial surface: a cell is dropped only when no point in it can beat the best by more than
     `PROOF_MM`; then the best cells are refined further, so that the error left is far below that. Where a zone's face
     lies along the instrument's whole face, more cells stay open than are kept: there samples are about 0.1 mm apart.
+    All zones go through each level together, for the arrays of one are too short to be fast.
 
     Args:
         balls: of one solid at least.
-        field: signed distance, negative inside, changing by at most 1.1 mm per mm.
+        fields: signed distances, negative inside, changing by at most 1.1 mm per mm.
     """
-    cells, reaches, turned = balls.cells, balls.reaches, balls.turned
-    values = field.distance_mm(balls.centers) - balls.radii
-    index = int(np.argmin(values))
-    best = Least(float(values[index]), balls.centers[index], float(balls.radii[index]))
-    polish = _POLISH_LEVELS
+    cells, centers, radii = balls.cells, balls.centers, balls.radii
+    reaches, turned = balls.reaches, balls.turned
+    slices = [slice(0, len(cells))] * len(fields)
+    levels_left = [_POLISH_LEVELS] * len(fields)
+    best: list[Least | None] = [None] * len(fields)
     for _ in range(_MOST_LEVELS):
-        is_open = (values - reaches < best.distance_mm - PROOF_MM) & (reaches > 0.5 * PROOF_MM)
-        keep: npt.NDArray[np.intp] = np.flatnonzero(is_open)
-        if len(keep) == 0:
-            if polish == 0:
-                break
-            polish -= 1
-            keep = _smallest(values, _POLISH_CELLS)
-        elif len(keep) > _MOST_CELLS:
-            keep = keep[_smallest(values[keep] - reaches[keep], _MOST_CELLS)]
-        cells = _split(cells[keep], turned[keep])
+        chosen: list[npt.NDArray[np.intp]] = []
+        for index, field in enumerate(fields):
+            part = slices[index]
+            if part.start == part.stop:
+                chosen.append(_NONE)
+                continue
+            values = field.distance_mm(centers[part]) - radii[part]
+            lowest = int(np.argmin(values))
+            former = best[index]
+            if former is None or values[lowest] < former.distance_mm:
+                at = part.start + lowest
+                former = best[index] = Least(float(values[lowest]), centers[at], float(radii[at]))
+            keep = _still_open(values, reaches[part], former.distance_mm)
+            if len(keep) == 0 and levels_left[index]:
+                levels_left[index] -= 1
+                keep = _smallest(values, _POLISH_CELLS)
+            chosen.append(keep + part.start)
+        sizes = [5 * len(keep) for keep in chosen]
+        ends = np.cumsum(sizes).tolist()
+        if not ends or ends[-1] == 0:
+            break
+        slices = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        kept = np.concatenate(chosen)
+        cells = _split(cells[kept], turned[kept])
         centers, radii, reaches, turned = _place(balls.origins, balls.frames, balls.numbers, cells)
-        values = field.distance_mm(centers) - radii
-        index = int(np.argmin(values))
-        if values[index] < best.distance_mm:
-            best = Least(float(values[index]), centers[index], float(radii[index]))
-    return best
+    return [least for least in best if least is not None]
+
+
+def _still_open(values: F64, reaches: F64, best_mm: float) -> npt.NDArray[np.intp]:
+    """Cells that may beat the best by more than `PROOF_MM`, the most promising where they are too many."""
+    lowest = values - reaches
+    keep: npt.NDArray[np.intp] = np.flatnonzero((lowest < best_mm - PROOF_MM) & (reaches > 0.5 * PROOF_MM))
+    return keep[_smallest(lowest[keep], _MOST_CELLS)] if len(keep) > _MOST_CELLS else keep
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CylinderField:
-    """A cylinder as a distance field, exact everywhere."""
+    """A cylinder with flat ends as a distance field, exact everywhere; made by `of`."""
 
-    cylinder: Cylinder
+    entry: F64
+    axis: F64
+    length_mm: float
+    radius_mm: float
+
+    @classmethod
+    def of(cls, cylinder: Cylinder) -> CylinderField:
+        return cls(*_line(cylinder), cylinder.radius_mm)
 
     @property
     def bounds_lps_mm(self) -> F64:
         """(2, 3) corners of its box."""
-        entry, axis, length_mm = _line(self.cylinder)
-        aside = self.cylinder.radius_mm * np.sqrt(np.maximum(1.0 - axis**2, 0.0))
-        ends = np.stack([entry, entry + axis * length_mm])
+        aside = self.radius_mm * np.sqrt(np.maximum(1.0 - self.axis**2, 0.0))
+        ends = np.stack([self.entry, self.entry + self.axis * self.length_mm])
         return np.stack([ends.min(axis=0) - aside, ends.max(axis=0) + aside])
 
     def distance_mm(self, points_lps_mm: F64) -> F64:
         """Signed distances of (N, 3) points to its surface, negative inside."""
-        entry, axis, length_mm = _line(self.cylinder)
-        offsets = points_lps_mm - entry
-        depths = offsets @ axis
-        aside = np.sqrt(np.maximum(np.einsum("ni,ni->n", offsets, offsets) - depths**2, 0.0))
-        beside = aside - self.cylinder.radius_mm
-        beyond = np.abs(depths - 0.5 * length_mm) - 0.5 * length_mm
+        offsets = points_lps_mm - self.entry
+        depths = offsets @ self.axis
+        squares = np.einsum("ni,ni->n", offsets, offsets)
+        beside = np.sqrt(np.maximum(squares - depths**2, 0.0)) - self.radius_mm
+        beyond = np.abs(depths - 0.5 * self.length_mm) - 0.5 * self.length_mm
         outside = np.hypot(np.maximum(beside, 0.0), np.maximum(beyond, 0.0))
         distances: F64 = outside + np.minimum(np.maximum(beside, beyond), 0.0)
         return distances
 
     def nearest_mm(self, points_lps_mm: F64) -> F64:
         """(N, 3) nearest points on its surface."""
-        entry, axis, length_mm = _line(self.cylinder)
-        radius_mm = self.cylinder.radius_mm
-        offsets = points_lps_mm - entry
-        depths = offsets @ axis
-        across = offsets - depths[:, None] * axis
+        offsets = points_lps_mm - self.entry
+        depths = offsets @ self.axis
+        across = offsets - depths[:, None] * self.axis
         aside = np.linalg.norm(across, axis=1)
-        outward = np.where(aside[:, None] > 1e-12, across / np.maximum(aside, 1e-12)[:, None], _frame(axis)[1])
-        to_side = radius_mm - aside
-        to_end = np.minimum(depths, length_mm - depths)
+        any_side = _frame(self.axis)[1]
+        outward = np.where(aside[:, None] > 1e-12, across / np.maximum(aside, 1e-12)[:, None], any_side)
+        to_side = self.radius_mm - aside
+        to_end = np.minimum(depths, self.length_mm - depths)
         inside = (to_side > 0.0) & (to_end > 0.0)
         on_end = inside & (to_end < to_side)
-        new_aside = np.where(inside & ~on_end, radius_mm, np.minimum(aside, radius_mm))
-        nearer_end = np.where(depths < 0.5 * length_mm, 0.0, length_mm)
-        new_depths = np.where(on_end, nearer_end, np.clip(depths, 0.0, length_mm))
-        nearest: F64 = entry + new_depths[:, None] * axis + new_aside[:, None] * outward
+        new_aside = np.where(inside & ~on_end, self.radius_mm, np.minimum(aside, self.radius_mm))
+        nearer_end = np.where(depths < 0.5 * self.length_mm, 0.0, self.length_mm)
+        new_depths = np.where(on_end, nearer_end, np.clip(depths, 0.0, self.length_mm))
+        nearest: F64 = self.entry + new_depths[:, None] * self.axis + new_aside[:, None] * outward
         return nearest
 
 
