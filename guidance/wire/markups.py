@@ -73,7 +73,7 @@ class ReadMarkups:
 class _Reading:
     """What has been read so far."""
 
-    default_diameter_mm: float | None
+    default_diameter_mm: float
     paths: list[PlanItem] = field(default_factory=list)
     zones: list[MarkupZone] = field(default_factory=list)
     points: list[MarkupPoint] = field(default_factory=list)
@@ -85,7 +85,7 @@ class _Reading:
         self.findings.append(Finding(code=code, severity=Severity.WARNING, message=message))
 
 
-def read_markups(data: bytes, *, origin: str = "", default_diameter_mm: float | None = None) -> ReadMarkups:
+def read_markups(data: bytes, *, origin: str = "", default_diameter_mm: float = 0.0) -> ReadMarkups:
     """Read a markups file.
 
     A line is a path: its first point is the entry, unless the labels say otherwise. In a list of points, two whose
@@ -96,11 +96,11 @@ def read_markups(data: bytes, *, origin: str = "", default_diameter_mm: float | 
     Args:
         data: the file.
         origin: its name: 3D Slicer names a markup by its file.
-        default_diameter_mm: for a path that tells none; None refuses it.
+        default_diameter_mm: for a path that tells none; without it, that path's diameter is 0: the case asks for one.
 
     Raises:
         BadFieldsError: names the member at fault: no JSON, unknown units or coordinate system, a position that is not
-            three numbers, a path without length or diameter; nothing in it.
+            three numbers, a path without length; nothing in it.
     """
     stem = re.sub(r"(\.mrk)?\.json$", "", origin.replace("\\", "/").rsplit("/", 1)[-1], flags=re.IGNORECASE)
     reading = _Reading(default_diameter_mm=default_diameter_mm)
@@ -122,8 +122,9 @@ def read_markups(data: bytes, *, origin: str = "", default_diameter_mm: float | 
         told = "; ".join(finding.message for finding in reading.findings)
         raise refused("markups", f"holds no placed line or point{': ' + told if told else ''}")
     if reading.assumed:
-        told = f"no diameter is told for {', '.join(reading.assumed)}; taken as {default_diameter_mm:g} mm"
-        reading.warn("diameter_assumed", told)
+        taken = f"taken as {default_diameter_mm:g} mm" if default_diameter_mm else "write d=3.2 mm into a description"
+        told = f"no diameter is told for {', '.join(reading.assumed)}; {taken}"
+        reading.warn("diameter_assumed" if default_diameter_mm else "no_diameter", told)
     return ReadMarkups(
         paths=_named_apart(reading.paths),
         zones=tuple(reading.zones),
@@ -221,8 +222,6 @@ def _add_path(entry: ControlPoint, target: ControlPoint, name: str, markup: Mark
     measured = markup.diameter_mm if markup.type == "Line" else None
     told = [one for one in (measured, lengths.get("d")) if one is not None]
     if not told:
-        if reading.default_diameter_mm is None:
-            raise refused(f"{entry.where}.description", "tells no diameter; write d=3.2 mm into it")
         told = [reading.default_diameter_mm]
         reading.assumed.append(label)
     if max(told) != min(told):

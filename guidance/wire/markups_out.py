@@ -80,7 +80,7 @@ def _zone(zone: Zone) -> dict[str, Any]:
 def _markup(
     kind: str, name: str, points: Sequence[tuple[str, str, Vector3]], color: str, measurements: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    packed = int(color.removeprefix("#"), 16)
+    packed = int(color.removeprefix("#") or "ffffff", 16)
     parts = [(packed >> shift & 255) / 255 for shift in (16, 8, 0)]
     return {
         "type": kind,
