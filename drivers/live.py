@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeVar
 
 import numpy as np
 import structlog
 
+from drivers.audit_log import AuditLog
 from drivers.case_store import CaseStore
+from drivers.planning_volume import probe_of
 from guidance import case as case_room
-from guidance.case import Case
+from guidance.case import AuditPage, Author, Case
 from guidance.errors import CaseError
 from guidance.geometry.paired import is_geometry
-from guidance.messages import CbctVolume, FluoroFrame, PlanItem, PlannedPath, TransformSample
+from guidance.messages import CbctVolume, FluoroFrame, PlanItem, TransformSample
+from guidance.overlay.zones import ZonesOnPicture
+from guidance.planning.placement import check_moved, placed_items
 from guidance.ports import LiveUpdate
 from guidance.session import (
     CaseEdited,
@@ -26,11 +31,15 @@ from guidance.session import (
     FrameArrived,
     InputChanged,
     InputTrack,
+    Planned,
+    PlanWorkedOut,
     PublishPlan,
+    PublishZones,
     Session,
     StoreCase,
     Tick,
     TransformArrived,
+    active_volume,
     may_be_shown,
     step,
 )
@@ -40,6 +49,9 @@ _NS_PER_MS: Final = 1e6
 _STORE_AGAIN_NS: Final = 1_000_000_000
 _LATENCIES_KEPT: Final = 1800  # a minute at 30/s
 
+_OWN: Final = Author(via="server")
+
+_Told = TypeVar("_Told")
 _log = structlog.get_logger("live")
 
 
@@ -49,25 +61,37 @@ class LiveCase:
     Args:
         session: where to begin.
         store: keeps the case.
+        audit: keeps a line of every change.
+        undo_steps: changes of the plan that can be taken back.
         draw: has a frame drawn and published.
         publish_plan: tells receivers the new paths.
+        publish_zones: tells receivers the new zones.
         input_changed: told of every change of an input's state.
+        case_changed: told after every change of the case.
     """
 
     def __init__(
         self,
         session: Session,
         store: CaseStore,
+        audit: AuditLog,
         *,
-        draw: Callable[[DrawFrame, Case], None],
+        undo_steps: int,
+        draw: Callable[[DrawFrame, Session], None],
         publish_plan: Callable[[Case], None],
+        publish_zones: Callable[[ZonesOnPicture], None],
         input_changed: Callable[[InputTrack | None, InputTrack], None],
+        case_changed: Callable[[], None],
     ) -> None:
         self._session = session
         self._store = store
+        self._audit = audit
+        self._undo_steps = undo_steps
         self._draw = draw
         self._publish_plan = publish_plan
+        self._publish_zones = publish_zones
         self._input_changed = input_changed
+        self._case_changed = case_changed
         self._subscribers: dict[int, Callable[[LiveUpdate], None]] = {}
         self._next_subscriber = 0
         self._latency_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
@@ -107,21 +131,27 @@ class LiveCase:
 
         A volume that was refused must not go on carrying the overlay because the disk is full.
         """
-        self._step(CaseEdited(case_room.volume_changed(self._session.case, volume)), must_be_stored=False)
+        before = self._session.case
+        self._record(before, case_room.volume_changed(before, volume), _OWN, must_be_stored=False)
         for finding in volume.findings:
             _log.warning("volume finding", volume=volume.id, state=volume.state.value, code=finding.code)
 
-    def on_plan(self, items: Sequence[PlanItem]) -> None:
+    def on_plan(self, items: Sequence[PlanItem], author: Author) -> None:
         """A plan came by OpenIGTLink; what is refused of it is counted and logged."""
-        case, _, refused = case_room.paths_from_plan(self._session.case, items)
-        for error in refused:
-            self.counters[f"plan_{error.code}"] += 1
-            _log.warning("plan refused", error=str(error))
+        before = self._session.case
+        with probe_of(active_volume(self._session)) as probe:
+            placed, refused = placed_items(items, probe)
+        case, _, faults = case_room.paths_from_plan(before, placed)
+        for error in [*refused, *faults]:
+            self._refuse_plan(error)
         try:
-            self._edit(case)
+            self._record(before, case, author)
         except CaseError as error:
-            self.counters[f"plan_{error.code}"] += 1
-            _log.error("plan refused", error=str(error))
+            self._refuse_plan(error)
+
+    def on_planned(self, planned: Planned) -> None:
+        """Planning has worked something out."""
+        self._step(PlanWorkedOut(planned))
 
     def may_be_shown(self, track: InputTrack) -> bool:
         """Whether what was drawn of a frame still holds when it is about to go out."""
@@ -137,37 +167,16 @@ class LiveCase:
     def case(self) -> Case:
         return self._session.case
 
-    def update_case(self, fields: Mapping[str, Any]) -> Case:
-        self._edit(case_room.update_case(self._session.case, fields))
-        return self._session.case
+    def edit(self, change: Callable[[Case], tuple[Case, _Told]], *, author: Author) -> _Told:
+        before = self._session.case
+        after, told = change(before)
+        with probe_of(active_volume(self._session)) as probe:
+            check_moved(before, after, probe)
+        self._record(before, after, author)
+        return told
 
-    def new_case(self) -> Case:
-        self._edit(case_room.new_case(self._session.case))
-        return self._session.case
-
-    def volumes(self) -> Sequence[CbctVolume]:
-        return self._session.case.volumes
-
-    def volume(self, volume_id: str) -> CbctVolume:
-        return case_room.find_volume(self._session.case, volume_id)
-
-    def paths(self) -> Sequence[PlannedPath]:
-        return self._session.case.paths
-
-    def path(self, path_id: str) -> PlannedPath:
-        return case_room.find_path(self._session.case, path_id)
-
-    def create_path(self, fields: Mapping[str, Any]) -> PlannedPath:
-        return self._edit_path(case_room.create_path(self._session.case, fields))
-
-    def replace_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
-        return self._edit_path(case_room.replace_path(self._session.case, path_id, fields))
-
-    def update_path(self, path_id: str, fields: Mapping[str, Any]) -> PlannedPath:
-        return self._edit_path(case_room.update_path(self._session.case, path_id, fields))
-
-    def delete_path(self, path_id: str) -> None:
-        self._edit(case_room.delete_path(self._session.case, path_id))
+    def audit(self, *, before: int | None = None, limit: int = 100) -> AuditPage:
+        return self._audit.page(before=before, limit=limit)
 
     def geometry(self) -> GeometryAnswer:
         now_ns = time.monotonic_ns()
@@ -199,13 +208,27 @@ class LiveCase:
 
     # The session
 
-    def _edit_path(self, edited: tuple[Case, PlannedPath]) -> PlannedPath:
-        case, path = edited
-        self._edit(case)
-        return path
+    def _refuse_plan(self, error: CaseError) -> None:
+        self.counters[f"plan_{error.code}"] += 1
+        _log.warning("plan refused", error=str(error))
 
-    def _edit(self, case: Case) -> None:
-        self._step(CaseEdited(case))
+    def _record(self, before: Case, after: Case, author: Author, *, must_be_stored: bool = True) -> None:
+        """Make a change true: stored, then in the audit, or not at all where it must be stored."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        after, line = case_room.record(before, after, author=author, at=at, most_edits=self._undo_steps)
+        self._step(CaseEdited(after), must_be_stored=must_be_stored)
+        if line is None:
+            return
+        try:
+            self._audit.append(line)
+        except OSError as error:
+            self.counters["audit_not_written"] += 1
+            _log.error("audit", error=f"cannot be written: {error.strerror or error}")
+            if must_be_stored:
+                self._step(CaseEdited(before), must_be_stored=False)
+                raise CaseError(
+                    "the audit cannot be written", code="not_stored", mend="make room on the disk"
+                ) from None
 
     def _step(self, event: Event, *, must_be_stored: bool = True) -> None:
         before = self._session
@@ -217,6 +240,8 @@ class LiveCase:
                 # What could not be stored has not happened: nobody may plan on it. Storing is the first effect.
                 self._session = before
                 raise CaseError("the case cannot be stored", code="not_stored", mend="make room on the disk")
+        if self._session.case is not before.case:
+            self._case_changed()
 
     def _store_or_note(self, case: Case) -> bool:
         try:
@@ -232,9 +257,11 @@ class LiveCase:
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case DrawFrame():
-                self._draw(effect, self._session.case)
+                self._draw(effect, self._session)
             case PublishPlan(case):
                 self._publish_plan(case)
+            case PublishZones(zones):
+                self._publish_zones(zones)
             case InputChanged(before, after):
                 self.counters[f"geometry_{after.verdict.code or after.verdict.state.value}"] += 1
                 self._input_changed(before, after)

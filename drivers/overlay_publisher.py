@@ -16,9 +16,10 @@ from guidance.case import Case, drawable_paths
 from guidance.config import OverlaySettings
 from guidance.overlay.picture import picture_metadata
 from guidance.overlay.scene import frame_scene
-from guidance.session import DrawFrame, InputTrack
+from guidance.overlay.zones import ZonesOnPicture
+from guidance.session import DrawFrame, InputTrack, Session
 from guidance.wire.openigtlink.outputs import overlay_device, overlay_layer_device
-from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of
+from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of, zones_polydata
 
 _NS_PER_MS: Final = 1e6
 _RATE_WINDOW: Final = 60
@@ -74,7 +75,7 @@ class OverlayPublisher:
     def stop(self) -> None:
         self._compute.stop()
 
-    def draw(self, effect: DrawFrame, case: Case) -> None:
+    def draw(self, effect: DrawFrame, session: Session) -> None:
         """Have a frame drawn and published."""
         frame = effect.track.frame
         if frame is None:
@@ -84,9 +85,11 @@ class OverlayPublisher:
         make_scene = partial(
             frame_scene,
             effect.track,
-            drawable_paths(case),
+            drawable_paths(session.case),
             self._settings,
             age_ms=effect.track.age_ms(time.monotonic_ns()),
+            zones=session.zones,
+            aids=session.aids,
         )
         self._compute.submit(FrameJob(track=effect.track, frame=frame, again=effect.again, make_scene=make_scene))
 
@@ -96,6 +99,10 @@ class OverlayPublisher:
         self._output.publish_message(polydata_of(paths))
         self._output.publish_message(points_of(paths))
         self._output.publish_message(trajectories_of(paths))
+
+    def publish_zones(self, zones: ZonesOnPicture) -> None:
+        """Tell receivers the zones of the active frame."""
+        self._output.publish_message(zones_polydata(zones.surfaces))
 
     def _composed(self, composed: ComposedFrame) -> None:
         self._loop.call_soon_threadsafe(self._publish, composed)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from drivers.audit_log import AuditLog
 from drivers.case_store import CaseStore
 from drivers.dicom_messages import LogLevel
 from drivers.dicom_storage import DicomReception
@@ -27,15 +28,18 @@ from drivers.openigtlink_input import FluoroInput
 from drivers.openigtlink_output import OverlayOutput
 from drivers.overlay_publisher import OverlayPublisher
 from drivers.page_pictures import PagePictures
-from drivers.status import heartbeat, metric_families, status_answer
+from drivers.planning_service import PlanningService
+from drivers.server_figures import ServerFigures
+from drivers.status import heartbeat
 from drivers.tasks import start_task
+from guidance.case import Author
 from guidance.config import Settings
 from guidance.errors import ConfigError
 from guidance.geometry.calibration import CalibrationTable, calibration_table_from_text
 from guidance.messages import CArmEvent, InjectorReading, VolumeState
 from guidance.ports import MetricFamily
 from guidance.session import InputTrack, Session, active_volume
-from guidance.shapes import ClientStatus, StatusAnswer
+from guidance.shapes import StatusAnswer
 from guidance.wire.openigtlink import Message, Points, Refusal, StatusCode, Trajectories
 from guidance.wire.openigtlink.plan import plan_items
 
@@ -93,7 +97,10 @@ class GuidanceServer:
             calibration=_calibration(settings.geometry.calibration_table),
             case=case,
         )
-        self._live = _Api(self, session, store)
+        self._live = _Api(self, session, store, AuditLog(self._data_dir), undo_steps=settings.planning.undo_steps)
+        self._planning = PlanningService(
+            settings.planning, self._data_dir, self._live, on_count=self._count, on_log=self._on_planning_log
+        )
         self._output = OverlayOutput(
             settings.openigtlink,
             heartbeat=self._heartbeat,
@@ -125,13 +132,28 @@ class GuidanceServer:
             on_refused=self._on_refused,
             answer_query=self._output.answer,
         )
-        self._http = HttpServer(settings.http, self._live)
+        self._http = HttpServer(
+            settings.http,
+            self._live,
+            self._planning.api,
+            maximum_import_mib=settings.planning.maximum_import_mib,
+        )
         self._mqtt = MqttPublisher(settings.mqtt, on_injector=self._on_injector, on_carm_event=self._on_carm_event)
+        self._figures = ServerFigures(
+            live=self._live,
+            publisher=self._publisher,
+            output=self._output,
+            http=self._http,
+            mqtt=self._mqtt,
+            peers=self._peers,
+            counters=self._counters,
+        )
         self._dicom = DicomReception(
             settings.dicom,
             self._data_dir,
             on_volume=self._live.on_volume,
-            on_count=lambda code, amount: self._count(code, amount),
+            on_zones=self._planning.on_stored_zones,
+            on_count=self._count,
             on_log=self._on_dicom_log,
         )
         self._publisher.start()
@@ -142,6 +164,8 @@ class GuidanceServer:
             await self._dicom.start()
         await self._mqtt.start()
         self._publisher.publish_plan(self._live.case())
+        self._publisher.publish_zones(self._live.session.zones)
+        self._planning.start()
         # Without its tick the server would never notice silence: an error in it must end the server.
         self._tasks = [start_task(self._tick()), start_task(self._tick_slowly())]
         self._not_ready = []
@@ -158,7 +182,9 @@ class GuidanceServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not hasattr(self, "_dicom"):
             return
-        await asyncio.gather(self._dicom.stop(), self._mqtt.stop(), self._input.stop(), self._http.stop())
+        await asyncio.gather(
+            self._dicom.stop(), self._mqtt.stop(), self._input.stop(), self._http.stop(), self._planning.stop()
+        )
         self._publisher.stop()
         self._page.stop()
         await self._output.stop()
@@ -194,30 +220,14 @@ class GuidanceServer:
     # What status asks
 
     def status(self) -> StatusAnswer:
-        session = self._live.session
-        return status_answer(
-            session,
-            not_ready=self._missing(),
+        return self._figures.status(
+            missing=self._missing(),
             uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
-            peers={device: self._peers.get(track.connection_id, "closed") for device, track in session.inputs.items()},
-            overtaken=self._publisher.overtaken,
-            rates_hz={device: self._publisher.rate_hz(device) for device in session.inputs},
-            clients=self._clients(),
-            latency=self._live.latency(),
-            counters=self._all_counters(),
             listeners=self.listeners(),
         )
 
     def metrics(self) -> Sequence[MetricFamily]:
-        return metric_families(
-            self._live.session,
-            overtaken=self._publisher.overtaken,
-            published=self._publisher.published,
-            clients=self._clients(),
-            latency=self._live.latency(),
-            counters=self._all_counters(),
-            now_ns=time.monotonic_ns(),
-        )
+        return self._figures.metrics()
 
     def ready(self) -> tuple[bool, Sequence[str]]:
         missing = self._missing()
@@ -252,7 +262,8 @@ class GuidanceServer:
         items = plan_items(message)
         if not items:
             self._count("plan_without_path")
-        self._live.on_plan(items)
+        peer = self._peers.get(connection_id, "")
+        self._live.on_plan(items, Author(via="openigtlink", peer=peer))
 
     def _on_other(self, message: Message, connection_id: int) -> None:
         self._count(f"openigtlink_ignored_{message.TYPE or type(message).__name__}")
@@ -275,6 +286,9 @@ class GuidanceServer:
 
     def _on_dicom_log(self, level: LogLevel, text: str) -> None:
         getattr(_log, str(level))("dicom", text=text)
+
+    def _on_planning_log(self, level: LogLevel, text: str) -> None:
+        getattr(_log, str(level))("planning", text=text)
 
     def _on_injector(self, reading: InjectorReading) -> None:
         self._count("injector_readings")
@@ -302,26 +316,6 @@ class GuidanceServer:
     def _count(self, code: str, amount: int = 1) -> None:
         self._counters[code] += amount
 
-    def _clients(self) -> list[ClientStatus]:
-        found = [
-            ClientStatus(kind="openigtlink", peer=address, frames=sent, dropped=dropped)
-            for address, sent, dropped in self._output.client_pictures()
-        ]
-        return [*found, *self._http.clients()]
-
-    def _all_counters(self) -> Counter[str]:
-        mqtt = self._mqtt.statistics()
-        told = {
-            "mqtt_connections": mqtt.connections,
-            "mqtt_published": mqtt.published,
-            "mqtt_events_lost": mqtt.events_lost,
-            "mqtt_refused": mqtt.refused,
-            "openigtlink_pictures_dropped": self._output.dropped_pictures,
-            "page_pictures_dropped": self._http.dropped_pictures,
-            **self._http.refused,
-        }
-        return self._counters + self._live.counters + Counter(told)
-
     def _heartbeat(self) -> tuple[int, str]:
         missing = self._missing()
         code = StatusCode.OK if not missing else StatusCode.NOT_READY
@@ -344,13 +338,19 @@ class GuidanceServer:
 class _Api(LiveCase):
     """The live case with what only the whole server knows."""
 
-    def __init__(self, server: GuidanceServer, session: Session, store: CaseStore) -> None:
+    def __init__(
+        self, server: GuidanceServer, session: Session, store: CaseStore, audit: AuditLog, *, undo_steps: int
+    ) -> None:
         super().__init__(
             session,
             store,
-            draw=lambda effect, case: server._publisher.draw(effect, case),
+            audit,
+            undo_steps=undo_steps,
+            draw=lambda effect, session: server._publisher.draw(effect, session),
             publish_plan=lambda case: server._publisher.publish_plan(case),
+            publish_zones=lambda zones: server._publisher.publish_zones(zones),
             input_changed=server.input_changed,
+            case_changed=lambda: server._planning.case_changed(),
         )
         self._server = server
 

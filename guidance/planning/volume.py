@@ -27,3 +27,36 @@ class PlanningVolume:
     affine_lps_from_ijk: F64
     frame_of_reference_uid: str = ""
     patient_position: str = ""
+
+
+class HuProbe:
+    """Looks up single voxels of a volume that may be taken away: errors and callers hold the probe, not the voxels.
+
+    Args:
+        volume: looked into until `close`.
+    """
+
+    def __init__(self, volume: PlanningVolume) -> None:
+        self._voxels_hu: I16 | None = volume.voxels_hu
+        self._ijk_from_lps: F64 = np.asarray(np.linalg.inv(volume.affine_lps_from_ijk), np.float64)
+        self.affine_lps_from_ijk = volume.affine_lps_from_ijk
+        self.shape_kji: tuple[int, ...] = volume.voxels_hu.shape
+
+    def ijk_of(self, points_lps_mm: F64) -> F64:
+        """(N, 3) voxel indices, not rounded, of (N, 3) points."""
+        indices: F64 = points_lps_mm @ self._ijk_from_lps[:3, :3].T + self._ijk_from_lps[:3, 3]
+        return indices
+
+    def hu_at(self, points_lps_mm: F64) -> F64:
+        """(N,) HU of the nearest voxels; NaN outside the volume and after `close`."""
+        index = np.rint(self.ijk_of(points_lps_mm)).astype(np.int64)
+        values = np.full(len(index), np.nan)
+        if self._voxels_hu is not None:
+            inside = ((index >= 0) & (index < np.array(self.shape_kji[::-1]))).all(axis=1)
+            i, j, k = index[inside].T
+            values[inside] = self._voxels_hu[k, j, i]
+        return values
+
+    def close(self) -> None:
+        """Let the voxels go."""
+        self._voxels_hu = None

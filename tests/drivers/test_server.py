@@ -247,7 +247,7 @@ async def test_paths_survive_a_restart(suite: Suite, tmp_path: Path) -> None:
     again = GuidanceServer(_settings(tmp_path))
     await again.start()
     try:
-        assert [path.id for path in again.live.paths()] == [stored["id"]]
+        assert [path.id for path in again.live.case().paths] == [stored["id"]]
     finally:
         await again.stop()
 

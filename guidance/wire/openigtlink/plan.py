@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from guidance.kernels.silhouette import Surface
 from guidance.messages import F64, PlanItem, PlannedPath, Vector3, Zone
-from guidance.planning.surface import ZoneSurface
 from guidance.wire.openigtlink.bodies import Color, Point, Points, PolyData, Trajectories, Trajectory
 from guidance.wire.openigtlink.coordinates import lps_from_ras, ras_from_lps
 
@@ -80,7 +80,7 @@ def polydata_of(paths: Sequence[PlannedPath]) -> PolyData:
     )
 
 
-def zones_polydata(surfaces: Iterable[tuple[Zone, ZoneSurface]]) -> PolyData:
+def zones_polydata(surfaces: Iterable[tuple[Zone, Surface]]) -> PolyData:
     """POLYDATA `Zones`: the surfaces of all zones as triangles of one mesh; none gives an empty one.
 
     Only polygons: receivers break on vertex cells and drop attributes, so a zone's colour and name cannot go along.

@@ -8,7 +8,7 @@ import pytest
 from guidance.case import BadFieldsError
 from guidance.messages import Vector3
 from guidance.planning.placement import check_placement
-from guidance.planning.volume import PlanningVolume
+from guidance.planning.volume import HuProbe, PlanningVolume
 
 
 def _body(*, tilt: float = 0.0) -> PlanningVolume:
@@ -35,13 +35,13 @@ def _body(*, tilt: float = 0.0) -> PlanningVolume:
     ],
 )
 def test_a_path_that_can_have_been_planned_is_let_through(entry: Vector3, target: Vector3, tilt: float) -> None:
-    check_placement(entry, target, _body(tilt=tilt))
+    check_placement(entry, target, HuProbe(_body(tilt=tilt)))
 
 
 @pytest.mark.parametrize("tilt", [0.0, 0.7])
 def test_a_path_outside_the_volume_is_refused_by_its_fields(tilt: float) -> None:
     with pytest.raises(BadFieldsError) as caught:
-        check_placement((1000.0, 0.0, 0.0), (1000.0, 0.0, 50.0), _body(tilt=tilt))
+        check_placement((1000.0, 0.0, 0.0), (1000.0, 0.0, 50.0), HuProbe(_body(tilt=tilt)))
     assert [fault.field for fault in caught.value.errors] == ["entry_lps_mm", "target_lps_mm"]
     assert "LPS" in caught.value.errors[0].message
 
@@ -49,7 +49,7 @@ def test_a_path_outside_the_volume_is_refused_by_its_fields(tilt: float) -> None
 @pytest.mark.parametrize("entry", [(0.0, 0.0, 0.0), (10.0, 10.0, 10.0)])
 def test_swapped_ends_are_refused_with_the_mend(entry: Vector3) -> None:
     with pytest.raises(BadFieldsError) as caught:
-        check_placement(entry, (0.0, 45.0, 0.0), _body())
+        check_placement(entry, (0.0, 45.0, 0.0), HuProbe(_body()))
     assert caught.value.errors[0].field == "target_lps_mm"
     assert "swap" in caught.value.errors[0].message
 
@@ -58,4 +58,4 @@ def test_gas_inside_the_body_is_no_outside() -> None:
     volume = _body()
     voxels = volume.voxels_hu.copy()
     voxels[28:32, 28:32, 28:32] = -950
-    check_placement((20.0, 0.0, 0.0), (0.0, 0.0, 0.0), PlanningVolume(voxels, volume.affine_lps_from_ijk))
+    check_placement((20.0, 0.0, 0.0), (0.0, 0.0, 0.0), HuProbe(PlanningVolume(voxels, volume.affine_lps_from_ijk)))

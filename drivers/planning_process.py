@@ -1,0 +1,130 @@
+"""`python -m drivers.planning_process`: plans in a process of its own; stdin in, stdout out, in two lanes."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from drivers.planning_desk import PlanningDesk
+from drivers.planning_messages import (
+    LARGEST_FRAME_BYTES,
+    LENGTH,
+    Answer,
+    Ask,
+    ClearanceQuestion,
+    Failed,
+    SurfaceQuestion,
+    Told,
+    ViewsQuestion,
+    decode_ask,
+    decode_start,
+    frame_of,
+)
+from guidance.case import BadFieldsError
+from guidance.errors import CaseError, ConfigError, GeometryError, GuidanceError, WireError
+
+_NICENESS: Final = 5  # the live process goes first where both want a core
+# A drag must not wait behind a corridor search.
+_QUICK: Final = (ClearanceQuestion, ViewsQuestion, SurfaceQuestion)
+
+
+class _Teller:
+    """Writes answers from any thread, each whole."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def tell(self, told: Told) -> None:
+        with self._lock:
+            rest = memoryview(frame_of(told))
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+
+def main() -> int:
+    """Answer until stdin ends."""
+    # Whatever prints goes to stderr; stdout carries answers only.
+    descriptor = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.nice(_NICENESS)
+    warnings.simplefilter("ignore")  # odd values in files are findings, never lines on stderr
+    source = sys.stdin.buffer
+    first = _frame(source)
+    if first is None:
+        return 0
+    start = decode_start(first)
+    desk = PlanningDesk(start.settings, Path(start.data_dir))
+    teller = _Teller(descriptor)
+    lanes = {name: _lane(name, desk.answer, teller) for name in ("quick", "long")}
+    while (frame := _frame(source)) is not None:
+        ask = decode_ask(frame)
+        lanes["quick" if isinstance(ask.question, _QUICK) else "long"].put(ask)
+    return 0
+
+
+def _lane(name: str, answer: Callable[..., Answer], teller: _Teller) -> queue.SimpleQueue[Ask]:
+    # Unbounded here: whoever asks keeps count of what is unanswered (`PlanningProcess`).
+    waiting: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+
+    def run() -> None:
+        while True:
+            ask = waiting.get()
+            teller.tell(Told(ask.number, _answered(answer, ask)))
+
+    threading.Thread(target=run, name=f"planning-{name}", daemon=True).start()
+    return waiting
+
+
+def _answered(answer: Callable[..., Answer], ask: Ask) -> Answer:
+    try:
+        return answer(ask.question)
+    except GuidanceError as error:
+        return _failed(error)
+    except Exception:
+        # A fault of ours on one question must not end the answers to the others.
+        print(traceback.format_exc(), file=sys.stderr, flush=True)
+        what = type(ask.question).__name__.removesuffix("Question").lower()
+        return Failed(
+            kind="CaseError", message=f"{what} failed by a bug of ours", code="planning_bug", mend="see the log"
+        )
+
+
+def _failed(error: GuidanceError) -> Failed:
+    message = str(error.args[0])
+    if isinstance(error, BadFieldsError):
+        fields = tuple((fault.field, fault.message) for fault in error.errors)
+        return Failed(kind="BadFieldsError", message=message, code=error.code, mend=error.mend, fields=fields)
+    match error:
+        case GeometryError():
+            return Failed(kind="GeometryError", message=message, code=error.code, mend=error.mend)
+        case WireError():
+            return Failed(kind="WireError", message=message, code=error.code, mend=error.mend)
+        case ConfigError():
+            return Failed(kind="ConfigError", message=message, code=error.code, mend=error.mend)
+        case _:
+            assert isinstance(error, CaseError)
+            return Failed(kind="CaseError", message=message, code=error.code, mend=error.mend)
+
+
+def _frame(source: BinaryIO) -> bytes | None:
+    head = source.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack(head)
+    if length > LARGEST_FRAME_BYTES:
+        raise RuntimeError(f"a question of {length} bytes")
+    body = source.read(length)
+    return body if len(body) == length else None
+
+
+if __name__ == "__main__":
+    # The lanes may be in the middle of seconds of work that nobody waits for any more.
+    os._exit(main())
