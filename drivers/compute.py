@@ -153,6 +153,7 @@ class ComputeThread:
             lease.buffers.rgb,
             lease.buffers.layer,
             lease.buffers.dirty,
+            under=scene.under,
         )
         return ComposedFrame(
             job=job,

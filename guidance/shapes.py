@@ -108,8 +108,8 @@ class OverlayVector(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of the overlay in px of the live picture.
 
     A `line` joins `points` (u, v, u, v, ...), back to the first where `closed`; a `text` stands with its left
-    baseline at its one point. A text without `path_id` is a side mark (one letter) or says the state that the frame
-    had; the latter is for those who show the picture at once, and no longer true on one that has stopped.
+    baseline at its one point. A text without `path_id` and `zone_id` is a side mark (one letter) or says the state
+    that the frame had; the latter is for those who show the picture at once, and no longer true on one that stopped.
     """
 
     kind: Literal["line", "text"]
@@ -120,6 +120,7 @@ class OverlayVector(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     size_px: float = 16.0
     path_id: str = ""
+    zone_id: str = ""
 
 
 class PictureHeader(msgspec.Struct, frozen=True, kw_only=True):

@@ -186,6 +186,7 @@ def compose_frame(
     layer: U8,
     dirty: U8,
     *,
+    under: int = 0,
     backend: Backend = "native",
 ) -> tuple[int, int]:
     """Draw one frame: clear what the layer showed, draw into it, window the picture, burn the layer in, sum both.
@@ -203,6 +204,8 @@ def compose_frame(
         sprite_table: (M, 8) int32: offset rows columns x y r g b; (x, y) is the pixel of the top left corner.
         rgb_out: (rows, columns, 3) uint8, overwritten.
         layer, dirty: as in `FrameBuffers`.
+        under: strokes, from the first, that lie under the others and the sprites: of them nothing is left in a pixel
+            that something above touches, so that what is above looks as if it were alone.
 
     Returns:
         CRC-64 of the bytes of rgb_out and of layer.
@@ -212,6 +215,6 @@ def compose_frame(
         ValueError: sizes that do not fit, a bad window, a sprite outside its bytes, outputs that share memory.
     """
     if backend == "native":
-        return _core.compose_frame(pixels, low, high, strokes, sprites, sprite_table, rgb_out, layer, dirty)
+        return _core.compose_frame(pixels, low, high, strokes, sprites, sprite_table, rgb_out, layer, dirty, under)
     dirty[:] = 1
-    return reference.compose_frame(pixels, low, high, strokes, sprites, sprite_table, rgb_out, layer)
+    return reference.compose_frame(pixels, low, high, strokes, sprites, sprite_table, rgb_out, layer, under)

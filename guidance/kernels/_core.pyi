@@ -36,6 +36,7 @@ def compose_frame(
     rgb_out: numpy.typing.NDArray[numpy.uint8],
     layer: numpy.typing.NDArray[numpy.uint8],
     dirty: numpy.typing.NDArray[numpy.uint8],
+    under: int = 0,
 ) -> tuple[int, int]: ...
 
 class ConeVolumeInt16:
@@ -68,6 +69,34 @@ class ConeVolumeFloat32:
         threads: int,
         portable: bool,
         out: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+
+class CorridorLines:
+    def __init__(
+        self,
+        solid: numpy.typing.NDArray[numpy.float32],
+        origin: tuple[float, float, float],
+        spacing_mm: float,
+        reach_plus: numpy.typing.NDArray[numpy.float32] | None,
+        reach_minus: numpy.typing.NDArray[numpy.float32] | None,
+        gate: numpy.typing.NDArray[numpy.float32] | None,
+    ) -> None: ...
+    def measure(
+        self,
+        rules: tuple[float, ...],
+        charts: numpy.typing.NDArray[numpy.float64],
+        lines: numpy.typing.NDArray[numpy.float64],
+        threads: int,
+        out: numpy.typing.NDArray[numpy.float64],
+    ) -> None: ...
+    def bound(
+        self,
+        rules: tuple[float, ...],
+        charts: numpy.typing.NDArray[numpy.float64],
+        lines: numpy.typing.NDArray[numpy.float64],
+        cutoff_mm: float,
+        threads: int,
+        out: numpy.typing.NDArray[numpy.float64],
     ) -> None: ...
 
 TUBE_STROKES: int = 301

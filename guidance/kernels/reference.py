@@ -77,9 +77,13 @@ def grey8(pixels: Pixels, low: float, high: float, step: int = 1) -> U8:
     return means
 
 
-def draw_layer(rows: int, columns: int, strokes: F32, sprites: U8, sprite_table: I32) -> U8:
-    """The layer (rows, columns, 4) that the strokes and then the sprites leave."""
+def draw_layer(rows: int, columns: int, strokes: F32, sprites: U8, sprite_table: I32, under: int = 0) -> U8:
+    """The layer (rows, columns, 4) that the strokes and then the sprites leave, over what lies under them."""
     layer = np.zeros((rows, columns, 4), np.uint8)
+    if under:
+        above = draw_layer(rows, columns, strokes[under:], sprites, sprite_table)
+        below = draw_layer(rows, columns, strokes[:under], sprites, sprite_table[:0])
+        return np.where(above[..., 3:] > 0, above, below)
     for stroke in strokes:
         if np.isfinite(stroke).all() and stroke[4] > 0:
             _draw_stroke(stroke, layer)
@@ -92,9 +96,17 @@ def draw_layer(rows: int, columns: int, strokes: F32, sprites: U8, sprite_table:
 
 
 def compose_frame(
-    pixels: Pixels, low: float, high: float, strokes: F32, sprites: U8, sprite_table: I32, rgb_out: U8, layer: U8
+    pixels: Pixels,
+    low: float,
+    high: float,
+    strokes: F32,
+    sprites: U8,
+    sprite_table: I32,
+    rgb_out: U8,
+    layer: U8,
+    under: int = 0,
 ) -> tuple[int, int]:
-    layer[:] = draw_layer(pixels.shape[0], pixels.shape[1], strokes, sprites, sprite_table)
+    layer[:] = draw_layer(pixels.shape[0], pixels.shape[1], strokes, sprites, sprite_table, under)
     alpha = layer[..., 3:].astype(np.uint32)
     below = grey8(pixels, low, high)[..., None].astype(np.uint32)
     rgb_out[:] = (below * (255 - alpha) + layer[..., :3] * alpha + 127) // 255

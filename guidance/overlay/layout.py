@@ -53,8 +53,9 @@ class Placed:
     boxes: tuple[Box, ...]
 
 
+@lru_cache(maxsize=64)
 def sheet_of(shape: tuple[int, int], settings: OverlaySettings, taken: frozenset[Rgb]) -> Sheet:
-    """Sizes for a picture of (rows, columns); settings are meant for 1024 px."""
+    """Sizes for a picture of (rows, columns); settings are meant for 1024 px. Equal ones are one and the same."""
     rows, columns = shape
     scale = max(min(rows, columns) / _REFERENCE_PX, _SMALLEST_SCALE)
     size_px = max(round(settings.text_height_px * scale), _LEAST_TEXT_PX)

@@ -25,7 +25,7 @@ class Line:
         width_px: full width.
         closed: the last point joins the first.
         apart: points 0-1, 2-3, ... are segments of their own; N is even.
-        path_id: whose it is; "" for what belongs to no path.
+        path_id, zone_id: whose it is; "" for what belongs to no path and no zone.
     """
 
     points: F64
@@ -34,6 +34,7 @@ class Line:
     closed: bool = False
     apart: bool = False
     path_id: str = ""
+    zone_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Text:
         size_px: font size.
         plate: colour of the plate behind it; None without.
         apart: colours that the shades between text and plate must not meet.
-        path_id: whose it is; "" for what belongs to no path.
+        path_id, zone_id: whose it is; "" for what belongs to no path and no zone.
     """
 
     text: str
@@ -56,6 +57,7 @@ class Text:
     plate: Rgb | None = None
     apart: frozenset[Rgb] = frozenset()
     path_id: str = ""
+    zone_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +71,7 @@ class Scene:
         strokes: (N, 8) float32, see `kernels.compose_frame`.
         sprites, sprite_table: (B,) uint8 and (M, 8) int32, see there.
         drawn_ids: ids of the paths that are on the picture.
+        under: how many strokes, from the first, lie under all the others (`kernels.compose_frame`).
     """
 
     texts: tuple[Text, ...]
@@ -77,6 +80,7 @@ class Scene:
     sprites: U8
     sprite_table: I32
     drawn_ids: tuple[str, ...]
+    under: int = 0
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -97,11 +101,16 @@ def scene_of(lines: Sequence[Line], texts: Sequence[Text], drawn_ids: Sequence[s
 
 
 def stroked_scene(
-    strokes: F32, make_lines: Callable[[], tuple[Line, ...]], texts: tuple[Text, ...], drawn_ids: tuple[str, ...]
+    strokes: F32,
+    make_lines: Callable[[], tuple[Line, ...]],
+    texts: tuple[Text, ...],
+    drawn_ids: tuple[str, ...],
+    *,
+    under: int = 0,
 ) -> Scene:
     """The same for lines that are strokes already; see `Scene`."""
     sprites, sprite_table = _sprites(texts)
-    return Scene(texts, make_lines, strokes, sprites, sprite_table, drawn_ids)
+    return Scene(texts, make_lines, strokes, sprites, sprite_table, drawn_ids, under)
 
 
 def strokes_of(lines: Sequence[Line]) -> F32:
@@ -176,6 +185,7 @@ def _line_vectors(line: Line) -> list[OverlayVector]:
             width_px=round(line.width_px, 2),
             closed=line.closed,
             path_id=line.path_id,
+            zone_id=line.zone_id,
         )
         for points in np.round(parts, 2).tolist()
     ]
@@ -191,4 +201,5 @@ def _text_vector(text: Text) -> OverlayVector:
         text=text.text,
         size_px=float(text.size_px),
         path_id=text.path_id,
+        zone_id=text.zone_id,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -21,6 +21,16 @@ from guidance.overlay.path_lines import path_lines
 from guidance.overlay.pieces import Line, Scene, Text, scene_of, stroked_scene
 from guidance.overlay.text import text_bitmap
 from guidance.overlay.words import state_words, zone_words
+from guidance.overlay.zone_lines import (
+    Outlines,
+    ZoneDrawing,
+    outlines_of,
+    text_boxes,
+    withheld_names,
+    zone_drawing_of,
+    zone_labels,
+    zone_lines,
+)
 from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
 from guidance.session import InputTrack
 
@@ -58,12 +68,13 @@ def frame_scene(
     said = state_words(
         track.state, track.liveness.why, verdict, age_ms=age_ms, paths=len(paths), drawn=len(drawing.drawn_ids)
     )
-    if matrix is not None and settings.zones and zones.shown:
-        said += zone_words(zones.missing)
-    words = placed_words(said, drawing.sheet)
     if matrix is None:
-        return scene_of((), words.texts, ())
-    return _scene(drawing, matrix, words)
+        return scene_of((), placed_words(said, drawing.sheet).texts, ())
+    outlined = None
+    if settings.zones and zones.shown and (zones.surfaces or zones.missing):
+        outlined = zone_drawing_of(zones, drawing.sheet)
+        said += zone_words(zones.missing, withheld_names(outlined, outlines_of(outlined, matrix)))
+    return _scene(drawing, matrix, placed_words(said, drawing.sheet), outlined)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +85,7 @@ class _Drawing:
         tubes, plan: the paths for the page's lines and for the kernel.
         colors, labels: of each.
         label_sizes: (N, 2) rows and columns.
+        zone_labels: the setting.
     """
 
     sheet: Sheet
@@ -83,6 +95,7 @@ class _Drawing:
     colors: tuple[Rgb, ...]
     labels: tuple[str, ...]
     label_sizes: I32
+    zone_labels: bool
 
 
 @lru_cache(maxsize=_FRAMES_KEPT)
@@ -108,16 +121,28 @@ def _drawing_of(
         colors=colors,
         labels=labels,
         label_sizes=np.array(sizes, np.int32).reshape(-1, 2),
+        zone_labels=settings.zone_labels,
     )
 
 
 @lru_cache(maxsize=_FRAMES_KEPT)
-def _scene(drawing: _Drawing, pixel_from_patient: Matrix34, words: Placed) -> Scene:
+def _scene(drawing: _Drawing, pixel_from_patient: Matrix34, words: Placed, outlined: ZoneDrawing | None) -> Scene:
     marks = placed_marks(pixel_from_patient, drawing.sheet, words)
     strokes, summary = _strokes(drawing, pixel_from_patient)
-    labels = _labels(drawing, summary, np.array(words.boxes + marks.boxes, np.int32).reshape(-1, 4))
+    boxes = np.array(words.boxes + marks.boxes, np.int32).reshape(-1, 4)
+    labels = _labels(drawing, summary, boxes)
     make_lines = partial(_lines, drawing, pixel_from_patient)
-    return stroked_scene(strokes, make_lines, labels + words.texts + marks.texts, drawing.drawn_ids)
+    texts = labels + words.texts + marks.texts
+    if outlined is None:
+        return stroked_scene(strokes, make_lines, texts, drawing.drawn_ids)
+    outlines = outlines_of(outlined, pixel_from_patient)
+    both = np.concatenate((outlines.strokes, strokes))
+    both.flags.writeable = False
+    if drawing.zone_labels:
+        taken = np.concatenate((boxes, text_boxes(labels)))
+        texts = zone_labels(outlined, outlines, taken, summary) + texts
+    under_and_over = partial(_lines_over_zones, outlined, outlines, make_lines)
+    return stroked_scene(both, under_and_over, texts, drawing.drawn_ids, under=len(outlines.strokes))
 
 
 @lru_cache(maxsize=_FRAMES_KEPT)
@@ -137,6 +162,12 @@ def _lines(drawing: _Drawing, pixel_from_patient: Matrix34) -> tuple[Line, ...]:
         if tube.drawn
         for line in path_lines(tube, color, path_id, line_width_px=sheet.line_width_px, scale=sheet.scale)
     )
+
+
+def _lines_over_zones(
+    outlined: ZoneDrawing, outlines: Outlines, make_lines: Callable[[], tuple[Line, ...]]
+) -> tuple[Line, ...]:
+    return (*zone_lines(outlined, outlines), *make_lines())
 
 
 def _labels(drawing: _Drawing, summary: F64, boxes: I32) -> tuple[Text, ...]:

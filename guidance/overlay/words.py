@@ -45,13 +45,15 @@ def state_words(
     return tuple(words)
 
 
-def zone_words(missing: tuple[str, ...]) -> tuple[Words, ...]:
+def zone_words(missing: tuple[str, ...], too_near: tuple[str, ...] = ()) -> tuple[Words, ...]:
     """Which zones should be on the picture and are not.
 
     Args:
         missing: names of those without a surface yet.
+        too_near: names of those of which some is at or behind the X-ray source.
     """
-    return (Words(f"zones not shown, no surface yet: {_listed(missing)}", NOTICE),) if missing else ()
+    said = (("no surface yet", missing), ("they reach the X-ray source", too_near))
+    return tuple(Words(f"zones not shown, {why}: {_listed(names)}", NOTICE) for why, names in said if names)
 
 
 def _input_words(state: InputState, why_held: str, age_ms: float) -> Words:

@@ -71,16 +71,17 @@ std::tuple<std::uint64_t, std::uint64_t> compose_frame(const Pixels& pixels, dou
                                                        const SpriteTable& sprite_table,
                                                        const Out<std::uint8_t, nb::shape<-1, -1, 3>>& rgb,
                                                        const Out<std::uint8_t, nb::shape<-1, -1, 4>>& rgba,
-                                                       const Plane& dirty) {
+                                                       const Plane& dirty, std::size_t under) {
   const guidance::Picture picture = picture_of(pixels);
   const guidance::Window window = window_of(low, high);
   const guidance::Layer layer{rgba.data(), dirty.data(), rgba.shape(0), rgba.shape(1)};
-  const guidance::Scene scene{strokes.data(), strokes.shape(0),    sprites.data(),
-                              sprites.size(), sprite_table.data(), sprite_table.shape(0)};
+  const guidance::Scene scene{strokes.data(),      strokes.shape(0),      sprites.data(), sprites.size(),
+                              sprite_table.data(), sprite_table.shape(0), under};
   require(picture.rows == rgb.shape(0) && picture.columns == rgb.shape(1), "rgb_out must have the picture's size");
   require(picture.rows == layer.rows && picture.columns == layer.columns, "layer must have the picture's size");
   require(dirty.shape(0) == layer.tile_rows() && dirty.shape(1) == layer.tile_columns(),
           "dirty must have dirty_shape(rows, columns)");
+  require(under <= scene.stroke_count, "under must not be more than there are strokes");
   require(guidance::sprites_fit(scene), "sprite_table points outside sprites");
   require(!overlap(pixels.data(), pixels.nbytes(), rgb.data(), rgb.nbytes()) &&
               !overlap(pixels.data(), pixels.nbytes(), rgba.data(), rgba.nbytes()) &&
@@ -163,10 +164,10 @@ NB_MODULE(_core, m) {
       nb::sig("def grey8(pixels: " PIXELS ", low: float, high: float, step: int, out: " U8_ARRAY ") -> None"));
   m.def("compose_frame", &compose_frame, "pixels"_a.noconvert(), "low"_a, "high"_a, "strokes"_a.noconvert(),
         "sprites"_a.noconvert(), "sprite_table"_a.noconvert(), "rgb_out"_a.noconvert(), "layer"_a.noconvert(),
-        "dirty"_a.noconvert(),
+        "dirty"_a.noconvert(), "under"_a = 0,
         nb::sig("def compose_frame(pixels: " PIXELS ", low: float, high: float, strokes: " F32_ARRAY
                 ", sprites: " U8_ARRAY ", sprite_table: " I32_ARRAY ", rgb_out: " U8_ARRAY ", layer: " U8_ARRAY
-                ", dirty: " U8_ARRAY ") -> tuple[int, int]"));
+                ", dirty: " U8_ARRAY ", under: int = 0) -> tuple[int, int]"));
   bind_drr(m);
   bind_corridor(m);
   bind_tubes(m);

@@ -86,6 +86,7 @@ struct Scene {
   std::size_t sprite_bytes;
   const void* sprite_table;
   std::size_t sprite_count;
+  std::size_t under_count = 0;  // strokes, from the first, that lie under all the others and the sprites
 };
 bool sprites_fit(const Scene& scene);
 void clear_layer(const Layer& layer);

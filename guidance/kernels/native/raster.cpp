@@ -11,6 +11,7 @@ namespace guidance {
 namespace {
 
 constexpr double kHalfDiagonal = 0.7072;  // how far a pixel's corner is from its centre
+constexpr double kFarPx = 1e9;
 
 struct Stroke {
   double x0, y0, x1, y1, half_width;
@@ -89,6 +90,17 @@ inline void cover(std::uint8_t* pixel, std::uint8_t coverage, const std::uint8_t
   pixel[3] = coverage;
 }
 
+// What a line leaves in the pixels that it touches: its colour where it covers most, or room for one above.
+enum class Mark { kColor, kRoom };
+
+template <Mark kMark>
+inline void mark(std::uint8_t* pixel, std::uint8_t coverage, const std::uint8_t* color) {
+  if constexpr (kMark == Mark::kColor)
+    cover(pixel, coverage, color);
+  else if (coverage != 0)
+    std::memset(pixel, 0, 4);
+}
+
 constexpr std::size_t kLanes = 8;
 
 // Coverage of kLanes pixels of a row beside the segment (not its ends); y_ux is y * ux. Written for the vectoriser,
@@ -126,6 +138,7 @@ inline std::uint8_t end_coverage(double half_width, double ex, double ey, double
 }
 
 // A capsule: all points within half_width of the segment.
+template <Mark kMark>
 void draw_stroke(const Stroke& s, const Layer& layer) {
   const double dx = s.x1 - s.x0;
   const double dy = s.y1 - s.y0;
@@ -135,12 +148,14 @@ void draw_stroke(const Stroke& s, const Layer& layer) {
   const double reach = s.half_width + kHalfDiagonal;
   const double reach_squared = reach * reach;
   const Edge side(uy, ux);
+  // Farther away a double no longer tells columns apart: the whole row is looked at.
+  const bool near = std::max(std::abs(s.x0), std::abs(s.y0)) < kFarPx;
   const Range rows(std::min(s.y0, s.y1) - reach, std::max(s.y0, s.y1) + reach, layer.rows);
   for (std::ptrdiff_t row = rows.first; row <= rows.last; ++row) {
     const double y = static_cast<double>(row) - s.y0;
     double low = std::min(s.x0, s.x1) - reach;
     double high = std::max(s.x0, s.x1) + reach;
-    if (uy != 0.0) {  // only where the band around the axis crosses this row
+    if (uy != 0.0 && near) {  // only where the band around the axis crosses this row
       const double a = s.x0 + (y * ux - reach) / uy;
       const double b = s.x0 + (y * ux + reach) / uy;
       low = std::max(low, std::min(a, b));
@@ -171,7 +186,7 @@ void draw_stroke(const Stroke& s, const Layer& layer) {
           const double ey = along < 0.0 ? y : static_cast<double>(row) - s.y1;
           coverage[i] = end_coverage(s.half_width, ex, ey, reach_squared);
         }
-        cover(pixel + 4 * i, coverage[i], s.color);
+        mark<kMark>(pixel + 4 * i, coverage[i], s.color);
       }
     }
   }
@@ -189,6 +204,7 @@ Sprite read_sprite(const Scene& scene, std::size_t index) {
   return {n[0], n[1], n[2], n[3], n[4], {byte(n[5]), byte(n[6]), byte(n[7])}};
 }
 
+template <Mark kMark>
 void draw_sprite(const Sprite& s, const std::uint8_t* coverage, const Layer& layer) {
   const auto top = std::max<std::int64_t>(s.y, 0);
   const auto bottom = std::min<std::int64_t>(s.y + s.rows, static_cast<std::int64_t>(layer.rows));
@@ -201,8 +217,21 @@ void draw_sprite(const Sprite& s, const std::uint8_t* coverage, const Layer& lay
     const std::uint8_t* from = coverage + s.offset + (row - s.y) * s.columns + (left - s.x);
     std::uint8_t* pixel =
         layer.rgba + 4 * (static_cast<std::size_t>(row) * layer.columns + static_cast<std::size_t>(left));
-    for (std::int64_t column = left; column < right; ++column, pixel += 4) cover(pixel, *from++, s.color);
+    for (std::int64_t column = left; column < right; ++column, pixel += 4) mark<kMark>(pixel, *from++, s.color);
   }
+}
+
+template <Mark kMark>
+void draw_strokes(const Scene& scene, std::size_t first, std::size_t end, const Layer& layer) {
+  Stroke stroke;
+  for (std::size_t i = first; i < end; ++i)
+    if (read_stroke(static_cast<const std::uint8_t*>(scene.strokes) + sizeof(float) * kStrokeNumbers * i, stroke))
+      draw_stroke<kMark>(stroke, layer);
+}
+
+template <Mark kMark>
+void draw_sprites(const Scene& scene, const Layer& layer) {
+  for (std::size_t i = 0; i < scene.sprite_count; ++i) draw_sprite<kMark>(read_sprite(scene, i), scene.sprites, layer);
 }
 
 }  // namespace
@@ -233,13 +262,17 @@ void clear_layer(const Layer& layer) {
   }
 }
 
-// Draws the strokes, then the sprites (which `sprites_fit`), clipped to the layer, and marks their tiles.
+// Draws the strokes, then the sprites (which `sprites_fit`), clipped to the layer, and marks their tiles. Of what lies
+// under, nothing is left in a pixel that something above touches: what is above looks as if it were alone.
 void draw_scene(const Scene& scene, const Layer& layer) {
-  Stroke stroke;
-  for (std::size_t i = 0; i < scene.stroke_count; ++i)
-    if (read_stroke(static_cast<const std::uint8_t*>(scene.strokes) + sizeof(float) * kStrokeNumbers * i, stroke))
-      draw_stroke(stroke, layer);
-  for (std::size_t i = 0; i < scene.sprite_count; ++i) draw_sprite(read_sprite(scene, i), scene.sprites, layer);
+  const std::size_t under = std::min(scene.under_count, scene.stroke_count);
+  draw_strokes<Mark::kColor>(scene, 0, under, layer);
+  if (under > 0) {
+    draw_strokes<Mark::kRoom>(scene, under, scene.stroke_count, layer);
+    draw_sprites<Mark::kRoom>(scene, layer);
+  }
+  draw_strokes<Mark::kColor>(scene, under, scene.stroke_count, layer);
+  draw_sprites<Mark::kColor>(scene, layer);
 }
 
 }  // namespace guidance

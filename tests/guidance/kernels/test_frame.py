@@ -11,10 +11,12 @@ NO_STROKES = np.zeros((0, 8), np.float32)
 NO_SPRITES = np.zeros(0, np.uint8), np.zeros((0, 8), np.int32)
 
 
-def compose(pixels, strokes=NO_STROKES, sprites=NO_SPRITES, *, buffers=None, window=(0.0, 255.0), backend="native"):
+def compose(
+    pixels, strokes=NO_STROKES, sprites=NO_SPRITES, *, buffers=None, window=(0.0, 255.0), under=0, backend="native"
+):
     buffers = buffers or kernels.frame_buffers(*pixels.shape)
     crcs = kernels.compose_frame(
-        pixels, *window, strokes, *sprites, buffers.rgb, buffers.layer, buffers.dirty, backend=backend
+        pixels, *window, strokes, *sprites, buffers.rgb, buffers.layer, buffers.dirty, under=under, backend=backend
     )
     return buffers, crcs
 
@@ -143,19 +145,33 @@ TABLES = st.lists(
     shape=st.tuples(st.integers(1, 50), st.integers(1, 70)),
     dtype=st.sampled_from([np.uint8, np.int8, np.uint16, np.int16, np.float32]),
     seed=st.integers(0, 2**32 - 1),
+    under=st.integers(0, 8),
 )
-def test_native_agrees_with_the_twin_to_the_bit(strokes, table, shape, dtype, seed):
+def test_native_agrees_with_the_twin_to_the_bit(strokes, table, shape, dtype, seed, under):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256 ** np.dtype(dtype).itemsize, shape).astype(f"u{np.dtype(dtype).itemsize}").view(dtype)
     sprites = rng.integers(0, 256, 300, dtype=np.uint8), table
     window = kernels.window_levels(pixels)
-    native, native_crcs = compose(pixels, strokes, sprites, window=window)
-    twin, twin_crcs = compose(pixels, strokes, sprites, window=window, backend="reference")
+    under = min(under, len(strokes))
+    native, native_crcs = compose(pixels, strokes, sprites, window=window, under=under)
+    twin, twin_crcs = compose(pixels, strokes, sprites, window=window, under=under, backend="reference")
     np.testing.assert_array_equal(native.layer, twin.layer)
     np.testing.assert_array_equal(native.rgb, twin.rgb)
     assert native_crcs == twin_crcs
     drawn = np.argwhere(native.layer[..., 3])
     assert native.dirty[drawn[:, 0] // kernels.TILE_ROWS, drawn[:, 1] // kernels.TILE_COLUMNS].all()
+
+
+@given(strokes=STROKES, table=TABLES, under=st.integers(1, 8))
+def test_what_lies_above_looks_as_if_it_were_alone(strokes, table, under):
+    pixels, sprites = np.zeros((40, 60), np.uint8), (np.arange(300, dtype=np.uint16).astype(np.uint8), table)
+    under = min(under, len(strokes))
+    both, _ = compose(pixels, strokes, sprites, under=under)
+    above, _ = compose(pixels, strokes[under:], sprites)
+    below, _ = compose(pixels, strokes[:under])
+    touched = above.layer[..., 3] > 0
+    np.testing.assert_array_equal(both.layer[touched], above.layer[touched])
+    np.testing.assert_array_equal(both.layer[~touched], below.layer[~touched])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -173,6 +189,15 @@ def test_a_line_between_far_away_points_stays_straight():
     buffers, _ = compose(np.zeros((64, 64), np.uint8), strokes_of((-1e7, -1e7, 1e7, 1e7, 0.6, 0, 255, 0)))
     assert (np.diag(buffers.layer[..., 3]) > 200).all()
     assert not np.triu(buffers.layer[..., 3], 2).any()
+
+
+def test_a_line_from_where_doubles_are_coarse_is_the_twins():
+    strokes = strokes_of((-7.180813374744166e16, -5.761073280345702e16, 91.47627, 46.0, 1.0, 0, 54.3, 0))
+    pixels = np.zeros((18, 53), np.uint8)
+    native, _ = compose(pixels, strokes)
+    twin, _ = compose(pixels, strokes, backend="reference")
+    assert twin.layer.any()
+    np.testing.assert_array_equal(native.layer, twin.layer)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 7), (7, 0), (1, 1), (17, 33)])
@@ -209,6 +234,8 @@ def good_arguments():
         ("dirty", np.zeros((2, 3), np.uint8), ValueError),
         ("high", 0.0, ValueError),
         ("low", np.nan, ValueError),
+        ("under", 1, ValueError),
+        ("under", -1, TypeError),
     ],
 )
 def test_what_does_not_fit_is_refused_at_the_door(name, value, error):
