@@ -74,6 +74,8 @@ def fill_contours(
 
     Source: DICOM PS3.3 C.8.8.6.
     """
+    if not all(np.isfinite(contour.points_mm).all() for contour in contours):
+        raise GeometryError("a contour's point is not finite", code="not_planar", mend=_MEND)
     u, v, normal = _directions(contours, volume_affine)
     along: F64 = np.array([float(np.mean(contour.points_mm @ normal)) for contour in contours])
     volume_step, pixel_mm = None, PIXEL_MM
