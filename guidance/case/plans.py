@@ -72,8 +72,6 @@ def take_plan(
     ]
     taken, paths, refused = paths_from_plan(case, whole)
     if refused:
-        raise BadFieldsError(
-            [FieldError(f"paths.{number}", str(error)) for number, error in enumerate(refused)], what="plan"
-        )
+        raise BadFieldsError([FieldError("paths", str(error)) for error in refused], what="plan")
     taken, imported = import_zones(taken, zones)
     return taken, (paths, imported.zones)
