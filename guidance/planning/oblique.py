@@ -142,6 +142,4 @@ def _facing(center: F64, normal: F64, pixel_mm: float, size_px: int) -> SlicePla
     right = np.cross(down, normal)
     if right @ np.array(_RIGHT[main]) < 0.0:
         right = -right
-    return SlicePlane(
-        center_lps_mm=center, right=right, down=down, pixel_mm=pixel_mm, rows=size_px, columns=size_px
-    )
+    return SlicePlane(center_lps_mm=center, right=right, down=down, pixel_mm=pixel_mm, rows=size_px, columns=size_px)
