@@ -27,7 +27,6 @@ from drivers.http_problem import RequestError, on_bug, on_guidance_error, on_htt
 from drivers.http_requests import PREFIX
 from drivers.http_stream import StreamEndpoint
 from drivers.tasks import start_task
-from guidance.case import no_library
 from guidance.config import HttpSettings
 from guidance.errors import ConfigError, GuidanceError
 from guidance.ports import CaseApi, PlanningApi
@@ -46,7 +45,7 @@ class HttpServer:
     Args:
         settings: address, port (0: any free one), names that browsers may use.
         api: what answers; called in the event loop's thread only.
-        planning: what answers about plans; without it there are no zones.
+        planning: what answers about plans.
         maximum_import_mib: the largest file that is taken in.
     """
 
@@ -54,7 +53,7 @@ class HttpServer:
         self,
         settings: HttpSettings,
         api: CaseApi,
-        planning: PlanningApi | None = None,
+        planning: PlanningApi,
         *,
         maximum_import_mib: int = 256,
     ) -> None:
@@ -138,12 +137,9 @@ class HttpServer:
         self._server = self._serving = None
 
     def _app(self) -> Guard:
-        planning: list[BaseRoute] = []
-        if self._planning is not None:
-            planning = PlanningRoutes(self._api, self._planning, maximum_import_mib=self._maximum_import_mib).routes()
         routes: list[BaseRoute] = [
-            *CaseRoutes(self._api, self._planning.diameter_of if self._planning else no_library).routes(),
-            *planning,
+            *CaseRoutes(self._api, self._planning.diameter_of).routes(),
+            *PlanningRoutes(self._api, self._planning, maximum_import_mib=self._maximum_import_mib).routes(),
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
             Route("/metrics", self._metrics_text, methods=["GET"]),

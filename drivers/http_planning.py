@@ -25,7 +25,16 @@ from guidance.case import BadFieldsError, FieldError
 from guidance.case.fields import LARGEST_DIAMETER_MM
 from guidance.case.values import checked_length_mm
 from guidance.messages import Finding
-from guidance.plan_shapes import CArmList, InstrumentList, PlanImported, ZoneList, ZonesImported, path_shape, zone_shape
+from guidance.plan_shapes import (
+    ApproachList,
+    CArmList,
+    InstrumentList,
+    PlanImported,
+    ZoneList,
+    ZonesImported,
+    path_shape,
+    zone_shape,
+)
 from guidance.planning.questions import corridor_question, proposal_question
 from guidance.ports import CaseApi, NewZones, PlanningApi
 from guidance.shapes import VolumeFinding
@@ -176,7 +185,7 @@ class PlanningRoutes:
         return json_response(InstrumentList(items=tuple(self._planning.instruments())))
 
     async def get_approaches(self, _request: Request) -> Response:
-        return json_response({"items": list(self._planning.approaches())})
+        return json_response(ApproachList(items=tuple(self._planning.approaches())))
 
     async def get_c_arms(self, _request: Request) -> Response:
         return json_response(CArmList(items=tuple(self._planning.c_arms())))

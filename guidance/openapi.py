@@ -9,6 +9,7 @@ import msgspec
 from guidance import VERSION
 from guidance.case import AuditPage, Undone
 from guidance.plan_shapes import (
+    ApproachList,
     CArmList,
     CorridorFields,
     InstrumentList,
@@ -178,7 +179,7 @@ def _planning_paths() -> dict[str, Any]:
             )
         },
         "/instruments": {"get": _operation("The instrument library", InstrumentList)},
-        "/approaches": {"get": _operation("The approach templates", None)},
+        "/approaches": {"get": _operation("The approach templates", ApproachList)},
         "/c-arms": {"get": _operation("The C-arm models", CArmList)},
         "/markups": {
             "get": _operation("Paths and drawn zones as a 3D Slicer markups file", None),

@@ -20,6 +20,7 @@ from guidance.messages import (
     ZoneSide,
     ZoneSite,
 )
+from guidance.planning.approaches import Approach
 from guidance.planning.c_arms import CArmModel
 from guidance.planning.instruments import Instrument
 from guidance.shapes import Color, Vector3Mm, VolumeFinding
@@ -186,6 +187,12 @@ class InstrumentList(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of GET /instruments."""
 
     items: tuple[Instrument, ...]
+
+
+class ApproachList(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of GET /approaches."""
+
+    items: tuple[Approach, ...]
 
 
 class CArmList(msgspec.Struct, frozen=True, kw_only=True):

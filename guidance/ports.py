@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeVar
 from guidance.case import AuditPage, Author, Case
 from guidance.messages import Finding, PlanItem, PlannedPath, Zone, ZoneSide
 from guidance.planning.answers import Clearance, Corridor, Views
+from guidance.planning.approaches import Approach
 from guidance.planning.c_arms import CArmModel
 from guidance.planning.instruments import Instrument
 from guidance.planning.questions import Level, Proposal
@@ -141,7 +142,7 @@ class PlanningApi(Protocol):
     def instruments(self) -> Sequence[Instrument]:
         """The instrument library."""
 
-    def approaches(self) -> Sequence[object]:
+    def approaches(self) -> Sequence[Approach]:
         """The approach templates."""
 
     def c_arms(self) -> Sequence[CArmModel]:

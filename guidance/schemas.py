@@ -10,6 +10,7 @@ import msgspec
 
 from guidance.case import AuditPage, Undone
 from guidance.plan_shapes import (
+    ApproachList,
     CArmList,
     CorridorFields,
     InstrumentList,
@@ -40,6 +41,7 @@ from guidance.shapes import (
 
 # File name in docs/schemas -> shape.
 HTTP_SCHEMAS: Final[dict[str, type[msgspec.Struct]]] = {
+    "http-approach-list": ApproachList,
     "http-audit": AuditPage,
     "http-c-arm-list": CArmList,
     "http-case": CaseAnswer,

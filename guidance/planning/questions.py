@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from guidance.case.fields import LARGEST_DIAMETER_MM, BadFieldsError, FieldError
 from guidance.case.values import checked_length_mm, checked_number
@@ -12,6 +12,8 @@ from guidance.messages import ZoneSide
 
 Level = Literal["free", "s1", "s2", "iliosacral"]
 Proposal = Literal["bone", "skin"]
+
+_Word = TypeVar("_Word")
 
 _LEVELS: Final[Mapping[str, Level]] = {"free": "free", "s1": "s1", "s2": "s2", "iliosacral": "iliosacral"}
 _PROPOSALS: Final[Mapping[str, Proposal]] = {"bone": "bone", "skin": "skin"}
@@ -83,7 +85,7 @@ def _unknown(fields: Mapping[str, Any], known: tuple[str, ...], what: str) -> li
     ]
 
 
-def _word(fields: Mapping[str, Any], name: str, words: Mapping[str, Any], errors: list[FieldError]) -> Any:
+def _word(fields: Mapping[str, Any], name: str, words: Mapping[str, _Word], errors: list[FieldError]) -> _Word | None:
     said = fields.get(name)
     if isinstance(said, str) and said in words:
         return words[said]

@@ -7,13 +7,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from starlette.routing import Route
 
 from drivers.cli import main
 from drivers.commands.schemas import schema_files
+from drivers.http_api import CaseRoutes
+from drivers.http_planning import PlanningRoutes
+from drivers.http_requests import PREFIX
+from guidance.case import AuditPage, Author, create_zone, no_library
 from guidance.openapi import openapi_document
-from guidance.plan_shapes import PathFields, PathList, path_shape
+from guidance.plan_shapes import PathFields, PathList, ZoneFields, ZoneList, path_shape, zone_shape
 from guidance.shapes import CaseAnswer, Problem, VolumeList, case_shape, volume_shape
 from tests.helpers.case_api import FakeCaseApi, ready_volume
+from tests.helpers.planning_api import FakePlanningApi
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -38,8 +44,13 @@ def test_answers_fit_their_shapes_and_references_resolve() -> None:
     api = FakeCaseApi()
     api.take_volume(ready_volume())
     path = api.create_path({"entry_lps_mm": [0, 0, 9], "target_lps_mm": [0, 0, 0], "diameter_mm": 3})
+    ball = {"type": "sphere", "center_lps_mm": [0, 0, 0], "radius_mm": 5}
+    fields = {"name": "ball", "site": "lesion", "kind": "target", "shape": ball}
+    zone = api.edit(lambda case: create_zone(case, fields), author=Author(via="server"))
     case = api.case()
     for shape, answer in (
+        (ZoneList, ZoneList(items=(zone_shape(case, zone),))),
+        (AuditPage, api.audit()),
         (CaseAnswer, case_shape(case)),
         (PathList, PathList(items=(path_shape(case, path),))),
         (VolumeList, VolumeList(items=tuple(volume_shape(case, volume) for volume in case.volumes))),
@@ -48,4 +59,20 @@ def test_answers_fit_their_shapes_and_references_resolve() -> None:
     text = json.dumps(openapi_document())
     references = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert references <= set(openapi_document()["components"]["schemas"])
-    assert {Problem.__name__, PathFields.__name__} <= references
+    assert {Problem.__name__, PathFields.__name__, ZoneFields.__name__} <= references
+
+
+def test_every_resource_of_the_server_is_in_the_document_with_its_methods() -> None:
+    routes = {
+        route.path.removeprefix(PREFIX): {method.lower() for method in route.methods or ()} - {"head"}
+        for route in (
+            *CaseRoutes(FakeCaseApi(), no_library).routes(),
+            *PlanningRoutes(FakeCaseApi(), FakePlanningApi(), maximum_import_mib=1).routes(),
+        )
+        if isinstance(route, Route)
+    }
+    told = {
+        path: {method for method in operations if method != "parameters"}
+        for path, operations in openapi_document()["paths"].items()
+    }
+    assert told == routes

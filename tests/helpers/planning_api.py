@@ -13,6 +13,7 @@ from guidance.case import Case
 from guidance.errors import GuidanceError
 from guidance.messages import PlannedPath, ZoneSide
 from guidance.planning.answers import ApproachMatch, Clearance, Corridor, View, Views
+from guidance.planning.approaches import Approach, templates
 from guidance.planning.c_arms import CArmModel, c_arm_library
 from guidance.planning.instruments import Instrument, InstrumentLibrary, instrument_library
 from guidance.planning.questions import Level, Proposal
@@ -36,8 +37,8 @@ class FakePlanningApi:
     def instruments(self) -> Sequence[Instrument]:
         return self.library.instruments
 
-    def approaches(self) -> Sequence[object]:
-        return ({"id": "short_axis", "name": "Short axis"},)
+    def approaches(self) -> Sequence[Approach]:
+        return templates()
 
     def c_arms(self) -> Sequence[CArmModel]:
         return c_arm_library().models

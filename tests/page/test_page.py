@@ -17,6 +17,7 @@ from guidance.shapes import LatencyFigures
 from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi, ready_volume
 from tests.helpers.live_feed import GREY, PATH_RGB, SIZE_PX, send_frame
+from tests.helpers.planning_api import FakePlanningApi
 
 FIELDS = {"entry_lps_mm": [-40, 30, 10], "target_lps_mm": [0, 0, 0], "diameter_mm": 3.2}
 
@@ -31,7 +32,7 @@ def api() -> FakeCaseApi:
 @contextlib.asynccontextmanager
 async def shown(api: FakeCaseApi, folder: Path) -> AsyncIterator[Page]:
     """The page of a server over `api`, connected and with its lists filled."""
-    server = HttpServer(HttpSettings(port=0), api)
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi())
     await server.start()
     try:
         async with open_page(f"http://127.0.0.1:{server.port}/", folder) as page:
@@ -220,7 +221,7 @@ async def test_operator_answers_about_volume_and_frame(api: FakeCaseApi, tmp_pat
 
 
 async def test_lost_connection_is_said_within_a_second_and_mends_itself(api: FakeCaseApi, tmp_path: Path) -> None:
-    server = HttpServer(HttpSettings(port=0), api)
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi())
     await server.start()
     port = server.port
     try:
@@ -232,7 +233,7 @@ async def test_lost_connection_is_said_within_a_second_and_mends_itself(api: Fak
             await page.wait_for("document.body.dataset.connection === 'lost'")
             assert "CONNECTION LOST" in await page.text(".lost")
             assert "grayscale" in str(await page.evaluate("getComputedStyle(document.querySelector('#views')).filter"))
-            server = HttpServer(HttpSettings(port=port), api)
+            server = HttpServer(HttpSettings(port=port), api, FakePlanningApi())
             await server.start()
             await page.wait_for("document.body.dataset.connection === 'live'")
             assert await page.evaluate("getComputedStyle(document.querySelector('.lost')).display") == "none"
