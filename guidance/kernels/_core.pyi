@@ -99,6 +99,49 @@ class CorridorLines:
         out: numpy.typing.NDArray[numpy.float64],
     ) -> None: ...
 
+def isosurface(
+    mask: numpy.typing.NDArray[numpy.uint8], lps_from_ijk: numpy.typing.NDArray[numpy.float64], level: float
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int32]]: ...
+def simplified(
+    points: numpy.typing.NDArray[numpy.float64],
+    triangles: numpy.typing.NDArray[numpy.int32],
+    most_triangles: int,
+    deviation_mm: float,
+    smoothing: int,
+    smoothing_mm: float,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int32]]: ...
+
+class SurfaceTree:
+    def __init__(
+        self, points: numpy.typing.NDArray[numpy.float64], triangles: numpy.typing.NDArray[numpy.int32]
+    ) -> None: ...
+    def nearest(
+        self,
+        points: numpy.typing.NDArray[numpy.float64],
+        places: numpy.typing.NDArray[numpy.float64],
+        distances: numpy.typing.NDArray[numpy.float64],
+    ) -> None: ...
+    def fill(
+        self,
+        mask: numpy.typing.NDArray[numpy.uint8],
+        ijk_from_lps: numpy.typing.NDArray[numpy.float64],
+        level: float,
+        trusted_mm: float,
+        origin: tuple[float, float, float],
+        spacing_mm: float,
+        threads: int,
+        out: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+    def sample(
+        self,
+        inner: numpy.typing.NDArray[numpy.float32],
+        inner_place: tuple[float, float, float, float],
+        outer: numpy.typing.NDArray[numpy.float32],
+        outer_place: tuple[float, float, float, float],
+        points: numpy.typing.NDArray[numpy.float64],
+        out: numpy.typing.NDArray[numpy.float64],
+    ) -> None: ...
+
 TUBE_STROKES: int = 301
 
 def tube_strokes(

@@ -1,18 +1,28 @@
-"""Voxels as a signed distance on an isotropic grid along LPS, and its points between."""
+"""Masks as signed distances: their surface at sub-voxel places, its distance on a grid, and exactly off the grid."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from guidance.errors import GeometryError
-from guidance.messages import F64
+from guidance.kernels.distance import GridValues, NearestSurface, isosurface
+from guidance.messages import F64, U8
 from guidance.planning.occupancy import SURFACE_LEVEL, Occupancy
 
 F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+
+MARGIN_MM: Final = 8.0
+OUTER_MARGIN_MM: Final = 60.0
+_OUTER_MM: Final = 2.0
+_MOST_OUTER_VOXELS: Final = 1_000_000
+_FINEST_MM, _COARSEST_MM = 0.3, 1.0
+_MOST_VOXELS: Final = 24_000_000  # 96 MB kept, three times as much while it is made
+_MOST_ASKED_VOXELS: Final = 256_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,65 +30,157 @@ class GridField:
     """A mask's signed distance.
 
     Attributes:
-        values_mm: `[k, j, i]` float32, C order, read-only: at the voxel centres; negative inside.
-        affine_lps_from_ijk: (4, 4) float64: `spacing_mm` times the identity, and the first voxel's centre.
+        grid: around the zone.
+        outer: coarser, `OUTER_MARGIN_MM` around it.
         bounds_lps_mm: (2, 3) float64: box of the zone.
+        surface: where the mask's voxels cross one half, in their own grid; exact, but 1 to 20 us per point.
     """
 
-    values_mm: F32
-    affine_lps_from_ijk: F64
+    grid: GridValues
+    outer: GridValues
     bounds_lps_mm: F64
+    surface: NearestSurface
+
+    @property
+    def values_mm(self) -> F32:
+        """`[k, j, i]` float32, C order, read-only: at the grid's points; negative inside."""
+        return self.grid.values_mm
+
+    @property
+    def affine_lps_from_ijk(self) -> F64:
+        """(4, 4) float64: the spacing times the identity, and the grid's first point."""
+        affine = np.diag([self.spacing_mm, self.spacing_mm, self.spacing_mm, 1.0])
+        affine[:3, 3] = self.grid.origin_lps_mm
+        return affine
 
     @property
     def spacing_mm(self) -> float:
         """Of the grid."""
-        return float(self.affine_lps_from_ijk[0, 0])
+        return self.grid.spacing_mm
 
     def distance_mm(self, points_lps_mm: F64) -> F64:
         """(N,) signed distance of (N, 3) points to the surface, negative inside."""
-        ijk = (points_lps_mm - self.affine_lps_from_ijk[:3, 3]) / self.spacing_mm
-        inner = np.clip(ijk, 0.0, np.array(self.values_mm.shape[::-1]) - 1.0)
-        sampled = ndimage.map_coordinates(self.values_mm, inner[:, ::-1].T, np.float64, order=1)
-        away = np.linalg.norm(ijk - inner, axis=1) * self.spacing_mm
-        return np.asarray(sampled + away)
+        return self.surface.sample(self.grid, self.outer, points_lps_mm)
 
     def nearest_mm(self, points_lps_mm: F64) -> F64:
         """(N, 3) nearest points on the surface."""
-        found = np.array(points_lps_mm, np.float64)
-        for _ in range(6):
-            step = np.eye(3) * self.spacing_mm * 0.5
-            slope = np.stack([self.distance_mm(found + s) - self.distance_mm(found - s) for s in step], axis=1)
-            slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)
-            found -= self.distance_mm(found)[:, None] * slope
-        return found
+        return self.surface.nearest(points_lps_mm)[0]
 
 
-def field_of_occupancy(occupancy: Occupancy, *, spacing_mm: float | None = None, margin_mm: float = 8.0) -> GridField:
-    """Signed distance to where half of a voxel belongs to the zone.
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskSurface:
+    """Where a mask crosses one half.
+
+    Attributes:
+        points_lps_mm: (V, 3) float64.
+        triangles: (T, 3) int32, outward.
+        crop: the mask's values around the zone.
+        affine_lps_from_ijk: of the crop.
+        finest_mm: shortest distance between neighbouring planes of voxels.
+    """
+
+    points_lps_mm: F64
+    triangles: I32
+    crop: U8
+    affine_lps_from_ijk: F64
+    finest_mm: float
+
+
+def mask_surface(occupancy: Occupancy) -> MaskSurface:
+    """Find a mask's surface.
 
     Raises:
-        GeometryError: `empty_zone`: no voxel belongs to it; `singular_grid`.
+        GeometryError: `empty_zone`: no voxel belongs to the zone by half; `singular_grid`.
     """
-    solid = occupancy.values > SURFACE_LEVEL
-    if not solid.any():
-        raise GeometryError("the mask is empty", code="empty_zone", mend="segment the zone again")
-    affine = occupancy.affine_lps_from_ijk
-    where = np.argwhere(solid)
-    corners = np.stack(np.meshgrid(*zip(where.min(0)[::-1] - 0.5, where.max(0)[::-1] + 0.5, strict=True)), -1)
-    places = corners.reshape(-1, 3) @ affine[:3, :3].T + affine[:3, 3]
-    bounds = np.stack([places.min(axis=0), places.max(axis=0)])
-    inverse = np.linalg.inv(affine)
-    step = spacing_mm or float((1.0 / np.linalg.norm(inverse[:3, :3], axis=1)).min())
-    first = bounds[0] - margin_mm
-    count = np.ceil((bounds[1] + margin_mm - first) / step).astype(int) + 1
-    out = np.diag([step, step, step, 1.0])
-    out[:3, 3] = first
-    between = (inverse @ out)[[2, 1, 0, 3]][:, [2, 1, 0, 3]]
-    values = ndimage.affine_transform(
-        occupancy.values.astype(np.float32), between[:3, :3], between[:3, 3], tuple(count[::-1]), order=1
+    affine = np.asarray(occupancy.affine_lps_from_ijk, np.float64)
+    steps = _steps_mm(affine)
+    crop, first_kji = _cropped(occupancy.values)
+    affine = affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ np.array(first_kji[::-1], np.float64)
+    points, triangles = isosurface(crop, affine, SURFACE_LEVEL)
+    return MaskSurface(points, triangles, crop, affine, steps)
+
+
+def field_of_occupancy(
+    occupancy: Occupancy, *, spacing_mm: float | None = None, margin_mm: float = MARGIN_MM
+) -> GridField:
+    """Signed distance to where half of a voxel belongs to the zone, voxels interpolated linearly.
+
+    The surface is found in the mask's own grid, sheared, tilted or anisotropic as that may be; distances stand on a
+    grid along LPS around the zone. At the grid's points they are right to a tenth of a voxel, within 2 voxels of the
+    surface to 1e-4 mm. Between them they are interpolated, which rounds off ridges (points with two nearest places)
+    by a third of a voxel at most. Off the grid they are interpolated on a coarser one, up to `OUTER_MARGIN_MM` from
+    the zone: off by 0.2 mm at most near the inner grid and less farther away; then exact.
+
+    Args:
+        occupancy: any affine grid.
+        spacing_mm: of the distance grid; None: as fine as the mask, 0.3 to 1 mm, coarser for zones of litres.
+        margin_mm: how far the grid reaches beyond the zone.
+
+    Raises:
+        GeometryError: `empty_zone`: no voxel belongs to the zone by half; `singular_grid`; `too_large`: a spacing
+            for which there is no memory.
+    """
+    return field_of_surface(mask_surface(occupancy), spacing_mm=spacing_mm, margin_mm=margin_mm)
+
+
+def field_of_surface(mask: MaskSurface, *, spacing_mm: float | None = None, margin_mm: float = MARGIN_MM) -> GridField:
+    """As `field_of_occupancy`, of a surface that was found already."""
+    bounds = np.stack([mask.points_lps_mm.min(axis=0), mask.points_lps_mm.max(axis=0)])
+    surface = NearestSurface(mask.points_lps_mm, mask.triangles)
+    inner = _distances(mask, surface, bounds, _spacing(mask, bounds, spacing_mm, margin_mm), margin_mm)
+    size = bounds[1] - bounds[0] + 2.0 * OUTER_MARGIN_MM
+    coarse = max(_OUTER_MM, inner.spacing_mm, float(np.cbrt(np.prod(size) / _MOST_OUTER_VOXELS)))
+    return GridField(inner, _distances(mask, surface, bounds, coarse, OUTER_MARGIN_MM), bounds, surface)
+
+
+def _spacing(mask: MaskSurface, bounds: F64, asked_mm: float | None, margin_mm: float) -> float:
+    size = bounds[1] - bounds[0] + 2.0 * margin_mm
+    if asked_mm is None:
+        spacing = float(np.clip(mask.finest_mm, _FINEST_MM, _COARSEST_MM))
+        return max(spacing, float(np.cbrt(np.prod(size) / _MOST_VOXELS)))
+    if not (np.isfinite(asked_mm) and asked_mm > 0.0 and np.prod(size / asked_mm + 1.0) <= _MOST_ASKED_VOXELS):
+        raise GeometryError(f"a grid of {asked_mm} mm is too large", code="too_large", mend="ask for a coarser one")
+    return asked_mm
+
+
+def _distances(
+    mask: MaskSurface, surface: NearestSurface, bounds: F64, spacing_mm: float, margin_mm: float
+) -> GridValues:
+    # Through the mask's own voxel centres: where both grids lie alike, their points are the same.
+    anchor = mask.affine_lps_from_ijk[:3, 3]
+    rim = max(margin_mm, 2.0 * spacing_mm)
+    first = anchor + spacing_mm * np.floor((bounds[0] - rim - anchor) / spacing_mm)
+    count = np.ceil((bounds[1] + rim - first) / spacing_mm).astype(np.int64) + 1
+    return surface.on_grid(
+        mask.crop,
+        mask.affine_lps_from_ijk,
+        SURFACE_LEVEL,
+        0.5 * mask.finest_mm,
+        origin_lps_mm=(float(first[0]), float(first[1]), float(first[2])),
+        spacing_mm=spacing_mm,
+        shape_kji=(int(count[2]), int(count[1]), int(count[0])),
     )
+
+
+def _steps_mm(affine: F64) -> float:
+    matrix = affine[:3, :3]
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(float(np.linalg.det(matrix))) < 1e-9:
+        raise GeometryError("the mask's grid has no volume", code="singular_grid", mend="export the zone again")
+    return float((1.0 / np.linalg.norm(np.linalg.inv(matrix), axis=1)).min())
+
+
+def _cropped(values: U8) -> tuple[U8, tuple[int, int, int]]:
+    """What is not 0, with a rim of a voxel where the array has one; and the first voxel of it."""
     inside = values > SURFACE_LEVEL
-    outer, inner = ndimage.distance_transform_edt(~inside), ndimage.distance_transform_edt(inside)
-    signed = np.where(inside, 0.5 - inner, outer - 0.5).astype(np.float32) * np.float32(step)
-    signed.flags.writeable = False
-    return GridField(signed, out, bounds)
+    low, high = [], []
+    for axis in range(3):
+        there = np.flatnonzero(inside.any(axis=tuple(n for n in range(3) if n != axis)))
+        if len(there) == 0:
+            raise GeometryError(
+                "no voxel of the mask belongs to the zone by half", code="empty_zone", mend="segment the zone again"
+            )
+        low.append(max(int(there[0]) - 1, 0))
+        high.append(int(there[-1]) + 2)
+    crop = values[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    return np.ascontiguousarray(crop), (low[0], low[1], low[2])
