@@ -266,8 +266,8 @@ def _cylinder_patches(cylinder: Cylinder) -> list[_Patch]:
 
 
 def _grid(radius_mm: float) -> tuple[int, int]:
-    """Cells along the radius and round it, about 1 mm each."""
-    return max(2, math.ceil(radius_mm)), max(8, math.ceil(2.0 * math.pi * radius_mm))
+    """Cells along the radius and round it, some 3 mm each: most zones are nowhere near an instrument's ends."""
+    return max(1, math.ceil(radius_mm / 3.0)), max(6, math.ceil(2.0 * math.pi * radius_mm / 3.0))
 
 
 def _coarse(index: int, patch: _Patch) -> F64:
@@ -289,14 +289,19 @@ def _place(origins: F64, frames: F64, numbers: F64, cells: F64) -> tuple[F64, F6
     patch = cells[:, 0].astype(np.intp)
     u, v, half_u, half_v = cells[:, 1], cells[:, 2], cells[:, 3], cells[:, 4]
     z0, z1, rho0, rho1, h0, h1, k, c2 = numbers[patch].T
+    u = u + np.where(h1 > 0.0, half_u, 0.0)
     rho = rho0 + rho1 * u
     local = np.stack([z0 + z1 * u, rho * np.cos(v), rho * np.sin(v)], axis=1)
     centers: F64 = origins[patch] + np.einsum("ni,nij->nj", local, frames[patch])
     radii: F64 = h0 + h1 * u + k * np.sqrt(np.maximum(1.0 - u * u / c2, 0.0))
     # Along its medial surface a spheroid's ball grows by at most 1 mm per mm.
-    growth = np.abs(h1) + (k > 0.0)
-    turned = np.abs(rho) + np.abs(rho1) * half_u
+    growth = np.where(k > 0.0, 1.0, 0.0)
+    turned = np.abs(rho) + 2.0 * np.abs(rho1) * half_u
     reaches: F64 = half_u * (_LIPSCHITZ * np.hypot(z1, rho1) + growth) + _LIPSCHITZ * turned * half_v
+    # A cone's cell is sampled where its balls are largest: from there they shrink while they move, which takes back
+    # some of what moving may bring nearer.
+    cone = h1 > 0.0
+    reaches = np.where(cone, 2.0 * half_u * (_LIPSCHITZ * math.sqrt(2.0) - 1.0) + _LIPSCHITZ * turned * half_v, reaches)
     return np.ascontiguousarray(centers), radii, reaches, turned
 
 

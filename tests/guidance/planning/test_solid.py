@@ -107,7 +107,7 @@ def test_cylinder_to_cylinder(other: Cylinder, expected_mm: float) -> None:
 
 def test_cylinder_field_against_a_fine_grid() -> None:
     cylinder = Cylinder((-4.0, -3.0, -6.0), (5.0, 4.0, 6.0), 2.5)
-    step_mm = 0.25
+    step_mm = 0.5
     steps = np.arange(-12.0, 12.0 + 0.5 * step_mm, step_mm)
     points = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
     field = CylinderField.of(cylinder)
