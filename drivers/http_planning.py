@@ -21,10 +21,10 @@ from drivers.http_requests import (
     uploaded,
 )
 from guidance import case as case_room
-from guidance.case import BadFieldsError, FieldError
+from guidance.case import BadFieldsError, Case, FieldError, Imported, check_same_case, import_zones, take_plan
 from guidance.case.fields import LARGEST_DIAMETER_MM
 from guidance.case.values import checked_length_mm
-from guidance.messages import Finding
+from guidance.messages import Finding, PlannedPath, Zone
 from guidance.plan_shapes import (
     ApproachList,
     CArmList,
@@ -121,25 +121,25 @@ class PlanningRoutes:
 
     async def import_zones(self, request: Request) -> Response:
         async with uploaded(request, main=("labels", "file"), largest_bytes=self._largest_import_bytes) as upload:
+            asked = self._api.case()
             read = await self._planning.read_zones(
-                self._api.case(), upload.file, filename=upload.filename, names=upload.texts.get("names")
+                asked, upload.file, filename=upload.filename, names=upload.texts.get("names")
             )
-        return self._taken(request, read)
+        return self._taken(request, asked, read)
 
     async def propose_zones(self, request: Request) -> Response:
         what = proposal_question(await json_object(request))
-        return self._taken(request, await self._planning.propose_zones(self._api.case(), what))
+        asked = self._api.case()
+        return self._taken(request, asked, await self._planning.propose_zones(asked, what))
 
-    def _taken(self, request: Request, read: NewZones) -> Response:
-        imported = self._api.edit(
-            lambda case: case_room.import_zones(
-                case,
-                read.zones,
-                frame_of_reference_uid=read.frame_of_reference_uid,
-                patient_id=read.patient_id,
-            ),
-            author=author_of(request),
-        )
+    def _taken(self, request: Request, asked: Case, read: NewZones) -> Response:
+        def taken(case: Case) -> tuple[Case, Imported]:
+            check_same_case(asked, case)
+            return import_zones(
+                case, read.zones, frame_of_reference_uid=read.frame_of_reference_uid, patient_id=read.patient_id
+            )
+
+        imported = self._api.edit(taken, author=author_of(request))
         case = self._api.case()
         return json_response(
             ZonesImported(
@@ -204,11 +204,14 @@ class PlanningRoutes:
                 content, filename = await asyncio.to_thread(upload.file.read_bytes), upload.filename
         else:
             content, filename = await json_body(request, largest_bytes=_LARGEST_MARKUPS_BYTES), "markups"
-        read = await self._planning.read_markups(self._api.case(), content, filename=filename)
-        paths, zones = self._api.edit(
-            lambda case: case_room.take_plan(case, read.paths, read.zones, diameter_mm=diameter_mm),
-            author=author_of(request),
-        )
+        asked = self._api.case()
+        read = await self._planning.read_markups(asked, content, filename=filename)
+
+        def taken(case: Case) -> tuple[Case, tuple[tuple[PlannedPath, ...], tuple[Zone, ...]]]:
+            check_same_case(asked, case)
+            return take_plan(case, read.paths, read.zones, diameter_mm=diameter_mm)
+
+        paths, zones = self._api.edit(taken, author=author_of(request))
         case = self._api.case()
         return json_response(
             PlanImported(

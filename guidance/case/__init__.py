@@ -24,16 +24,19 @@ from guidance.case.state import (
     ActiveVolume,
     Case,
     VolumeQuestion,
+    check_same_case,
+    is_in_active_frame,
+    new_case,
+)
+from guidance.case.store import case_from_json, case_to_json, lasting
+from guidance.case.volumes import (
     activate_volume,
     confirm_shared_frame,
     find_volume,
     forget_volume,
-    is_in_active_frame,
-    new_case,
     update_case,
     volume_changed,
 )
-from guidance.case.store import case_from_json, case_to_json, lasting
 from guidance.case.zones import (
     MAXIMUM_ZONES,
     Imported,
@@ -43,7 +46,6 @@ from guidance.case.zones import (
     find_zone,
     import_object,
     import_zones,
-    masks_of,
     replace_zone,
     update_zone,
 )
@@ -70,6 +72,7 @@ __all__ = [
     "active_zones",
     "case_from_json",
     "case_to_json",
+    "check_same_case",
     "confirm_shared_frame",
     "create_path",
     "create_zone",
@@ -84,7 +87,6 @@ __all__ = [
     "import_zones",
     "is_in_active_frame",
     "lasting",
-    "masks_of",
     "new_case",
     "next_stages",
     "no_library",

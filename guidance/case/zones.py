@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -191,11 +191,6 @@ def import_object(
     """
     case, imported = import_zones(case, zones, frame_of_reference_uid=frame_of_reference_uid, patient_id=patient_id)
     return replace(case, imported=(*case.imported, name)), imported
-
-
-def masks_of(zones: Iterable[Zone]) -> frozenset[str]:
-    """Ids of the voxels that zones need on disk."""
-    return frozenset(zone.shape.mask_id for zone in zones if isinstance(zone.shape, MaskShape))
 
 
 def check_held_zone(zone: Zone) -> None:

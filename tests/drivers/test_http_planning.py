@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from drivers.http import HttpServer
+from guidance.case import Author, Case, new_case, volume_changed
 from guidance.config import HttpSettings
 from guidance.errors import CaseError, ConfigError, GeometryError, WireError
 from guidance.messages import Finding, PlanItem, Severity, SphereShape, Zone, ZoneKind, ZoneSide, ZoneSite
@@ -247,6 +248,27 @@ async def test_proposal(client: httpx.AsyncClient, planning: FakePlanningApi) ->
     assert (made.status_code, planning.asked, made.json()["items"][0]["name"]) == (201, ["bone"], "bone")
     told = problem(await client.post("/zones/propose", json={"what": "nerve", "x": 1}), 422)
     assert [error["field"] for error in told["errors"]] == ["x", "what"]
+
+
+def _another_grid(case: Case) -> Case:
+    return volume_changed(case, ready_volume(shape_kji=(case.epoch, 9, 9)))
+
+
+@pytest.mark.parametrize("change", [new_case, _another_grid])
+async def test_what_was_read_for_one_case_is_not_taken_into_another(
+    client: httpx.AsyncClient, planning: FakePlanningApi, api: FakeCaseApi, change: Callable[[Case], Case]
+) -> None:
+    item = PlanItem(name="L", entry_lps_mm=(0, 0, 50), target_lps_mm=(0, 0, 0), diameter_mm=3)
+    planning.zones = NewZones(zones=(_sphere("sacrum"),))
+    planning.plan = NewPlan(paths=(item,))
+    planning.meanwhile = lambda: api.edit(lambda case: (change(case), None), author=Author(via="server"))
+    for answer in (
+        await client.post("/zones/import", files={"labels": ("seg.nii", b"x")}),
+        await client.post("/zones/propose", json={"what": "bone"}),
+        await client.post("/markups", json={}),
+    ):
+        assert problem(answer, 409)["code"] == "case_changed"
+    assert (api.held.zones, api.held.paths) == ((), ())
 
 
 # What is asked ---------------------------------------------------------------------------------------------------

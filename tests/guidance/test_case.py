@@ -385,3 +385,60 @@ def test_whatever_comes_is_a_path_or_a_named_refusal(fields: dict[str, Any], on_
     assert case_from_json(case_to_json(case)).paths == (path,)
     assert path.diameter_mm > 0
     assert all(math.isfinite(number) for number in (*path.entry_lps_mm, *path.target_lps_mm))
+
+
+def test_a_case_that_the_first_version_stored_is_still_read() -> None:
+    stored = {
+        "schema_version": 1,
+        "paths": [
+            {
+                "id": "P1",
+                "entry_lps_mm": [-40.0, 30.0, 10.0],
+                "target_lps_mm": [0.0, 0.0, 0.0],
+                "diameter_mm": 3.2,
+                "label": "S1",
+                "color": "#56b4e9",
+                "instrument": "",
+                "approach": "",
+                "frame_of_reference_uid": FRAME,
+                "patient_id": "PAT1",
+            }
+        ],
+        "active": None,
+        "patient_id": "PAT1",
+        "study_instance_uid": "1.2.3",
+        "epoch": 3,
+        "path_count": 4,
+        "plan_names": [["S1", "P1"]],
+        "dismissed": ["V7"],
+    }
+    case = case_from_json(json.dumps(stored).encode())
+    assert (case.paths[0].label, case.paths[0].stage, case.paths[0].permitted_zone_ids) == ("S1", "planned", ())
+    assert (case.zones, case.history.done, case.epoch, case.dismissed) == ((), (), 3, ("V7",))
+    assert json.loads(case_to_json(case))["schema_version"] == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param({"zones": [{"id": "Z1"}]}, id="no-zone"),
+        pytest.param(
+            {
+                "history": {
+                    "done": [
+                        {
+                            "what": "",
+                            "author": {"via": "http"},
+                            "at": "",
+                            "changes": [{"kind": "path", "id": "P1", "before": {"id": "P1"}, "after": None}],
+                        }
+                    ]
+                }
+            },
+            id="no-path-to-restore",
+        ),
+    ],
+)
+def test_stored_zones_and_history_that_are_not_ours_are_refused(damage: dict[str, Any]) -> None:
+    with pytest.raises(CaseError, match="backup"):
+        case_from_json(json.dumps(json.loads(case_to_json(Case())) | damage).encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class FakePlanningApi:
         self.library: InstrumentLibrary = instrument_library()
         self.error: GuidanceError | None = None
         self.asked: list[Any] = []
+        self.meanwhile: Callable[[], object] = lambda: None  # happens while it is worked out
         self.zones = NewZones(zones=())
         self.plan = NewPlan(paths=())
 
@@ -95,3 +96,4 @@ class FakePlanningApi:
         if self.error is not None:
             raise self.error
         self.asked.append(asked)
+        self.meanwhile()
