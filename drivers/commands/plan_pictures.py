@@ -14,21 +14,27 @@ from drivers.commands.plan_radiographs import RadiographRoom
 from drivers.commands.plan_slices import slice_sheet
 from guidance.config import OverlaySettings
 from guidance.kernels.silhouette import Surface
-from guidance.messages import PlannedPath, Vector3, Zone
+from guidance.messages import PlannedPath, Vector3, Zone, ZoneSite
 from guidance.overlay.zones import PathAid, ZonesOnPicture
 from guidance.planning.answers import View, Views
 from guidance.planning.c_arms import CArmModel
 from guidance.planning.distance import DistanceField
 from guidance.planning.volume import PlanningVolume
 
+OutlinedZone = tuple[Zone, DistanceField, Surface | None]
+
 MOST_EN_FACE: Final = 2
+_MOST_ZONES: Final = 10
+_NEAR_MM: Final = 60.0
+_NEAR_OTHER_MM: Final = 20.0
+_AXIS_SAMPLES: Final = 33
 
 
 def write_path_pictures(
     folder: Path,
     volume: PlanningVolume,
     path: PlannedPath,
-    zones: Sequence[tuple[Zone, DistanceField, Surface | None]],
+    zones: Sequence[OutlinedZone],
     views: Views,
     *,
     c_arm: CArmModel,
@@ -42,7 +48,8 @@ def write_path_pictures(
 
     Args:
         folder: made where it is missing.
-        zones: with the surface for the overlay; None: that zone is named as not shown.
+        zones: with the surface for the overlay; None: that zone is named as not shown. The radiographs have those
+            beside the path, without bone, which is seen anyway.
         views: of this path; the reachable ones are shown, of a kind without any its first.
         isocenter_lps_mm: as given to `path_views`.
         others: more paths, drawn on the radiographs.
@@ -63,9 +70,10 @@ def write_path_pictures(
     entry, target = np.array(path.entry_lps_mm), np.array(path.target_lps_mm)
     middle = (entry + target) / 2
     isocenter = isocenter_lps_mm or (float(middle[0]), float(middle[1]), float(middle[2]))
+    shown = _beside(path, zones)
     on_picture = ZonesOnPicture(
-        surfaces=tuple((zone, surface) for zone, _, surface in zones if surface is not None),
-        missing=tuple(zone.name for zone, _, surface in zones if surface is None and zone.shown),
+        surfaces=tuple((zone, surface) for zone, _, surface in shown if surface is not None),
+        missing=tuple(zone.name for zone, _, surface in shown if surface is None and zone.shown),
     )
     aids = {path.id: aid or PathAid(views=views.views)}
     for suffix, view in _chosen(views):
@@ -74,6 +82,19 @@ def write_path_pictures(
         )
         files.append(write_png(folder / f"{stem}_{suffix}.png", sheet))
     return files
+
+
+def _beside(path: PlannedPath, zones: Sequence[OutlinedZone]) -> list[OutlinedZone]:
+    """What a picture of a path shows of a whole body's segmentation: the nearest zones, other than bone and skin."""
+    points = np.linspace(path.entry_lps_mm, path.target_lps_mm, _AXIS_SAMPLES)
+    near = []
+    for zone in zones:
+        if zone[0].site in (ZoneSite.BONE, ZoneSite.SKIN):
+            continue
+        distance_mm = float(zone[1].distance_mm(points).min())
+        if distance_mm < (_NEAR_OTHER_MM if zone[0].site is ZoneSite.OTHER else _NEAR_MM):
+            near.append((zone[0].site is ZoneSite.OTHER, distance_mm, zone))
+    return [zone for _, _, zone in sorted(near, key=lambda one: one[:2])[:_MOST_ZONES]]
 
 
 def _chosen(views: Views) -> list[tuple[str, View]]:

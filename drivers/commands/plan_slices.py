@@ -18,7 +18,8 @@ from drivers.commands.picture_ink import (
     scale_bar,
     text,
 )
-from guidance.messages import F64, U8, PlannedPath, Zone, ZoneKind
+from guidance.kernels import F32
+from guidance.messages import F64, U8, PlannedPath, Zone, ZoneKind, ZoneSite
 from guidance.overlay.colors import Rgb, rgb_of
 from guidance.overlay.words import DISCLAIMER
 from guidance.planning.distance import DistanceField
@@ -33,6 +34,7 @@ from guidance.planning.oblique import (
 from guidance.planning.volume import PlanningVolume
 
 FieldOfZone = tuple[Zone, DistanceField]
+_Slice = tuple[U8, frozenset[str]]  # its pixels, and the ids of the zones outlined on it
 
 _BONE_WINDOW_HU: Final = (-400.0, 1100.0)  # level 350, width 1500
 _LARGE_PX: Final = 500
@@ -43,6 +45,7 @@ _SECTION_MM: Final = 56.0
 _AROUND_MM: Final = 55.0  # anatomy that is shown beyond a path's ends
 _LEAST_FIELD_MM: Final = 150.0
 _TICK_MM: Final = 10.0
+_FAR_MM: Final = 50.0
 _FINER: Final = 4  # a zone's distance is brought onto a finer grid before its outline is taken
 _BACKGROUND: Final[Rgb] = (16, 18, 22)
 _OUTSIDE: Final[Rgb] = (28, 32, 40)
@@ -74,18 +77,22 @@ def slice_sheet(volume: PlanningVolume, path: PlannedPath, zones: Sequence[Field
         _across(volume, plane, depth, path, zones, with_bar=number == 0)
         for number, (plane, depth) in enumerate(zip(planes, depths, strict=True))
     ]
-    whole = beside(along, _GAP_PX, _BACKGROUND)
-    series = beside(across, _GAP_PX, _BACKGROUND)
-    series = np.pad(series, ((0, 0), (0, whole.shape[1] - series.shape[1]), (0, 0)))
-    series[:, sum(one.shape[1] for one in across) + (_SECTIONS - 1) * _GAP_PX :] = _BACKGROUND
-    sheet = below([_heading(path, length_mm, whole.shape[1]), whole, series, _legend(path, zones, whole.shape[1])],
-                  _GAP_PX, _BACKGROUND)  # fmt: skip
-    return np.pad(sheet, ((_GAP_PX, _GAP_PX), (_GAP_PX, _GAP_PX), (0, 0)), mode="edge")
+    whole = beside([canvas for canvas, _ in along], _GAP_PX, _BACKGROUND)
+    width_px = whole.shape[1]
+    series = blank(across[0][0].shape[0], width_px, _BACKGROUND)
+    row = beside([canvas for canvas, _ in across], _GAP_PX, _BACKGROUND)
+    series[:, : row.shape[1]] = row
+    outlined = frozenset[str]().union(*(ids for _, ids in (*along, *across)))
+    legend = _legend(path, [zone for zone, _ in zones if zone.id in outlined], width_px)
+    sheet = below([_heading(path, length_mm, width_px), whole, series, legend], _GAP_PX, _BACKGROUND)
+    framed = blank(sheet.shape[0] + 2 * _GAP_PX, sheet.shape[1] + 2 * _GAP_PX, _BACKGROUND)
+    framed[_GAP_PX:-_GAP_PX, _GAP_PX:-_GAP_PX] = sheet
+    return framed
 
 
-def _along(volume: PlanningVolume, plane: SlicePlane, path: PlannedPath, zones: Sequence[FieldOfZone]) -> U8:
+def _along(volume: PlanningVolume, plane: SlicePlane, path: PlannedPath, zones: Sequence[FieldOfZone]) -> _Slice:
     canvas = grey_picture(sampled_hu(volume, plane), *_BONE_WINDOW_HU, _OUTSIDE)
-    _draw_zones(canvas, plane, zones)
+    outlined = _draw_zones(canvas, plane, zones)
     color = rgb_of(path.color)
     entry, target = plane.pixels_of(np.array((path.entry_lps_mm, path.target_lps_mm)))[:, :2]
     axis = (target - entry) / np.linalg.norm(target - entry)
@@ -108,7 +115,7 @@ def _along(volume: PlanningVolume, plane: SlicePlane, path: PlannedPath, zones: 
     _draw_letters(canvas, plane, 17)
     text(canvas, f"{plane_name(plane)}, along the path", 10, 8, 13, _INK)
     scale_bar(canvas, _LARGE_PX - 16, _LARGE_PX - 16, 20.0, plane.pixel_mm, _INK)
-    return canvas
+    return canvas, outlined
 
 
 def _across(
@@ -119,9 +126,9 @@ def _across(
     zones: Sequence[FieldOfZone],
     *,
     with_bar: bool,
-) -> U8:
+) -> _Slice:
     canvas = grey_picture(sampled_hu(volume, plane), *_BONE_WINDOW_HU, _OUTSIDE)
-    _draw_zones(canvas, plane, zones)
+    outlined = _draw_zones(canvas, plane, zones)
     angles = np.linspace(0.0, 2 * np.pi, 48, endpoint=False)
     middle = np.array(((plane.columns - 1) / 2, (plane.rows - 1) / 2))
     circle = middle + np.column_stack((np.cos(angles), np.sin(angles))) * path.diameter_mm / 2 / plane.pixel_mm
@@ -139,23 +146,30 @@ def _across(
             shown = words_line if len(words_line) <= 20 else words_line[:19] + "…"
             text(words, shown, plane.columns / 2, top, 11, color, anchor=0.5, halo=False)
             top += line_height(10)
-    return np.concatenate((canvas, words))
+    return np.concatenate((canvas, words)), outlined
 
 
 def _nearest(point: F64, path: PlannedPath, zones: Sequence[FieldOfZone]) -> tuple[str, float, Rgb] | None:
-    """The keep-out zone nearest to the instrument's surface at one depth; None without one within 50 mm."""
-    found = None
+    """The keep-out zone nearest to the instrument's surface at one depth; None without one within 50 mm.
+
+    Zones of a named site come before other ones: a muscle on the way says nothing of the foramen beside it.
+    """
+    found = []
     for zone, field in zones:
-        if zone.kind is not ZoneKind.KEEP_OUT or zone.id in path.permitted_zone_ids:
-            continue
-        distance = float(field.distance_mm(point[None])[0]) - path.diameter_mm / 2
-        if distance < (50.0 if found is None else found[1]):
-            found = (zone.name, distance, rgb_of(zone.color))
-    return found
+        if zone.kind is ZoneKind.KEEP_OUT and zone.id not in path.permitted_zone_ids:
+            distance = float(field.distance_mm(point[None])[0]) - path.diameter_mm / 2
+            if distance < _FAR_MM:
+                found.append((zone.site is ZoneSite.OTHER, distance, zone))
+    if not found:
+        return None
+    _, distance, zone = min(found, key=lambda one: one[:2])
+    return zone.name, distance, rgb_of(zone.color)
 
 
-def _draw_zones(canvas: U8, plane: SlicePlane, zones: Sequence[FieldOfZone]) -> None:
+def _draw_zones(canvas: U8, plane: SlicePlane, zones: Sequence[FieldOfZone]) -> frozenset[str]:
+    """Outline them; the ids of those that the slice meets."""
     points = None
+    outlined = []
     for zone, field in zones:
         if not crosses_box(plane, field.bounds_lps_mm):
             continue
@@ -167,12 +181,13 @@ def _draw_zones(canvas: U8, plane: SlicePlane, zones: Sequence[FieldOfZone]) -> 
         distance[near] = field.distance_mm(np.ascontiguousarray(points[near]))
         for outline in _outlines(distance.reshape(plane.rows, plane.columns)):
             line(canvas, outline, rgb_of(zone.color), closed=True)
+            outlined.append(zone.id)
+    return frozenset(outlined)
 
 
-def _outlines(distance: U8 | F64 | np.ndarray) -> list[F64]:
+def _outlines(distance: F32) -> list[F64]:
     """Where a (rows, columns) distance is 0, as closed lines in px."""
-    inside_box = cv2.boundingRect((distance < 2.0).astype(np.uint8))
-    left, top, width, height = inside_box
+    left, top, width, height = cv2.boundingRect((distance < 2.0).astype(np.uint8))
     if width == 0:
         return []
     part = distance[top : top + height, left : left + width]
@@ -207,11 +222,11 @@ def _heading(path: PlannedPath, length_mm: float, width_px: int) -> U8:
     return canvas
 
 
-def _legend(path: PlannedPath, zones: Sequence[FieldOfZone], width_px: int) -> U8:
-    """Every zone's name in its colour, as many lines as it takes."""
+def _legend(path: PlannedPath, zones: Sequence[Zone], width_px: int) -> U8:
+    """Zones' names in their colours, as many lines as it takes."""
     canvas = blank((len(zones) + 1) * line_height(12), width_px, _BACKGROUND)
     left, top = 2.0, 0
-    for zone, _ in zones:
+    for zone in zones:
         color = rgb_of(zone.color)
         permitted = " (may be crossed)" if zone.id in path.permitted_zone_ids else ""
         words = f"{zone.name}{permitted}"

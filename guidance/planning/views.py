@@ -23,7 +23,10 @@ from guidance.planning.view_scores import PathRays
 from guidance.planning.zone_axes import channel_axis
 
 NEAR_MM: Final = 30.0
-"""A zone nearer than this to the instrument's axis is looked at: through a foramen, across a gap."""
+"""A foramen nearer than this to the instrument's axis is looked through."""
+
+NARROW_MM: Final = 15.0
+"""A gap between axis and zone narrower than this is one that a progression view should show."""
 
 USEFUL_OFF_DEG: Final = {"bulls_eye": 5.0, "progression": 30.0, "en_face": 15.0}
 """Farther off its ideal a view is in the list but is not what an operator should be led to."""
@@ -85,16 +88,17 @@ def path_views(
         )
     findings = _isocenter_findings(isocenter_lps_mm is None)
     near = _near_zones(path, zones)
+    beside = _gap_zone(path, near)
     reach, reach_findings = _reach(c_arm, zones, isocenter, patient_position)
     rays = PathRays(
         middle_lps_mm=(entry + target) / 2,
         axis=(target - entry) / length_mm,
         isocenter_lps_mm=isocenter,
         source_to_isocenter_mm=c_arm.source_to_isocenter_mm,
-        gap=_gap_direction(path, near),
+        gap=None if beside is None else beside.gap_mm / np.linalg.norm(beside.gap_mm),
         up_lps=None if reach is None else reach.up_lps,
     )
-    gap_zone = next((one.zone.name for one in near if _may_not_touch(path, one.zone)), "")
+    gap_zone = "" if beside is None else beside.zone.name
     listed = [*bulls_eye_views(rays, reach), *progression_views(rays, reach, gap_zone)]
     for one in near:
         if one.zone.site is not ZoneSite.FORAMEN:
@@ -191,17 +195,20 @@ def _near_zones(path: PlannedPath, zones: Sequence[tuple[Zone, DistanceField]]) 
     return sorted(near, key=lambda one: one.distance_mm)
 
 
-def _may_not_touch(path: PlannedPath, zone: Zone) -> bool:
-    return zone.kind is ZoneKind.KEEP_OUT and zone.id not in path.permitted_zone_ids
+def _gap_zone(path: PlannedPath, near: Sequence[_Near]) -> _Near | None:
+    """The keep-out zone whose gap to the axis a progression view should show; named sites before other ones.
 
-
-def _gap_direction(path: PlannedPath, near: Sequence[_Near]) -> F64 | None:
-    """Unit vector from the axis to the nearest keep-out zone's surface; None without one, or where it is on it."""
-    nearest = next((one for one in near if _may_not_touch(path, one.zone)), None)
-    if nearest is None or float(np.linalg.norm(nearest.gap_mm)) < 1e-6:
-        return None
-    direction: F64 = nearest.gap_mm / np.linalg.norm(nearest.gap_mm)
-    return direction
+    A zone that the axis itself runs through, as through a muscle, leaves no gap to look at.
+    """
+    beside = [
+        one
+        for one in near
+        if one.zone.kind is ZoneKind.KEEP_OUT
+        and one.zone.id not in path.permitted_zone_ids
+        and 0.0 < one.distance_mm <= NARROW_MM
+        and float(np.linalg.norm(one.gap_mm)) > 1e-6
+    ]
+    return min(beside, key=lambda one: (one.zone.site is ZoneSite.OTHER, one.distance_mm), default=None)
 
 
 def _reach(

@@ -85,6 +85,7 @@ def test_the_instrument_is_drawn_at_its_true_size_along_and_across(pictures):
     assert np.ptp(along) == pytest.approx(80.0 / pixel_mm, abs=2.0)
     # the tube lies 15 mm towards the feet: its lower edge is 20 mm below the axis, 10 mm wide
     tube = of_color(coronal, ORANGE) - middle
+    tube = tube[np.abs(tube).max(axis=1) < 100]  # the letters at the edges are yellow
     assert tube[:, 0].max() == pytest.approx(20.0 / pixel_mm, abs=1.5)
     assert tube[:, 1].max() - tube[:, 1].min() == pytest.approx(10.0 / pixel_mm, abs=2.0)
 
