@@ -71,7 +71,7 @@ def create_path(
         BadFieldsError: a field at fault.
         CaseError: `too_many_paths`, or `path_exists` for a taken `new_id`.
     """
-    values = checked_path_fields(_with_diameter(fields, diameter_of))
+    values = _checked(fields, diameter_of)
     check_ends(values["entry_lps_mm"], values["target_lps_mm"])
     _check_permissions(case, values)
     if values.get("stage") not in (None, PathStage.PLANNED):
@@ -111,7 +111,7 @@ def replace_path(
         CaseError: `unknown_path`, `no_such_step`, or `path_in_patient`: an instrument lies there.
     """
     old = find_path(case, path_id)
-    values = checked_path_fields(_with_diameter(_own_fields(case, old, fields), diameter_of))
+    values = _checked(_own_fields(case, old, fields), diameter_of)
     check_ends(values["entry_lps_mm"], values["target_lps_mm"])
     _check_permissions(case, values)
     chosen = {name: value for name, value in values.items() if value is not None}
@@ -219,6 +219,19 @@ def _default(old: PlannedPath, name: str) -> object:
         "permitted_zone_ids": (),
     }
     return defaults.get(name)
+
+
+def _checked(fields: Mapping[str, Any], diameter_of: DiameterOf) -> dict[str, Any]:
+    whole = _with_diameter(fields, diameter_of)
+    try:
+        return checked_path_fields(whole)
+    except BadFieldsError as error:
+        if not whole.get("instrument") or whole.get("diameter_mm") is not None:
+            raise
+        # Who named an instrument and left its diameter out must hear that it is the name that is not known.
+        words = f"is required, for {whole['instrument']!r} is not in the library (GET /api/v1/instruments)"
+        errors = [FieldError("diameter_mm", words) if one.field == "diameter_mm" else one for one in error.errors]
+        raise BadFieldsError(errors) from None
 
 
 def _with_diameter(fields: Mapping[str, Any], diameter_of: DiameterOf) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from guidance.case.fields import BadFieldsError, FieldError
-from guidance.case.paths import create_path, update_path
+from guidance.case.paths import create_path, drawable_paths, update_path
 from guidance.case.state import Case
 from guidance.case.zones import import_zones
 from guidance.errors import CaseError
@@ -52,13 +52,16 @@ def paths_from_plan(
 def take_plan(
     case: Case, items: Sequence[PlanItem], zones: Sequence[Zone] = (), *, diameter_mm: float | None = None
 ) -> tuple[Case, tuple[tuple[PlannedPath, ...], tuple[Zone, ...]]]:
-    """Take over a plan file, whole: a known name changes its path, so a file that comes twice makes nothing twice.
+    """Take over a plan file, whole: what it names changes, so a file that comes twice makes nothing twice.
+
+    A path is known by its name in a former plan, or by its label where one path of the frame has it: a plan that was
+    exported, changed and brought back changes the paths that it was made of.
 
     Args:
         case: the case as it is.
         items: its paths; one with diameter 0 has none of its own.
         zones: its zones, see `import_zones`; their frame is the active volume's, as a plan file names none.
-        diameter_mm: for the paths without one.
+        diameter_mm: for the new paths without one.
 
     Returns:
         The case; the paths made or changed and the zones made.
@@ -67,11 +70,28 @@ def take_plan(
         BadFieldsError: every path that was refused, and why; the case stays as it was.
         CaseError: see `import_zones`.
     """
+    case = _with_known_labels(case, items)
     whole = [
-        item if item.diameter_mm or diameter_mm is None else replace(item, diameter_mm=diameter_mm) for item in items
+        item if item.diameter_mm else replace(item, diameter_mm=_known_diameter_mm(case, item) or diameter_mm or 0.0)
+        for item in items
     ]
     taken, paths, refused = paths_from_plan(case, whole)
     if refused:
         raise BadFieldsError([FieldError("paths", str(error)) for error in refused], what="plan")
     taken, imported = import_zones(taken, zones)
     return taken, (paths, imported.zones)
+
+
+def _with_known_labels(case: Case, items: Sequence[PlanItem]) -> Case:
+    """The case with the names of a plan file noted at the paths that have them as labels."""
+    known = dict(case.plan_names)
+    for item in items:
+        called = [path.id for path in drawable_paths(case) if path.label == item.name]
+        if item.name not in known and len(called) == 1:
+            known[item.name] = called[0]
+    return replace(case, plan_names=tuple(known.items()))
+
+
+def _known_diameter_mm(case: Case, item: PlanItem) -> float | None:
+    path_id = dict(case.plan_names).get(item.name)
+    return next((path.diameter_mm for path in case.paths if path.id == path_id), None)

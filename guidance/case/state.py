@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from guidance.case.changes import History
 from guidance.errors import CaseError
 from guidance.messages import CbctVolume, PlannedPath, Zone
-
-_Item = TypeVar("_Item", PlannedPath, Zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

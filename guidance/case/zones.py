@@ -148,7 +148,8 @@ def import_zones(
 
     Args:
         case: the case as it is.
-        zones: with everything but id, frame and patient; one whose origin UID the case has already is left out.
+        zones: with everything but id, frame and patient; one that the case has already, from the same source or with
+            the same name, site and shape, is left out.
         frame_of_reference_uid: of the shapes; "" means the active volume's.
         patient_id: whose they are; None: not told, then the case's where the frame is the active one.
 
@@ -159,24 +160,17 @@ def import_zones(
     frame_uid = frame_of_reference_uid or case.frame_of_reference_uid
     if patient_id is None and frame_uid == case.frame_of_reference_uid:
         patient_id = case.patient_id
-    there = {zone.origin_uid for zone in case.zones if zone.origin_uid}
-    known = tuple(zone.name for zone in zones if zone.origin_uid in there)
-    new = [zone for zone in zones if zone.origin_uid not in there]
+    placed = [replace(zone, frame_of_reference_uid=frame_uid, patient_id=patient_id) for zone in zones]
+    there = {_source(zone) for zone in case.zones} | {_content(zone) for zone in case.zones}
+    new = [zone for zone in placed if not there & {_source(zone), _content(zone)}]
+    known = tuple(zone.name for zone in placed if there & {_source(zone), _content(zone)})
     _check_room(case, len(new))
     number = case.zone_count
     made: list[Zone] = []
     for zone in new:
         check_held_zone(zone)
         number += 1
-        made.append(
-            replace(
-                zone,
-                id=f"Z{number}",
-                color=zone.color or ZONE_COLORS[zone.site],
-                frame_of_reference_uid=frame_uid,
-                patient_id=patient_id,
-            )
-        )
+        made.append(replace(zone, id=f"Z{number}", color=zone.color or ZONE_COLORS[zone.site]))
     case = replace(case, zones=(*case.zones, *made), zone_count=number)
     return case, Imported(zones=tuple(made), already_there=known)
 
@@ -220,6 +214,15 @@ def _check_room(case: Case, more: int) -> None:
             code="too_many_zones",
             mend="delete some first, or import fewer",
         )
+
+
+def _source(zone: Zone) -> object:
+    """Where a zone is from; a zone that is from nowhere is only like itself."""
+    return zone.origin_uid or zone
+
+
+def _content(zone: Zone) -> object:
+    return zone.name, zone.site, zone.side, zone.shape, zone.frame_of_reference_uid, zone.patient_id
 
 
 def _own_fields(case: Case, old: Zone, fields: Mapping[str, Any]) -> dict[str, Any]:

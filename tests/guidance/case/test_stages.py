@@ -137,8 +137,8 @@ def test_an_instrument_of_the_library_brings_its_diameter() -> None:
     assert path.diameter_mm == 7.3
     _, given = create_path(Case(), FIELDS | {"instrument": "screw_7_3", "diameter_mm": 8}, diameter_of=LIBRARY.get)
     assert given.diameter_mm == 8
-    with pytest.raises(BadFieldsError, match="diameter_mm: is required"):
-        create_path(Case(), ends | {"instrument": "a wire from the drawer"}, diameter_of=LIBRARY.get)
+    with pytest.raises(BadFieldsError, match="diameter_mm: is required, for 'a wire' is not in the library"):
+        create_path(Case(), ends | {"instrument": "a wire"}, diameter_of=LIBRARY.get)
     _, pin = update_path(case, "P1", {"instrument": "guidepin_3_2"}, diameter_of=LIBRARY.get)
     assert pin.diameter_mm == 3.2
     _, words = update_path(case, "P1", {"instrument": "a wire"}, diameter_of=LIBRARY.get)

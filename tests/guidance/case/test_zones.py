@@ -303,6 +303,17 @@ def test_the_same_segment_does_not_come_twice() -> None:
     assert [zone.name for zone in again.zones] == ["sacrum", "hip"]
 
 
+def test_the_same_zone_does_not_come_twice_though_it_is_from_nowhere() -> None:
+    case, zone = made()
+    drawn = replace(zone, id="", origin="markups", frame_of_reference_uid="", patient_id=None)
+    again, imported = import_zones(case, [drawn, replace(drawn, name="another")])
+    assert imported.already_there == ("S1 foramen",)
+    assert [zone.name for zone in again.zones] == ["S1 foramen", "another"]
+    # The same points in another frame are another place.
+    elsewhere, imported = import_zones(case, [drawn], frame_of_reference_uid="7.7")
+    assert len(elsewhere.zones) == 2
+
+
 def test_one_impossible_zone_and_none_is_taken() -> None:
     bad = _read("ball", shape=SphereShape(center_lps_mm=(0, 0, 0), radius_mm=-1))
     with pytest.raises(BadFieldsError, match=r"'ball' refused: shape\.radius_mm"):
