@@ -9,6 +9,7 @@
 
 #include "drr.hpp"
 #include "kernels.hpp"
+#include "silhouette.hpp"
 #include "tubes.hpp"
 
 namespace {
@@ -118,6 +119,50 @@ void check_tubes(double mm) {
   }
 }
 
+// A cube's shadow, and what random triangles at the source, across the picture and far off it make of the arithmetic.
+void check_silhouettes(std::mt19937_64& random) {
+  const guidance::OutlineRequest request{
+      {4000, -511.5, 0, 511.5 * 750, 0, -511.5, -4000, 511.5 * 750, 0, -1, 0, 750}, 1.5, 1024, 1024};
+  std::vector<float> corners;
+  for (const float x : {-20.0F, 25.0F})
+    for (const float y : {-30.0F, 10.0F})
+      for (const float z : {-5.0F, 35.0F}) corners.insert(corners.end(), {x, y, z});
+  const std::vector<std::int32_t> faces{0, 1, 3, 0, 3, 2, 4, 6, 7, 4, 7, 5, 0, 4, 5, 0, 5, 1,
+                                        2, 3, 7, 2, 7, 6, 0, 2, 6, 0, 6, 4, 1, 5, 7, 1, 7, 3};
+  const Bytes corners_at = odd(corners), faces_at = odd(faces);
+  const guidance::ShadowMesh cube(corners_at.data() + 1, 8, faces_at.data() + 1, 12);
+  check(cube.edges.size() == 18, "a cube's edges");
+  const Bytes colors{1, 2, 3, 4, 5, 6};
+  Bytes summary(1 + 2 * sizeof(guidance::OutlineSummary));
+  std::vector<float> strokes = guidance::silhouette_strokes({&cube, &cube}, colors.data(), request, summary.data() + 1);
+  guidance::OutlineSummary seen[2];
+  std::memcpy(seen, summary.data() + 1, sizeof seen);
+  check(seen[0].state == 1 && seen[1].state == 1 && seen[1].first == seen[0].count, "outlines of two cubes");
+  check(std::abs(seen[0].right - (511.5 + 25.0 * 4000.0 / 740.0)) < 1e-3, "a cube's right corner");
+  check(strokes.size() == guidance::kStrokeNumbers * static_cast<std::size_t>(2 * seen[0].count), "strokes of cubes");
+
+  const float sizes[] = {1e-6F, 1.0F, 60.0F, 800.0F, 1e6F, 1e30F};
+  for (int round = 0; round < 200; ++round) {
+    const std::size_t vertex_count = 1 + random() % 60, triangle_count = random() % 90;
+    std::vector<float> vertices(3 * vertex_count);
+    const float size = sizes[random() % 6];
+    for (float& number : vertices)
+      number = size * (static_cast<float>(random() % 2001) / 1000.0F - 1.0F) * (random() % 7 ? 1.0F : 0.0F);
+    std::vector<std::int32_t> triangles(3 * triangle_count);
+    for (std::int32_t& vertex : triangles) vertex = static_cast<std::int32_t>(random() % vertex_count);
+    const guidance::ShadowMesh mesh(vertices.data(), vertex_count, triangles.data(), triangle_count);
+    strokes = guidance::silhouette_strokes({&mesh}, colors.data(), request, summary.data() + 1);
+    std::memcpy(seen, summary.data() + 1, sizeof seen[0]);
+    check(strokes.size() == guidance::kStrokeNumbers * static_cast<std::size_t>(seen[0].count), "strokes of triangles");
+    for (const float number : strokes) check(std::isfinite(number), "an outline's number");
+    for (std::size_t i = 0; i < strokes.size(); i += guidance::kStrokeNumbers)
+      for (std::size_t end = 0; end < 4; ++end)
+        check(strokes[i + end] > -8.0F && strokes[i + end] < 1032.0F, "an outline on the picture");
+  }
+  const guidance::ShadowMesh nothing(nullptr, 0, nullptr, 0);
+  check(guidance::silhouette_strokes({&nothing}, colors.data(), request, summary.data() + 1).empty(), "no surface");
+}
+
 // One picture at an odd address, of any type, size and content.
 void check_frame(std::mt19937_64& random, guidance::PixelType type, std::size_t pixel_bytes, std::size_t rows,
                  std::size_t columns) {
@@ -157,7 +202,7 @@ void check_frame(std::mt19937_64& random, guidance::PixelType type, std::size_t 
     Bytes sprites(64);
     std::vector<std::int32_t> table(guidance::kSpriteNumbers * 4);
     for (std::int32_t& number : table) number = whole[random() % 7];
-    guidance::Scene scene{strokes.data(), 6, sprites.data(), sprites.size(), table.data(), 4};
+    guidance::Scene scene{strokes.data(), 6, sprites.data(), sprites.size(), table.data(), 4, random() % 9};
     if (!guidance::sprites_fit(scene)) scene.sprite_count = 0;
     const guidance::FrameCrcs crcs = guidance::compose_frame(picture, window, scene, layer, rgb.data());
     check(crcs.rgb == bitwise_crc64(rgb.data(), rgb.size(), 0), "crc64 of the picture");
@@ -203,6 +248,7 @@ int main() {
   check_crc64(random);
   check_projection();
   for (const double mm : {1e-6, 1.0, 20.0}) check_tubes(mm);
+  check_silhouettes(random);
   for (const auto& [rows, columns] :
        {std::pair<std::size_t, std::size_t>{0, 0}, {1, 1}, {5, 3}, {16, 32}, {17, 33}, {3, 2300}, {70, 45}}) {
     check_frame(random, guidance::PixelType::kU8, 1, rows, columns);
