@@ -200,6 +200,11 @@ class GuidanceServer:
         """The live case; what a driver of another kind would feed."""
         return self._live
 
+    @property
+    def planning(self) -> PlanningService:
+        """Planning beside the live case."""
+        return self._planning
+
     def listeners(self) -> dict[str, str]:
         """Where it listens, by name."""
         settings = self._settings

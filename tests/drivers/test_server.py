@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import struct
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -15,22 +13,10 @@ import numpy as np
 import pytest
 
 from drivers.server import GuidanceServer
-from guidance.config import settings_from_text
 from guidance.errors import ConfigError
 from guidance.messages import CbctVolume, VolumeState
-from tests.helpers.openigtlink_peer import RawPeer, Received, image_content, message
+from tests.helpers.server_suite import COLUMNS, GEOMETRY, ROWS, Suite, server_settings
 
-ROWS = COLUMNS = 256
-GEOMETRY = {
-    "XRay.PrimaryAngleDeg": "0",
-    "XRay.SecondaryAngleDeg": "0",
-    "XRay.SourceToDetectorMm": "1200",
-    "XRay.SourceToIsocenterMm": "750",
-    "XRay.ImagerPixelSpacingMm": "1.2 1.2",
-    "XRay.IsocenterLpsMm": "0 0 0",
-    "XRay.FrameOfReferenceUID": "1.2.3",
-    "XRay.Live": "1",
-}
 PATH = {
     "entry_lps_mm": [50, 0, 0],
     "target_lps_mm": [-50, 0, 0],
@@ -40,17 +26,6 @@ PATH = {
 }
 # Golden geometry of the design at a quarter of its size: +50 mm to the patient's left is 266.67 px / 4 to the right.
 ENTRY_U, TARGET_U, CENTRE = 127.5 + 66.67, 127.5 - 66.67, 127.5
-
-
-def _settings(folder: Path, **environment: str) -> Any:
-    ports = {
-        "GUIDANCE_HTTP_PORT": "0",
-        "GUIDANCE_OPENIGTLINK_INPUT_PORT": "0",
-        "GUIDANCE_OPENIGTLINK_OUTPUT_PORT": "0",
-        "GUIDANCE_DICOM_ENABLED": "false",
-        "GUIDANCE_DATA_DIR": str(folder),
-    }
-    return settings_from_text("", ports | environment)
 
 
 def _volume() -> CbctVolume:
@@ -67,57 +42,9 @@ def _volume() -> CbctVolume:
     )
 
 
-class Suite:
-    """A running server with one sender and one receiver."""
-
-    def __init__(self, server: GuidanceServer) -> None:
-        self.server = server
-        self._rng = np.random.default_rng(1)
-
-    async def connect(self) -> None:
-        ports = {name: int(where.rpartition(":")[2]) for name, where in self.server.listeners().items()}
-        self.http = ports["http"]
-        self.out = await RawPeer.connect(ports["openigtlink_output"])
-        self.into = await RawPeer.connect(ports["openigtlink_input"])
-
-    async def frame(
-        self, number: int, *, device: str = "Fluoro", pixels: Any = None, rows: int = ROWS, **metadata: str | None
-    ) -> None:
-        picture = self._rng.integers(0, 4000, (rows, COLUMNS)).astype("<u2") if pixels is None else pixels
-        told = GEOMETRY | {"XRay.FrameNumber": str(number)} | {f"XRay.{key}": text for key, text in metadata.items()}
-        content = image_content(picture.shape[1], picture.shape[0], picture.tobytes(), scalar=5)
-        stamp = (1_700_000_000 << 32) + (number << 27)
-        kept = {key: text for key, text in told.items() if text is not None}
-        await self.into.send(message("IMAGE", device, content, timestamp=stamp, metadata=kept))
-
-    async def overlay(self, device: str = "OverlayLayer", *, number: int | None = None) -> tuple[Received, Any]:
-        """The next picture of that device (and frame number), as (message, array)."""
-        while True:
-            received = await self.out.receive_type("IMAGE", check_crc=False)
-            if received.device == device and number in (None, int(received.metadata["XRay.FrameNumber"] or -1)):
-                break
-        _, components, _, _, _, columns, rows, _ = struct.unpack_from(">HBBBB3H", received.content)
-        pixels = np.frombuffer(received.content, np.uint8, offset=72).reshape(rows, columns, components)
-        return received, pixels
-
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
-        def ask() -> Any:
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{self.http}{path}",
-                method=method,
-                data=None if body is None else json.dumps(body).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                text = answer.read()
-                return json.loads(text) if text else None
-
-        return await asyncio.to_thread(ask)
-
-
 @pytest.fixture
 async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
-    server = GuidanceServer(_settings(tmp_path))
+    server = GuidanceServer(server_settings(tmp_path))
     await server.start()
     suite = Suite(server)
     await suite.connect()
@@ -244,7 +171,7 @@ async def test_an_unknown_device_is_refused_by_name(suite: Suite) -> None:
 
 async def test_paths_survive_a_restart(suite: Suite, tmp_path: Path) -> None:
     stored = await suite.call("POST", "/api/v1/paths", PATH)
-    again = GuidanceServer(_settings(tmp_path))
+    again = GuidanceServer(server_settings(tmp_path))
     await again.start()
     try:
         assert [path.id for path in again.live.case().paths] == [stored["id"]]
@@ -253,7 +180,7 @@ async def test_paths_survive_a_restart(suite: Suite, tmp_path: Path) -> None:
 
 
 async def test_a_taken_port_is_named(suite: Suite, tmp_path: Path) -> None:
-    second = GuidanceServer(_settings(tmp_path / "other", GUIDANCE_HTTP_PORT=str(suite.http)))
+    second = GuidanceServer(server_settings(tmp_path / "other", GUIDANCE_HTTP_PORT=str(suite.http)))
     with pytest.raises(ConfigError) as caught:
         await second.start()
     await second.stop()
