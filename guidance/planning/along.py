@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from guidance.messages import F64, PlannedPath
 from guidance.planning.answers import BoneAlongTip
-from guidance.planning.solid import DistanceField
+from guidance.planning.solid import DistanceField, frame_of
 from guidance.planning.volume import PlanningVolume
 
 # Scanners fill what they have not seen with -3024, -2000 or -1500; air in patients' volumes stays above -1300 HU.
@@ -21,6 +21,7 @@ UNSEEN_HU: Final = -1400
 FOREIGN_HU: Final = 2000
 _STEP_MM: Final = 0.5
 _SKIN_REACH_MM: Final = 300.0
+_SKIN_STEP_MM: Final = 4.0
 _FAR_REACH_MM: Final = 150.0
 # A gap that thin is the grid's partial volume, not a way out of the bone.
 _THIN_GAP_MM: Final = 0.5
@@ -231,14 +232,19 @@ def _without_thin_gaps(parts: tuple[Interval, ...]) -> tuple[Interval, ...]:
 
 def _skin_depth(axis: Axis, skin: DistanceField, volume: PlanningVolume | None) -> float | None:
     """Where the path goes in: the last way in at or before the entry, or the first after it."""
-    depths = _depths(-_SKIN_REACH_MM, axis.length_mm)
+    count = math.ceil((axis.length_mm + _SKIN_REACH_MM) / _SKIN_STEP_MM) + 1
+    # Entry and target are samples, so that which side they are on is never interpolated.
+    depths = np.union1d(np.linspace(-_SKIN_REACH_MM, axis.length_mm, count), [0.0])
     parts = _inside(depths, skin.distance_mm(np.ascontiguousarray(axis.points_mm(depths))))
     holding = [part for part in parts if part.start_mm <= 0.0 <= part.stop_mm]
     ahead = [part for part in parts if part.start_mm > 0.0]
     part = next(iter(holding or ahead), None)
-    if part is None or part.start_mm <= depths[0] or _at_rim(axis, part.start_mm, volume):
+    if part is None or part.start_mm <= depths[0]:
         return None
-    return part.start_mm
+    around = np.linspace(part.start_mm - _SKIN_STEP_MM, part.start_mm + _SKIN_STEP_MM, 33)
+    fine = [found.start_mm for found in _inside(around, skin.distance_mm(np.ascontiguousarray(axis.points_mm(around))))]
+    skin_mm = min(fine, key=lambda depth_mm: abs(depth_mm - part.start_mm), default=part.start_mm)
+    return None if _at_rim(axis, skin_mm, volume) else skin_mm
 
 
 def _first_bone(
@@ -271,11 +277,7 @@ def _at_rim(axis: Axis, depth_mm: float, volume: PlanningVolume | None) -> bool:
 
 def _disc(direction: F64, radius_mm: float) -> F64:
     """Offsets across `direction` that fill the cross-section."""
-    helper = np.zeros(3)
-    helper[int(np.argmin(np.abs(direction)))] = 1.0
-    across = np.cross(direction, helper)
-    across /= np.linalg.norm(across)
-    along = np.cross(direction, across)
+    _, across, along = frame_of(direction)
     rings = max(1, math.ceil(radius_mm / _SAMPLE_MM))
     grid = np.linspace(-radius_mm, radius_mm, 2 * rings + 1)
     a, b = np.meshgrid(grid, grid)

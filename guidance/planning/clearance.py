@@ -15,8 +15,9 @@ from guidance.planning.answers import Clearance, PathClearance, ZoneClearance
 from guidance.planning.approaches import classify, clinical_angles_deg
 from guidance.planning.clearance_findings import PathFacts, findings_of
 from guidance.planning.instruments import Instrument, InstrumentLibrary
+from guidance.planning.medial import Least, least_distance, least_distances
 from guidance.planning.path_solids import Reach, check_path, reach_of, used_diameter_mm
-from guidance.planning.solid import Cylinder, CylinderField, Least, least_distance, least_distances
+from guidance.planning.solid import Cylinder, CylinderField
 from guidance.planning.volume import PlanningVolume
 
 # Every path goes through the skin and leaves a track: touching them is what it does, not a fault of the plan.

@@ -12,7 +12,8 @@ from guidance.messages import PlannedPath
 from guidance.planning.ablation import AblationZone, ablation_solid, ablation_zone
 from guidance.planning.along import Axis, axis_of
 from guidance.planning.instruments import Instrument, InstrumentLibrary
-from guidance.planning.solid import Balls, Cylinder, Solid, Spheroid, balls_of
+from guidance.planning.medial import Balls, balls_of
+from guidance.planning.solid import Cylinder, Solid, Spheroid
 
 _LEAST_LENGTH_MM: Final = 0.1
 

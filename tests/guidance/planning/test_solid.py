@@ -12,15 +12,8 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 
 from guidance.messages import F64
-from guidance.planning.solid import (
-    Cylinder,
-    CylinderField,
-    DistanceField,
-    Spheroid,
-    balls_of,
-    least_distance,
-    least_distances,
-)
+from guidance.planning.medial import balls_of, least_distance, least_distances
+from guidance.planning.solid import Cylinder, CylinderField, DistanceField, Spheroid
 from tests.helpers.closed_fields import Ball, HalfSpace, Moved, Rod, Slab
 
 R = 3.65
