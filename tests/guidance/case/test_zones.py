@@ -178,6 +178,50 @@ def test_star_shaped_polygons_in_any_plane_are_accepted_and_with_two_corners_swa
         assert faults(FORAMEN | {"shape": PRISM | {"polygon_lps_mm": ring.tolist()}}) == ["shape.polygon_lps_mm"]
 
 
+_NUMBERS = st.one_of(st.integers(-(10**400), 10**400), st.floats(), st.booleans())
+_JSON = st.recursive(
+    st.one_of(st.none(), _NUMBERS, st.text(max_size=70), st.sampled_from(["tube", "sphere", "prism", "mask", "left"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(
+            st.sampled_from(
+                ["type", "points_lps_mm", "radius_mm", "center_lps_mm", "polygon_lps_mm", "height_mm", "x"]
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=20,
+)
+_POINTS = st.lists(st.lists(_NUMBERS, min_size=3, max_size=3), max_size=6)
+_SHAPES = st.one_of(
+    _JSON,
+    st.fixed_dictionaries({"type": st.just("tube"), "points_lps_mm": _POINTS, "radius_mm": _NUMBERS}),
+    st.fixed_dictionaries({"type": st.just("prism"), "polygon_lps_mm": _POINTS, "height_mm": _NUMBERS}),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*FORAMEN, "color", "shown", "id", "?"]), _JSON, max_size=4),
+    st.one_of(st.none(), _SHAPES),
+)
+def test_whatever_comes_is_a_zone_that_survives_a_restart_or_a_named_fault(change: dict[str, Any], shape: Any) -> None:
+    case, held = made()
+    fields = FORAMEN | change | ({"shape": shape} if shape is not None else {})
+    attempts: list[Any] = [
+        lambda: create_zone(case, fields),
+        lambda: update_zone(case, held.id, fields),
+        lambda: replace_zone(case, held.id, fields),
+    ]
+    for attempt in attempts:
+        try:
+            changed, zone = attempt()
+        except BadFieldsError:
+            continue
+        assert case_from_json(case_to_json(changed)).zones == changed.zones
+        assert zone in changed.zones
+
+
 # Change ----------------------------------------------------------------------------------------------------------
 
 
