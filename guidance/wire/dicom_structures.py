@@ -17,7 +17,7 @@ from guidance.geometry.plane_stack import regular_places
 from guidance.messages import F64, Finding, Severity, ZoneKind
 from guidance.wire.dicom_classes import RT_STRUCTURE_SET
 from guidance.wire.dicom_codes import code_of
-from guidance.wire.dicom_values import integer, items, number, numbers, text
+from guidance.wire.dicom_values import all_numbers, integer, items, number, numbers, text
 from guidance.wire.read_zones import ReadZone, ReadZones
 from guidance.wire.zone_names import Code, ZoneGuess, guess_findings, guess_zone
 
@@ -185,14 +185,11 @@ def _contours(
 
 
 def _points(item: Dataset) -> F64 | None:
-    try:
-        values: F64 = np.array(item.get("ContourData") or (), dtype=np.float64)
-    except (ValueError, TypeError, OverflowError):
-        return None
+    values = all_numbers(item, "ContourData")
     told = integer(item, "NumberOfContourPoints")
-    if values.size % 3 or not np.isfinite(values).all() or (told is not None and values.size != 3 * told):
+    if values is None or len(values) % 3 or (told is not None and len(values) != 3 * told):
         return None
-    return values.reshape(-1, 3)
+    return np.array(values, dtype=np.float64).reshape(-1, 3)
 
 
 def _common_step(structures: Sequence[_Structure]) -> float | None:

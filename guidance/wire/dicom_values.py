@@ -31,6 +31,12 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """Exactly `count` finite numbers, or None."""
+    result = all_numbers(dataset, keyword)
+    return result if result is not None and len(result) == count else None
+
+
+def all_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...] | None:
+    """As many numbers as there are, all finite, or None."""
     value = _value(dataset, keyword)
     if value is None:
         return None
@@ -41,7 +47,13 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
         result = tuple(float(one) for one in many)
     except (ValueError, TypeError, OverflowError):
         return None
-    return result if len(result) == count and all(math.isfinite(one) for one in result) else None
+    return result if all(math.isfinite(one) for one in result) else None
+
+
+def raw_bytes(dataset: Dataset, keyword: str) -> bytes:
+    """The bytes of an attribute of kind OB or OW; b"" if absent or unreadable."""
+    value = _value(dataset, keyword)
+    return value if isinstance(value, bytes) else b""
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:

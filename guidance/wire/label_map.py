@@ -27,6 +27,8 @@ Labels = npt.NDArray[np.integer[Any]]
 _LPS_FROM_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MOST_BYTES: Final = 2 << 30  # of voxels: 1024^3 labels of two bytes
 _MOST_LABELS: Final = 1000  # TotalSegmentator has 117; what has thousands of values is a picture
+_MILLIMETRES: Final = (0, 2)  # units of space; 0: not told, which means mm in practice
+_UNITS: Final = {1: "metres", 3: "micrometres"}
 _SAME_PLACE_MM: Final = 0.1  # sform and qform may differ by the rounding of a quaternion
 _SMALLEST_VOXEL_MM3: Final = 1e-9
 _LARGEST_HEADER: Final = 540  # bytes, of NIfTI-2
@@ -133,9 +135,9 @@ def _affine(image: Any) -> tuple[F64, tuple[Finding, ...]]:
     if not sform[1] and not qform[1]:
         mend = "save it with its geometry (sform or qform), as 3D Slicer, ITK-SNAP and nibabel do"
         raise _refused("sform_code", f"and qform_code are 0: the file does not say where it lies; {mend}")
-    units = header.get_xyzt_units()[0]
-    if units not in ("mm", "unknown"):
-        raise _refused("xyzt_units", f"are {units}; save it in mm")
+    units = int(header["xyzt_units"]) & 7
+    if units not in _MILLIMETRES:
+        raise _refused("xyzt_units", f"are {_UNITS.get(units, units)}; save it in mm")
     affine: F64 = np.array(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < _SMALLEST_VOXEL_MM3:
         raise _refused("sform" if sform[1] else "qform", "is no invertible matrix; save it with its geometry")

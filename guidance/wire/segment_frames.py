@@ -19,7 +19,7 @@ from guidance.wire.dicom_classes import (
     RLE_LOSSLESS,
 )
 from guidance.wire.dicom_pixels import raw_frames
-from guidance.wire.dicom_values import integer, text
+from guidance.wire.dicom_values import integer, raw_bytes, text
 
 _MOST_PIXELS: Final = 1 << 31  # of one object: 1024 x 1024 x 2048 frames
 _RLE_HEADER_BYTES: Final = 64
@@ -43,13 +43,14 @@ def stored_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
     rows, columns = integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0
     count = integer(dataset, "NumberOfFrames") or 1
     allocated = integer(dataset, "BitsAllocated")
-    if "PixelData" not in dataset or min(rows, columns, count) < 1 or rows * columns * count > _MOST_PIXELS:
+    data = raw_bytes(dataset, "PixelData")
+    if not data or min(rows, columns, count) < 1 or rows * columns * count > _MOST_PIXELS:
         told = f"{count} frames of {rows} x {columns} cannot be read"
         raise WireError(f"{name}: {told}", code="unreadable_pixels")
     if allocated not in (1, 8, 16):
         raise WireError(f"{name}: {allocated} bits allocated", code="unreadable_pixels", mend="1, 8 or 16")
     if allocated == 1:
-        yield from _bits(dataset, name, rows, columns, count)
+        yield from _bits(dataset, data, name, rows, columns, count)
         return
     shape = (rows, columns)
     for frame in raw_frames(dataset, name):
@@ -58,11 +59,11 @@ def stored_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
         yield frame
 
 
-def _bits(dataset: Dataset, name: str, rows: int, columns: int, count: int) -> Iterator[U8]:
+def _bits(dataset: Dataset, data: bytes, name: str, rows: int, columns: int, count: int) -> Iterator[U8]:
     syntax = text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
     pixels = rows * columns
     if syntax in _PLAIN:
-        packed = np.frombuffer(dataset.PixelData, np.uint8)
+        packed = np.frombuffer(data, np.uint8)
         if packed.size * 8 < pixels * count:
             told = f"{packed.size} bytes of pixel data, {-(-pixels * count // 8)} needed"
             raise WireError(f"{name}: {told}", code="unreadable_pixels")
@@ -78,13 +79,13 @@ def _bits(dataset: Dataset, name: str, rows: int, columns: int, count: int) -> I
             mend="send it uncompressed or RLE",
         )
     try:
-        frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
+        frames = list(generate_frames(data, number_of_frames=count))
     except (ValueError, TypeError) as error:
         raise WireError(f"{name}: its frames cannot be told apart: {error}", code="unreadable_pixels") from None
     if len(frames) != count:
         raise WireError(f"{name}: {len(frames)} frames of pixel data, {count} told", code="unreadable_pixels")
-    for data in frames:
-        yield _run_length_bits(data, name, pixels).reshape(rows, columns)
+    for frame_data in frames:
+        yield _run_length_bits(frame_data, name, pixels).reshape(rows, columns)
 
 
 def unpacked_bits(packed: U8, first: int, count: int) -> U8:

@@ -75,3 +75,45 @@ def test_damaged_bytes(make: Callable[[], bytes], read: Callable[[bytes], object
         except GuidanceError:
             refused += 1
     assert refused > _DAMAGES // 10
+
+
+def with_unit(code: int) -> bytes:
+    data = bytearray(label_map())
+    data[123] = code  # xyzt_units: space in the lowest three bits, time above
+    return bytes(data)
+
+
+def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in data
+    return data.replace(old, new)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "read"),
+    [
+        pytest.param(lambda: with_unit(5), lambda data: read_label_map(data, {}), id="unit of space 5"),
+        pytest.param(
+            lambda: replaced(structures(), b"\x06\x30\x50\x00DS", b"\x06\x30\x50\x00D9"),
+            lambda data: read_structures(parse(data)),
+            id="contour data of an unknown kind",
+        ),
+        pytest.param(
+            lambda: replaced(binary(), b"\xe0\x7f\x10\x00OB", b"\xe0\x7f\x10\x00O\x00"),
+            lambda data: read_segmentation(parse(data)),
+            id="pixel data of an unknown kind",
+        ),
+        pytest.param(
+            lambda: binary()[: binary().index(b"\xe0\x7f\x10\x00") + 8] + b"\0\0\0\0",
+            lambda data: read_segmentation(parse(data)),
+            id="empty pixel data",
+        ),
+    ],
+)
+def test_damage_that_fuzzing_found(make: Callable[[], bytes], read: Callable[[bytes], object]) -> None:
+    with pytest.raises(GuidanceError):
+        read(make())
+
+
+def test_an_unknown_unit_of_time_is_nobodys_business() -> None:
+    assert read_label_map(with_unit(2 | 56), {}).zones
