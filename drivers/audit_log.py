@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -88,9 +89,7 @@ class AuditLog:
         Raises:
             OSError: the disk.
         """
-        last = len(self._numbers)
-        while before is not None and last and self._numbers[last - 1] >= before:
-            last -= 1
+        last = len(self._numbers) if before is None else bisect_left(self._numbers, before)
         first = max(0, last - limit)
         return AuditPage(
             items=tuple(_decoder.decode(self._line(at)) for at in range(first, last)),

@@ -43,7 +43,7 @@ _MIB: Final = 1 << 20
 # Ten thousand control points in 3D Slicer's verbose JSON are 4 MiB.
 _LARGEST_MARKUPS_BYTES: Final = 4 * _MIB
 _AUDIT_LINES: Final = 100
-_MOST_AUDIT_LINES: Final = 1000
+_MOST_AUDIT_LINES: Final = 200  # read in the live loop: 2 ms
 _MARKUPS_TYPE: Final = "application/json"
 
 

@@ -85,7 +85,7 @@ def _case_paths() -> dict[str, Any]:
         "/audit": {
             "parameters": [
                 _query("before", "integer", "only lines with a smaller number"),
-                _query("limit", "integer", "at most so many lines, 1 to 1000 [100]"),
+                _query("limit", "integer", "at most so many lines, 1 to 200 [100]"),
             ],
             "get": _operation("Who changed what and when, newest last", AuditPage, problems=("422",)),
         },
