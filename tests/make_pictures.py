@@ -1,10 +1,14 @@
-"""Makes docs/pictures: `make pictures` runs the demonstration as a user would, and photographs its page."""
+"""Makes docs/pictures: `make pictures` runs `guidance plan views` and the demonstration as a user would.
+
+The names of what to make may follow: `plan`, `page`; without one, both.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from drivers.commands.demo_volume import find_or_fetch_pelvis
 from drivers.commands.latency_rig import free_port
 from tests.helpers.browser import Page, open_page
 
@@ -22,9 +27,35 @@ _ENDS_WITHIN_S: Final = 30
 _DRAWN: Final = "['Live', 'trusted'].every((word) => document.body?.innerText.includes(word))"
 # frame numbers of the script: still at a path's progression view, and at its bull's-eye view
 _VIEWS: Final = (("page.png", 130), ("bulls_eye.png", 245))
+# Foramina and canal drawn by hand on the real pelvis CT: an example, no advice for any patient.
+_ZONES: Final = Path(__file__).resolve().parents[1] / "docs" / "examples" / "pelvis_zones.json"
+_PLANS: Final = (
+    ("plan_short_axis", "S1 short axis left", "42,-40,228", "26,-100,219", "3.2"),
+    ("plan_transsacral", "S1 transsacral", "84,-107.5,216.5", "-82,-107.5,216.5", "7.3"),
+)
+_KINDS: Final = ("slices", "bulls_eye", "progression_1", "progression_2")
+_LARGEST_BYTES: Final = 200_000
 
 
-async def _make() -> None:
+def _make_plans() -> None:
+    pelvis = find_or_fetch_pelvis(print)
+    if pelvis.path is None:
+        raise RuntimeError(pelvis.reason)
+    for name, label, entry, target, diameter in _PLANS:
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["plan", "views", "--volume", str(pelvis.path), "--zones", str(_ZONES), "--pictures", folder]
+            words += [f"--entry-lps-mm={entry}", f"--target-lps-mm={target}", "--diameter-mm", diameter]
+            words += ["--patient-position", "HFP", "--label", label]
+            subprocess.run([sys.executable, "-m", "drivers.cli", *words], check=True)
+            for kind in _KINDS:
+                file = _FOLDER / f"{name}_{kind}.png"
+                file.write_bytes((Path(folder) / f"{label.lower().replace(' ', '_')}_{kind}.png").read_bytes())
+                print(f"{file}: {file.stat().st_size // 1024} KiB")
+                if file.stat().st_size > _LARGEST_BYTES:
+                    raise RuntimeError(f"{file} is too large for a repository")
+
+
+async def _make_page() -> None:
     port = free_port()
     environment = {**os.environ, "GUIDANCE_HTTP_PORT": str(port)}
     demo = await asyncio.create_subprocess_exec(
@@ -61,4 +92,8 @@ def _save(png: bytes, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_make())
+    wanted = sys.argv[1:] or ["plan", "page"]
+    if "plan" in wanted:
+        _make_plans()
+    if "page" in wanted:
+        asyncio.run(_make_page())

@@ -39,7 +39,7 @@ _THREADS: Final = 2
 _ATTENUATION: Final = MaterialCurves(np.array((-900.0, 0.0, 1000.0, 3000.0)), np.array(((0.0, 0.0201, 0.046, 0.098),)))
 _WHOLE: Final = 65535.0
 _LOG_RANGE: Final = 20.0  # natural logarithm that 16 bits hold; 14 is 0.7 m of water
-_EVENED_PART: Final = 0.8
+_EVENED_PART: Final = 0.7
 _EVENED_PX: Final = _SIZE_PX / 12
 # Field formats of flat detectors, mm: the smallest that shows the path with room around it.
 _FORMATS_MM: Final = (220.0, 300.0)
@@ -47,7 +47,7 @@ _FILLED: Final = 0.72
 _COARSE_MM: Final = 1.5
 _FULL_HU: Final = (-1024, 3071)  # padding below and metal above would ring
 _BODY: Final = 2.0  # attenuation of 10 cm of water
-_WINDOW_PERCENT: Final = (0.5, 96.0)
+_WINDOW_PERCENT: Final = (0.2, 98.5)
 _BACKGROUND: Final[Rgb] = (16, 18, 22)
 _INK: Final[Rgb] = (226, 232, 240)
 _FAINT: Final[Rgb] = (150, 160, 172)

@@ -129,7 +129,8 @@ def _progression_words(rays: PathRays, toward: F64, first: F64 | None, gap_zone:
     if first is not None:
         words += f"; {apart_deg(ray, first)[0]:.0f} deg apart from the first"
     if rays.gap is not None:
-        words += f"; gap to {gap_zone} within {rays.gap_off_deg(ray)[0]:.0f} deg of true size"
+        seen = round(100 * float(np.cos(np.radians(rays.gap_off_deg(ray)[0]))))
+        words += f"; gap to {gap_zone} seen at {seen} % of its width"
     tilt = float(rays.tilt_deg(ray)[0])
     if tilt >= _STEEP_DEG:
         words += f"; tilted {tilt:.0f} deg along the body: a long way through it"
