@@ -40,8 +40,8 @@ from guidance.ports import CaseApi, NewZones, PlanningApi
 from guidance.shapes import VolumeFinding
 
 _MIB: Final = 1 << 20
-# Ten thousand control points in 3D Slicer's verbose JSON are 4 MiB.
-_LARGEST_MARKUPS_BYTES: Final = 4 * _MIB
+# Two thousand control points in 3D Slicer's verbose JSON; it is read in the live loop.
+_LARGEST_MARKUPS_BYTES: Final = _MIB
 _AUDIT_LINES: Final = 100
 _MOST_AUDIT_LINES: Final = 200  # read in the live loop: 2 ms
 _MARKUPS_TYPE: Final = "application/json"
