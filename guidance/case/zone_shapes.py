@@ -117,6 +117,8 @@ def _points(value: object, *, at_least: int, what: str, closed: bool) -> tuple[V
 
 
 def _tube_points(value: object) -> tuple[Vector3, ...]:
+    if isinstance(value, list | tuple) and len(value) == 1:
+        raise ValueError("must be at least two points; one point and a radius are a sphere")
     return _points(value, at_least=2, what="points", closed=False)
 
 
