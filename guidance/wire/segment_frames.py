@@ -52,11 +52,14 @@ def stored_frames(dataset: Dataset, name: str) -> Iterator[npt.NDArray[Any]]:
     if allocated == 1:
         yield from _bits(dataset, data, name, rows, columns, count)
         return
-    shape = (rows, columns)
-    for frame in raw_frames(dataset, name):
-        if frame.shape != shape:
-            raise WireError(f"{name}: a frame of {frame.shape}, told {shape}", code="unreadable_pixels")
+    shape, found = (rows, columns), 0
+    for found, frame in enumerate(raw_frames(dataset, name), 1):
+        if frame.shape != shape or found > count:
+            told = f"frame {found} is {frame.shape}; there should be {count} of {shape}"
+            raise WireError(f"{name}: {told}", code="unreadable_pixels")
         yield frame
+    if found < count:
+        raise WireError(f"{name}: {found} frames of pixel data, {count} told", code="unreadable_pixels")
 
 
 def _bits(dataset: Dataset, data: bytes, name: str, rows: int, columns: int, count: int) -> Iterator[U8]:

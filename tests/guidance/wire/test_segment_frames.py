@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.pixels.decoders.rle import _rle_decode_segment
 from pydicom.pixels.utils import pack_bits
+from pydicom.uid import RLELossless
 
+from guidance.errors import WireError
 from guidance.wire.segment_frames import run_lengths, stored_frames, unpacked_bits
 from tests.helpers.dicom_segmentations import AXIAL, segment, segmentation
 
@@ -39,6 +42,17 @@ def test_run_lengths_of_any_runs(parts: list[tuple[bool, bytes]]) -> None:
             packed += bytes([257 - len(content)]) + content[:1]
             plain += content[:1] * len(content)
     assert run_lengths(packed, 1 << 20) == plain == _rle_decode_segment(packed)
+
+
+def test_another_number_of_frames_than_told_is_refused() -> None:
+    pixels = np.full((8, 8), 7, np.uint8)
+    dataset = segmentation([(1, (0.0, 0.0, float(k)), pixels) for k in range(3)], [segment(1, "x")], kind="FRACTIONAL")
+    dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    for told in (2, 4):
+        dataset.NumberOfFrames = told
+        with pytest.raises(WireError) as caught:
+            list(stored_frames(dataset, "x"))
+        assert caught.value.code == "unreadable_pixels"
 
 
 @given(st.binary(max_size=400), st.integers(0, 300))
