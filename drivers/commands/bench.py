@@ -14,6 +14,7 @@ from guidance.errors import ConfigError
 _BENCHMARKS: Final = {
     "latency": ("drivers.commands.bench_latency", "run_latency", "frame in to overlay out, beside a floor and pyigtl"),
     "dicom": ("drivers.commands.bench_dicom", "run_dicom", "receive and assemble, beside dcmtk's storescp"),
+    "planning": ("drivers.commands.bench_planning", "run_planning", "path drags, corridor search, zone outlines"),
     "kernels": ("drivers.commands.bench_kernels", "run_kernels", "native kernels beside their twins and a memory pass"),
 }
 
