@@ -13,12 +13,15 @@ import numpy.typing as npt
 from guidance.errors import GeometryError
 from guidance.geometry.contour_area import covered
 from guidance.geometry.plane_stack import regular_places
-from guidance.messages import F64
-from guidance.planning.occupancy import Occupancy
+from guidance.messages import F64, U8
+from guidance.planning.occupancy import SURFACE_LEVEL, Occupancy
 
 PIXEL_MM: Final = 0.5  # finer than the contours of a 0.5 mm CT, for edges are kept as parts of a pixel
 _MOST_PIXELS: Final = 1024  # along a side; larger structures get larger pixels
 _MOST_VOXELS: Final = 1 << 28
+_REFINEMENTS: Final = 4
+_FINEST_MM: Final = 0.1
+_SOLID: Final = 0.9  # of the area, in pixels that are more than half covered
 _FLAT_MM: Final = 0.05  # coordinates are written with 2 decimals or more
 _NOT_FLAT_MM: Final = 0.5
 _PARALLEL: Final = np.cos(np.deg2rad(1.0))
@@ -88,21 +91,17 @@ def fill_contours(
     low: F64 = np.min([part.min(axis=0) for part in flat], axis=0)
     size: F64 = np.max([part.max(axis=0) for part in flat], axis=0) - low
     pixel_mm = max(pixel_mm, float(size.max()) / _MOST_PIXELS)
-    columns, rows = (int(count) for count in np.ceil(size / pixel_mm).astype(int) + 1)
     count = int(places.index.max()) + 1
-    if rows * columns * count > _MOST_VOXELS:
-        raise GeometryError(f"contours span {count} planes", code="irregular_planes", mend=_MEND)
-    values = np.zeros((count + 2, rows + 2, columns + 2), np.uint8)
-    overlapping = 0
-    for place in sorted(set(places.index.tolist())):
-        here = [index for index, one in enumerate(places.index.tolist()) if one == place]
-        parts = [(flat[index] - low) / pixel_mm for index in here]
-        exclusive = any(contours[index].exclusive for index in here)
-        together = not exclusive and _lie_partly_over_each_other(parts, (rows, columns))
-        overlapping += together
-        area = covered(parts, (rows, columns), even_odd=not together)
-        values[place + 1, 1:-1, 1:-1] = np.rint(area * 255.0)
-    if not values.any():
+    for _ in range(_REFINEMENTS):
+        values, overlapping = _filled(
+            contours, [(part - low) / pixel_mm for part in flat], size / pixel_mm, places.index
+        )
+        # Where much of a structure is less than half of its pixels, as of a wire or a joint's gap, they are too large.
+        is_solid = (values > SURFACE_LEVEL).sum() >= _SOLID * values.sum(dtype=np.int64) / 255.0
+        if is_solid or pixel_mm < _FINEST_MM or 4 * values.size > _MOST_VOXELS:
+            break
+        pixel_mm /= 2.0
+    if not (values > SURFACE_LEVEL).any():
         raise GeometryError("the contours enclose nothing", code="empty_zone", mend="draw it anew")
     affine = np.eye(4)
     affine[:3, :3] = np.stack([u * pixel_mm, v * pixel_mm, normal * places.step_mm], axis=1)
@@ -113,6 +112,27 @@ def fill_contours(
         overlapping_planes=overlapping,
         missing_mm=tuple(places.first_mm + place * places.step_mm for place in missing),
     )
+
+
+def _filled(
+    contours: Sequence[Contour], flat: Sequence[F64], size_px: F64, index: npt.NDArray[np.int64]
+) -> tuple[U8, int]:
+    """The planes with an empty rim, and on how many of them contours lie partly over each other."""
+    columns, rows = (int(count) for count in np.ceil(size_px).astype(int) + 1)
+    count = int(index.max()) + 1
+    if rows * columns * count > _MOST_VOXELS:
+        raise GeometryError(f"contours span {count} planes", code="irregular_planes", mend=_MEND)
+    values = np.zeros((count + 2, rows + 2, columns + 2), np.uint8)
+    overlapping = 0
+    for place in np.unique(index).tolist():
+        here = np.flatnonzero(index == place).tolist()
+        parts = [flat[one] for one in here]
+        exclusive = any(contours[one].exclusive for one in here)
+        together = not exclusive and _lie_partly_over_each_other(parts, (rows, columns))
+        overlapping += together
+        area = covered(parts, (rows, columns), even_odd=not together)
+        values[place + 1, 1:-1, 1:-1] = np.rint(area * 255.0)
+    return values, overlapping
 
 
 def _directions(contours: Sequence[Contour], volume_affine: F64 | None) -> tuple[F64, F64, F64]:

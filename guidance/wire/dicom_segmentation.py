@@ -14,7 +14,7 @@ from guidance.case.fields import BadFieldsError, FieldError
 from guidance.errors import GeometryError, WireError
 from guidance.geometry.plane_stack import Plane, PlaneStack, stack_planes
 from guidance.messages import F64, U8, Finding, Severity
-from guidance.planning.occupancy import Occupancy
+from guidance.planning.occupancy import SURFACE_LEVEL, Occupancy
 from guidance.wire.dicom_classes import SEGMENTATION
 from guidance.wire.dicom_codes import codes_of
 from guidance.wire.dicom_colors import hex_of_cielab
@@ -81,6 +81,10 @@ def read_segmentation(dataset: Dataset, *, volume_affine: F64 | None = None) -> 
             findings.append(Finding(code="empty_zone", severity=Severity.WARNING, message=told))
             continue
         occupancy, doubled = _occupancy(segment.patches, stack)
+        if occupancy.values.max() <= SURFACE_LEVEL:
+            told = f"segment {segment.number}, {segment.name}, is nowhere above one half: it has no surface"
+            findings.append(Finding(code="empty_zone", severity=Severity.WARNING, message=told))
+            continue
         if doubled:
             told = f"{segment.name}: {doubled} frames lie on others of the same segment; taken together"
             findings.append(Finding(code="duplicate_frames", severity=Severity.WARNING, message=told))

@@ -182,3 +182,18 @@ def test_what_is_refused_is_named(contours: list[Contour], code: str) -> None:
     with pytest.raises(GeometryError) as caught:
         fill_contours(contours)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        pytest.param(circle(0, 0, 0.4), id="a wire"),
+        pytest.param(np.array([[0.0, 0.1], [60.0, 0.1], [60.0, 0.45], [0.0, 0.45]]), id="a joint's gap"),
+    ],
+)
+def test_what_is_thinner_than_a_pixel_keeps_its_surface(flat: np.ndarray) -> None:
+    filled = fill_contours([slab(flat, z) for z in (0.0, 1.0, 2.0)])
+    # an edge along the rows may lie half a sampled line, 1/32 pixel, beside its place
+    assert volume_mm3(filled) == pytest.approx(3 * area(flat), rel=0.03)
+    solid = (filled.occupancy.values > 127).sum() * abs(np.linalg.det(filled.occupancy.affine_lps_from_ijk[:3, :3]))
+    assert solid == pytest.approx(3 * area(flat), rel=0.2)

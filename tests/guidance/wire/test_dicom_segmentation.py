@@ -161,6 +161,15 @@ def test_fractions_are_parts_of_a_voxel(most: int) -> None:
     assert "probability" in [finding.code for finding in read(probable).findings]
 
 
+def test_a_segment_that_is_nowhere_half_there_has_no_surface() -> None:
+    faint, strong = np.full((ROWS, COLUMNS), 100, np.uint8), np.full((ROWS, COLUMNS), 200, np.uint8)
+    frames = [(number, above(k), pixels) for number, pixels in ((1, faint), (2, strong)) for k in (0, 1)]
+    result = read(segmentation(frames, [segment(1, "faint"), segment(2, "strong")], kind="FRACTIONAL"))
+    assert [zone.name for zone in result.zones] == ["strong"]
+    assert (result.findings[0].code, result.findings[0].severity) == ("empty_zone", Severity.WARNING)
+    assert "faint" in result.findings[0].message
+
+
 def test_label_map_segmentation() -> None:
     pixels = (blob(1) * 3 + (blob(2) & ~blob(1) & 1) * 5).astype(np.uint8)
     frames = [(0, ORIGIN, pixels), (0, above(1), np.roll(pixels, 1, 0))]
