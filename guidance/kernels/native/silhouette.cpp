@@ -23,9 +23,10 @@ constexpr double kTolerancePx = 0.1;  // by which a drawn outline may miss the s
 constexpr double kBesidePx = 1e-7;
 constexpr double kTouchPx = 1e-6;  // what is nearer to an edge lies on it
 constexpr double kRimPx = 4.0;     // around the picture, on top of the line's width
-constexpr double kEdgesPerBand = 4.0;
+constexpr std::size_t kEdgesPerCrossingBand = 4, kEdgesPerRayBand = 24;  // pairs cost more than a longer ray
 constexpr std::size_t kMostBands = 1024;
-constexpr double kEnd = 1e-9;  // a cut nearer to an edge's end, in parts of the edge, is that end
+constexpr std::size_t kManyEdges = 1000;  // of one contour; with more, an opening less than a pixel high may be missed
+constexpr double kEnd = 1e-9;             // a cut nearer to an edge's end, in parts of the edge, is that end
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 template <class T>
@@ -103,10 +104,8 @@ void clip(const Frame& frame, ContourEdge& edge) {
 // Edges by rows of the picture: who may cross a ray, and who may cross each other.
 class Bands {
  public:
-  Bands(const std::vector<ContourEdge>& edges, double top, double bottom)
-      : top_(top),
-        count_(std::clamp<std::size_t>(static_cast<std::size_t>(static_cast<double>(edges.size()) / kEdgesPerBand), 1,
-                                       kMostBands)) {
+  Bands(const std::vector<ContourEdge>& edges, double top, double bottom, std::size_t edges_per_band)
+      : top_(top), count_(std::clamp<std::size_t>(edges.size() / edges_per_band, 1, kMostBands)) {
     per_px_ = bottom > top ? static_cast<double>(count_) / (bottom - top) : 0.0;
     ends_.assign(count_ + 1, 0);
     for (const ContourEdge& edge : edges)
@@ -156,6 +155,74 @@ class Bands {
   std::vector<double> from_v_, to_v_, from_u_, slope_;
 };
 
+// What the shadow covers of each row of pixels: tells which edges lie well inside of it, where no outline can be.
+class CoveredRows {
+ public:
+  CoveredRows(const std::vector<ContourEdge>& edges, double top, double bottom)
+      : first_(std::ceil(top)), ends_(1 + static_cast<std::size_t>(std::max(std::floor(bottom) - first_ + 1.0, 0.0))) {
+    const auto each_row = [&](const ContourEdge& edge, auto take) {
+      const double low = std::max(std::ceil(std::min(edge.a.v, edge.b.v)), first_);
+      const double high =
+          std::min(std::floor(std::max(edge.a.v, edge.b.v)), first_ + static_cast<double>(rows()) - 1.0);
+      for (double v = low; v <= high; v += 1.0)
+        if ((edge.a.v <= v) != (edge.b.v <= v)) take(static_cast<std::size_t>(v - first_), v);
+    };
+    for (const ContourEdge& edge : edges) each_row(edge, [&](std::size_t row, double) { ++ends_[row + 1]; });
+    std::partial_sum(ends_.begin(), ends_.end(), ends_.begin());
+    std::vector<Crossing> crossings(ends_.back());
+    std::vector<std::size_t> next(ends_.begin(), ends_.end() - 1);
+    for (const ContourEdge& edge : edges) {
+      const Uv way = edge.b - edge.a;
+      each_row(edge, [&](std::size_t row, double v) {
+        const double u = edge.a.u + (v - edge.a.v) * (way.u / way.v);
+        crossings[next[row]++] = {static_cast<float>(u), way.v > 0.0 ? edge.net : -edge.net};
+      });
+    }
+    spans_.reserve(crossings.size());
+    std::size_t begin = 0;
+    for (std::size_t row = 0; row < rows(); ++row) {
+      const auto first = crossings.begin() + static_cast<std::ptrdiff_t>(begin);
+      const auto end = crossings.begin() + static_cast<std::ptrdiff_t>(ends_[row + 1]);
+      begin = ends_[row + 1];
+      std::sort(first, end, [](const Crossing& a, const Crossing& b) { return a.u < b.u; });
+      std::int32_t sheets = 0;
+      for (auto crossing = first; crossing != end; ++crossing) {
+        const bool before = sheets != 0;
+        sheets += crossing->turn;
+        if (before != (sheets != 0)) spans_.push_back(crossing->u);  // where cover begins, where it ends, ...
+      }
+      ends_[row + 1] = spans_.size();
+    }
+  }
+
+  // Whether all within a pixel of the edge is covered, as far as rows tell.
+  bool holds(const ContourEdge& edge) const {
+    const double low = std::floor(std::min(edge.a.v, edge.b.v)) - 1.0;
+    const double high = std::ceil(std::max(edge.a.v, edge.b.v)) + 1.0;
+    if (low < first_ || high > first_ + static_cast<double>(rows()) - 1.0) return false;
+    const auto left = static_cast<float>(std::min(edge.a.u, edge.b.u) - 1.0);
+    const auto right = static_cast<float>(std::max(edge.a.u, edge.b.u) + 1.0);
+    for (auto row = static_cast<std::size_t>(low - first_); row <= static_cast<std::size_t>(high - first_); ++row) {
+      const auto begin = spans_.begin() + static_cast<std::ptrdiff_t>(ends_[row]);
+      const auto end = spans_.begin() + static_cast<std::ptrdiff_t>(ends_[row + 1]);
+      const auto after = std::upper_bound(begin, end, left);
+      if ((after - begin) % 2 == 0 || after == end || *after < right) return false;
+    }
+    return true;
+  }
+
+ private:
+  struct Crossing {
+    float u;
+    std::int32_t turn;
+  };
+  std::size_t rows() const { return ends_.size() - 1; }
+
+  double first_;
+  std::vector<std::size_t> ends_;
+  std::vector<float> spans_;
+};
+
 // The outline of one mesh's shadow.
 class Outline {
  public:
@@ -171,9 +238,13 @@ class Outline {
       top = std::min({top, edge.a.v, edge.b.v});
       bottom = std::max({bottom, edge.a.v, edge.b.v});
     }
-    const Bands bands(edges_, std::max(top, frame_.top), std::min(bottom, frame_.bottom));
+    top = std::max(top, frame_.top);
+    bottom = std::min(bottom, frame_.bottom);
+    const Bands all(edges_, top, bottom, kEdgesPerRayBand);
+    leave_out_what_cannot_bound(top, bottom);
+    const Bands bands(edges_, top, bottom, kEdgesPerCrossingBand);
     for (std::size_t band = 0; band < bands.count(); ++band) cross_in(bands, band);
-    keep_bounds(bands);
+    keep_bounds(all);
     return pieces_.empty() ? OutlineState::kNothing : OutlineState::kDrawn;
   }
 
@@ -261,6 +332,16 @@ class Outline {
     }
   }
 
+  // Edges off the picture, and where there are many, those well inside the shadow: of rough surfaces nearly all.
+  void leave_out_what_cannot_bound(double top, double bottom) {
+    if (edges_.size() > kManyEdges) {
+      const CoveredRows covered(edges_, top, bottom);
+      std::erase_if(edges_, [&](const ContourEdge& edge) { return edge.first > edge.last || covered.holds(edge); });
+    } else {
+      std::erase_if(edges_, [](const ContourEdge& edge) { return edge.first > edge.last; });
+    }
+  }
+
   void cross_in(const Bands& bands, std::size_t band) {
     const std::int32_t* end = bands.end(band);
     for (const std::int32_t* one = bands.begin(band); one != end; ++one) {
@@ -280,7 +361,6 @@ class Outline {
 
   void cross_two(std::int32_t one, std::int32_t other) {
     const ContourEdge &p = edges_[static_cast<std::size_t>(one)], &q = edges_[static_cast<std::size_t>(other)];
-    if (p.first > p.last && q.first > q.last) return;
     const Uv along = p.b - p.a, across = q.b - q.a, apart = q.a - p.a;
     const double sine = cross(along, across), lengths = std::sqrt(dot(along, along) * dot(across, across));
     if (std::abs(sine) <= 1e-6 * lengths) {

@@ -112,6 +112,26 @@ def test_outlines_are_the_filled_shadows_borders(seed):
         assert missed < GRAIN_PX, f"{name}: a border {missed:.2f} px from any line"
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_a_very_rough_surface_is_outlined_but_for_openings_less_than_a_pixel_high(seed):
+    rng = np.random.default_rng(seed)
+    smooth = ring((0, 0, 0), 26.0, 10.0, 150, 50)
+    noise = rng.normal(0.0, 0.25, smooth.vertices_lps_mm.shape)
+    shape, matrix = turned(shape_of(smooth.vertices_lps_mm + noise, smooth.triangles), rng), view(20, 30)
+    canvas, origin = drawing_of(shape, matrix)
+    border = cv2.morphologyEx(canvas, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((2 * FINE, 2 * FINE), np.uint8))
+    outer = (cv2.morphologyEx(closed, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0) & border
+    lines = lines_drawing(outlined(shape, matrix)[0], canvas, origin) > 0
+    from_border, from_lines = (
+        cv2.distanceTransform((~marked).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for marked in (border, lines)
+    )
+    assert outer.sum() > 5000
+    assert from_border[lines].max() / FINE < GRAIN_PX
+    assert from_lines[outer].max() / FINE < GRAIN_PX
+
+
 def test_the_check_can_fail():
     shape, matrix = ring((0, 0, 0), 22.0, 6.0), view(20, 60)
     strokes, _ = outlined(shape, matrix)
