@@ -114,8 +114,8 @@ def silhouettes(
         Strokes, (S, 8) float32 as `compose_frame` takes them: zone by zone, the farthest from the detector first (a
         radiograph is seen from there), outline by outline, end to end with the shadow on the left where v runs up,
         within 0.1 px of the surface's own outline; of a surface so rough that its contour has more than a thousand
-        edges, openings less than a pixel high may be missing. And the summary, (Z, 8) float64 in the plan's order, see `Column`:
-        state, depth, strokes, and the box in px that they lie in.
+        edges, openings less than a pixel high may be missing. And the summary, (Z, 8) float64 in the plan's order, see
+        `Column`: state, depth, strokes, and the box in px that they lie in.
 
     Raises:
         TypeError: wrong dtype, shape or memory order.
