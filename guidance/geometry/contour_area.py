@@ -29,20 +29,24 @@ def covered(contours: Sequence[F64], shape: tuple[int, int], *, even_odd: bool) 
     rows, columns = shape
     starts, ends, turns = _edges(contours)
     area = np.zeros((rows, columns + 1))
-    lines = (np.arange(rows * _LINES) + 0.5) / _LINES - 0.5
-    step = max(_LINES, _MOST_CROSSINGS // max(len(starts), 1) // _LINES * _LINES)
-    for first in range(0, lines.size, step):
-        some = lines[first : first + step]
-        v0, v1 = starts[:, 1][:, None], ends[:, 1][:, None]
-        crossed = (v0 <= some) != (v1 <= some)
-        edge, line = np.nonzero(crossed)
+    # An edge crosses the lines from its lower end to before its upper end; line n stands at (n + 1/2) / _LINES - 1/2.
+    low, high = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
+    from_line = np.clip(np.ceil((low + 0.5) * _LINES - 0.5), 0, rows * _LINES).astype(np.int64)
+    to_line = np.clip(np.ceil((high + 0.5) * _LINES - 0.5), 0, rows * _LINES).astype(np.int64)
+    parts = max(1, -(-int((to_line - from_line).sum()) // _MOST_CROSSINGS))
+    step = max(_LINES, rows // parts * _LINES)
+    for first in range(0, rows * _LINES, step):
+        begin, end = np.maximum(from_line, first), np.minimum(to_line, first + step)
+        counts = np.maximum(end - begin, 0)
+        edge = np.repeat(np.arange(counts.size), counts)
         if not edge.size:
             continue
-        part = (some[line] - starts[edge, 1]) / (ends[edge, 1] - starts[edge, 1])
+        line = np.arange(edge.size) - np.repeat(np.cumsum(counts) - counts, counts) + begin[edge]
+        part = ((line + 0.5) / _LINES - 0.5 - starts[edge, 1]) / (ends[edge, 1] - starts[edge, 1])
         u = starts[edge, 0] + part * (ends[edge, 0] - starts[edge, 0])
         winding = np.where(ends[edge, 1] > starts[edge, 1], 1, -1) * turns[edge]
         order = np.lexsort((u, line))
-        _add_spans(area, u[order], line[order], winding[order], first, even_odd=even_odd)
+        _add_spans(area, u[order], line[order], winding[order], even_odd=even_odd)
     return np.clip(np.cumsum(area, axis=1)[:, :columns], 0.0, 1.0)
 
 
@@ -63,7 +67,6 @@ def _add_spans(
     u: F64,
     line: npt.NDArray[np.int64],
     winding: npt.NDArray[np.int64],
-    first_line: int,
     *,
     even_odd: bool,
 ) -> None:
@@ -83,6 +86,6 @@ def _add_spans(
     place = np.clip(u + 0.5, 0.0, columns - 1)
     pixel = np.minimum(place.astype(np.int64), columns - 2)
     left = pixel + 1.0 - place
-    row = (line + first_line) // _LINES
+    row = line // _LINES
     np.add.at(area, (row, pixel), change * left / _LINES)
     np.add.at(area, (row, pixel + 1), change * (1.0 - left) / _LINES)

@@ -25,6 +25,7 @@ _SOLID: Final = 0.9  # of the area, in pixels that are more than half covered
 _FLAT_MM: Final = 0.05  # coordinates are written with 2 decimals or more
 _NOT_FLAT_MM: Final = 0.5
 _PARALLEL: Final = np.cos(np.deg2rad(1.0))
+_MOST_PAIRS: Final = 4_000_000  # of edges held against each other; above, areas decide
 _TOUCHING: Final = 0.02  # of the smaller contour's area: less in common is drawing, more than 98 % is a hole
 _MEND: Final = "draw it on parallel planes of equal distance"
 
@@ -167,15 +168,39 @@ def _is_parallel(affine: F64, normal: F64) -> bool:
 
 
 def _lie_partly_over_each_other(parts: Sequence[F64], shape: tuple[int, int]) -> bool:
-    areas = [float(covered([part], shape, even_odd=True).sum()) for part in parts] if len(parts) > 1 else []
-    for one, other in combinations(range(len(areas)), 2):
-        if not _boxes_meet(parts[one], parts[other]):
+    for one, other in combinations(parts, 2):
+        if not _boxes_meet(one, other) or not _cross(one, other):
             continue
-        common = areas[one] + areas[other] - float(covered([parts[one], parts[other]], shape, even_odd=False).sum())
-        smaller = min(areas[one], areas[other])
-        if _TOUCHING * smaller < common < (1.0 - _TOUCHING) * smaller:
+        first, second = (float(covered([part], shape, even_odd=True).sum()) for part in (one, other))
+        common = first + second - float(covered([one, other], shape, even_odd=False).sum())
+        if _TOUCHING * min(first, second) < common < (1.0 - _TOUCHING) * min(first, second):
             return True
     return False
+
+
+def _cross(one: F64, other: F64) -> bool:
+    """Whether any edges of two contours cross or touch; by far the most pairs of contours do not."""
+    ours = _edges_near(one, other)
+    theirs = _edges_near(other, one)
+    if ours.shape[0] * theirs.shape[0] > _MOST_PAIRS:
+        return True
+    a, b, c, d = ours[:, None, 0], ours[:, None, 1], theirs[None, :, 0], theirs[None, :, 1]
+    apart: npt.NDArray[np.bool_] = (_turn(a, b, c) * _turn(a, b, d) > 0) | (_turn(c, d, a) * _turn(c, d, b) > 0)
+    return not apart.all()
+
+
+def _edges_near(contour: F64, other: F64) -> F64:
+    """(N, 2, 2) start and end of the edges whose boxes meet the other contour's box."""
+    edges = np.stack([contour, np.roll(contour, -1, axis=0)], axis=1)
+    starts_before = np.all(edges.min(axis=1) <= other.max(axis=0), axis=1)
+    ends_behind = np.all(edges.max(axis=1) >= other.min(axis=0), axis=1)
+    return np.asarray(edges[starts_before & ends_behind], dtype=np.float64)
+
+
+def _turn(a: F64, b: F64, c: F64) -> F64:
+    """Twice the signed area of triangles."""
+    ab, ac = b - a, c - a
+    return np.asarray(ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0], dtype=np.float64)
 
 
 def _boxes_meet(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:

@@ -196,4 +196,4 @@ def test_what_is_thinner_than_a_pixel_keeps_its_surface(flat: np.ndarray) -> Non
     # an edge along the rows may lie half a sampled line, 1/32 pixel, beside its place
     assert volume_mm3(filled) == pytest.approx(3 * area(flat), rel=0.03)
     solid = (filled.occupancy.values > 127).sum() * abs(np.linalg.det(filled.occupancy.affine_lps_from_ijk[:3, :3]))
-    assert solid == pytest.approx(3 * area(flat), rel=0.2)
+    assert solid >= 0.8 * 3 * area(flat)
