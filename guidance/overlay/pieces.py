@@ -176,7 +176,6 @@ def _sprites_at_origin(looks: tuple[_Look, ...]) -> tuple[U8, I32, npt.NDArray[n
 
 
 def _line_vectors(line: Line) -> list[OverlayVector]:
-    parts = line.points.reshape(-1, 4) if line.apart else line.points.reshape(1, -1)
     return [
         OverlayVector(
             kind="line",
@@ -187,8 +186,17 @@ def _line_vectors(line: Line) -> list[OverlayVector]:
             path_id=line.path_id,
             zone_id=line.zone_id,
         )
-        for points in np.round(parts, 2).tolist()
+        for points in (np.round(part, 2).reshape(-1).tolist() for part in _parts(line))
     ]
+
+
+def _parts(line: Line) -> list[F64]:
+    """The line as polylines: segments that stand apart, those joined that go on where the one before ends."""
+    if not line.apart:
+        return [line.points]
+    segments = line.points.reshape(-1, 2, 2)
+    begins = np.flatnonzero((segments[1:, 0] != segments[:-1, 1]).any(axis=1)) + 1
+    return [np.concatenate((chain[:1, 0], chain[:, 1])) for chain in np.split(segments, begins)]
 
 
 def _text_vector(text: Text) -> OverlayVector:
