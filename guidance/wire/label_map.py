@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import nibabel
@@ -35,7 +34,7 @@ _LARGEST_HEADER: Final = 540  # bytes, of NIfTI-2
 
 
 def read_label_map(
-    data: bytes | Path,
+    data: bytes,
     names: LabelNames,
     *,
     frame_of_reference_uid: str = "",
@@ -57,7 +56,7 @@ def read_label_map(
     Raises:
         BadFieldsError: not a NIfTI file; fractions, more than three axes, negative numbers; no declared geometry.
     """
-    image = _image(data.read_bytes() if isinstance(data, Path) else data)
+    image = _image(data)
     affine, findings = _affine(image)
     values = _voxels(image)
     zones, guesses, unnamed = [], [], []

@@ -210,7 +210,7 @@ def test_what_is_refused_is_named_with_its_mend(make: Callable[[], bytes], field
 
 @needs_data
 def test_the_real_pelvis_has_its_bones_where_they_belong() -> None:
-    result = read_label_map(SHARED / "labels.nii.gz", totalsegmentator(), frame_of_reference_uid="1.2.3")
+    result = read_label_map((SHARED / "labels.nii.gz").read_bytes(), totalsegmentator(), frame_of_reference_uid="1.2.3")
     image = nibabel.load(SHARED / "labels.nii.gz")
     values = np.asarray(image.dataobj)
     zones = {zone.name: zone for zone in result.zones}
