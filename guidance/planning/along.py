@@ -67,6 +67,12 @@ class BoneWay:
     bone_to_target_mm: float | None
     target_to_far_cortex_mm: float | None
 
+    @property
+    def gaps(self) -> tuple[Interval, ...]:
+        """The stretches between two stretches in bone."""
+        pairs = zip(self.intervals, self.intervals[1:], strict=False)
+        return tuple(Interval(before.stop_mm, after.start_mm) for before, after in pairs)
+
 
 def axis_of(path: PlannedPath) -> Axis:
     """The path's axis; entry and target must differ."""
@@ -104,7 +110,7 @@ def bone_way(axis: Axis, bone: DistanceField, skin: DistanceField | None, volume
 
 
 def bone_margin_mm(
-    axis: Axis, way: BoneWay, bone: DistanceField, radius_mm: float, joints: Sequence[DistanceField]
+    axis: Axis, way: BoneWay, bone: DistanceField, radius_mm: float, joints: Sequence[Interval]
 ) -> float | None:
     """Least distance of the shaft's surface to bone's surface along its way through bone; negative where it leaves it.
 
@@ -113,7 +119,7 @@ def bone_margin_mm(
 
     Args:
         way: of the same axis and bone.
-        joints: fields of SI joints, whose gap counts as crossed, not as a way out of the bone.
+        joints: those of `way.gaps` that are a joint's, crossed by intent, and no way out of the bone.
 
     Returns:
         None where nothing of the way is left between its ends.
@@ -128,12 +134,9 @@ def bone_margin_mm(
     if last_mm <= first_mm:
         return None
     depths = _depths(first_mm, last_mm)
-    gaps = [Interval(a.stop_mm, b.start_mm) for a, b in zip(way.intervals, way.intervals[1:], strict=False)]
     kept = np.ones(len(depths), dtype=bool)
-    for gap in gaps:
-        middle = axis.points_mm(np.array([0.5 * (gap.start_mm + gap.stop_mm)]))
-        if any(joint.distance_mm(middle)[0] <= 0.0 for joint in joints):
-            kept &= (depths < gap.start_mm - aside_mm) | (depths > gap.stop_mm + aside_mm)
+    for gap in joints:
+        kept &= (depths < gap.start_mm - aside_mm) | (depths > gap.stop_mm + aside_mm)
     if not kept.any():
         return None
     depths = depths[kept]

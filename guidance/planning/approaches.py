@@ -122,7 +122,9 @@ def classify(
     if not fitting:
         return ApproachMatch(id="", name="", reason=f"no template fits: {way.told()}; {told}")
     names = ", ".join(template.name for template in sure or fitting)
-    if len(sure) > 1 or len(fitting) > 1:
+    # Where the bones tell and only the level does not, "not S1" is no proof of S2.
+    only_level = way.evidence(fitting[0]) == (True, None)
+    if len(sure) > 1 or len(fitting) > 1 or only_level:
         return ApproachMatch(id="", name="", reason=f"may be {names}: {way.told()}; {told}; {way.missing(fitting)}")
     match = fitting[0]
     reason = f"by direction only, {way.missing(fitting)}: {told}"

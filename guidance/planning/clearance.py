@@ -10,9 +10,9 @@ import numpy as np
 
 from guidance.config import PlanningSettings
 from guidance.messages import F64, PlannedPath, Vector3, Zone, ZoneKind, ZoneSite
-from guidance.planning.along import Axis, BoneWay, axis_of, bone_margin_mm, bone_way, part_seen, tip_bone
+from guidance.planning.along import Axis, BoneWay, Interval, axis_of, bone_margin_mm, bone_way, part_seen, tip_bone
 from guidance.planning.answers import Clearance, PathClearance, ZoneClearance
-from guidance.planning.approaches import classify, clinical_angles_deg
+from guidance.planning.approaches import classify, clinical_angles_deg, part_of
 from guidance.planning.clearance_findings import PathFacts, findings_of
 from guidance.planning.instruments import Instrument, InstrumentLibrary
 from guidance.planning.medial import Least, least_distance, least_distances
@@ -22,6 +22,9 @@ from guidance.planning.volume import PlanningVolume
 
 # Every path goes through the skin and leaves a track: touching them is what it does, not a fault of the plan.
 CROSSED_BY_NATURE: Final = frozenset({ZoneSite.SKIN, ZoneSite.NEEDLE_TRACK})
+# As wide as the corridor search takes a joint to be: 2 to 4 mm, and what coarse voxels and a slanting way add.
+_WIDEST_JOINT_MM: Final = 6.0
+_INTO_BONE_MM: Final = 1.5
 
 
 class Field(Protocol):
@@ -84,7 +87,7 @@ def path_clearance(
     reach = reach_of(path, instrument, fellows, library)
     told_zones = _zones(reach, path, same)
     way = bone_way(axis, bone.field, bone.skin, volume) if bone else None
-    joints = [field for zone, field in same if zone.site == ZoneSite.SI_JOINT and zone.id in path.permitted_zone_ids]
+    joints = [gap for gap in way.gaps if _is_joint(axis, gap, same, path)] if way else []
     bone_margin = bone_margin_mm(axis, way, bone.field, reach.shaft_radius_mm, joints) if bone and way else None
     tip = None
     if volume and instrument is not None and instrument.kind in ("screw", "nail", "guidepin"):
@@ -221,6 +224,25 @@ def _holding_target(axis: Axis, zones: Sequence[tuple[Zone, Field]]) -> frozense
     """Ids of the zones that the target lies in."""
     point = axis.points_mm(np.array([axis.length_mm]))
     return frozenset(zone.id for zone, field in zones if field.distance_mm(point)[0] <= 0.0)
+
+
+def _is_joint(axis: Axis, gap: Interval, zones: Sequence[tuple[Zone, Field]], path: PlannedPath) -> bool:
+    """Whether a gap in the bone is an SI joint's: marked and permitted, or not marked, narrow, from hip to sacrum."""
+    middle = axis.points_mm(np.array([0.5 * (gap.start_mm + gap.stop_mm)]))
+    marked = [
+        zone for zone, field in zones if zone.site == ZoneSite.SI_JOINT and float(field.distance_mm(middle)[0]) <= 0.0
+    ]
+    if marked:
+        return any(zone.id in path.permitted_zone_ids for zone in marked)
+    if gap.stop_mm - gap.start_mm > _WIDEST_JOINT_MM:
+        return False
+    ends = axis.points_mm(np.array([gap.start_mm - _INTO_BONE_MM, gap.stop_mm + _INTO_BONE_MM]))
+    parts: list[set[str]] = [set(), set()]
+    for zone, field in zones:
+        if zone.site == ZoneSite.BONE:
+            for found, distance_mm in zip(parts, field.distance_mm(ends), strict=True):
+                found |= {part_of(zone)} if distance_mm <= 0.0 else set()
+    return any("sacrum" in one and "ilium" in other for one, other in (parts, parts[::-1]))
 
 
 def _skin_depths(axis: Axis, bone: Bone | None) -> tuple[float, float] | None:

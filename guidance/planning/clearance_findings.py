@@ -71,6 +71,10 @@ def _about_place(facts: PathFacts) -> Iterator[Finding]:
             told = f"the target is {target_mm:.0f} mm below the skin, the entry {entry_mm:.0f} mm"
             yield _error("entry_target_swapped", f"{told}: swap entry_lps_mm and target_lps_mm")
     way = facts.way
+    if way is None:
+        yield _warning("bone_unknown", "bone is not known: no lengths through skin and bone, no margin in bone")
+    elif way.intervals and way.skin_to_bone_mm is None:
+        yield _warning("skin_unknown", "the skin on the path's way in is not known, or lies outside the volume")
     if way is not None and not way.intervals:
         yield _warning("no_bone", "the path reaches no bone before its target")
     if way is not None and way.intervals and way.target_to_far_cortex_mm is None:

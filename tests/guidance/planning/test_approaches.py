@@ -93,6 +93,13 @@ def test_a_level_that_no_zone_tells_is_left_open() -> None:
     assert "Trans-sacral S1, Trans-sacral S2" in match.reason
 
 
+def test_not_s1_is_no_proof_of_s2() -> None:
+    match = classify((80.0, 0.0, -15.0), (-80.0, 0.0, -15.0), [SACRUM, ILIUM_LEFT, ILIUM_RIGHT, S1])
+    assert match.id == ""
+    assert match.reason.startswith("may be Trans-sacral S2")
+    assert "no zones of S2" in match.reason
+
+
 def test_joints_alone_tell_two_crossings_from_none() -> None:
     across = classify((80.0, 0.0, 20.0), (-80.0, 0.0, 20.0), [*JOINTS, S1])
     assert "Iliosacral" not in across.reason

@@ -16,7 +16,7 @@ from guidance.planning.answers import Clearance
 from guidance.planning.clearance import path_clearance
 from guidance.planning.instruments import instrument_library
 from guidance.planning.volume import PlanningVolume
-from tests.helpers.closed_fields import Ball, HalfSpace, Slab, zone
+from tests.helpers.closed_fields import Ball, Either, HalfSpace, Slab, zone
 
 LIBRARY = instrument_library()
 SETTINGS = PlanningSettings(tip_length_mm=20.0, preserved_bone_hu=150.0)
@@ -56,7 +56,8 @@ def measured(
 
 
 def codes(answer: Clearance) -> set[str]:
-    return {finding.code for finding in answer.findings}
+    """Without the word that bone is not known: most of these paths are measured without it."""
+    return {finding.code for finding in answer.findings} - {"bone_unknown"}
 
 
 def finding(answer: Clearance, code: str) -> Finding:
@@ -243,6 +244,44 @@ def test_lengths_through_skin_and_bone() -> None:
     assert answer.suggested_length_mm == 80.0
     assert answer.bone_source == "closed form"
     assert (answer.mediolateral_deg, answer.craniocaudal_deg) == (90.0, 0.0)
+
+
+def test_what_is_not_known_is_told() -> None:
+    assert [found.code for found in measured(path()).findings] == ["bone_unknown"]
+    no_skin = measured(path(), bone=BoneOf(BONE))
+    assert no_skin.skin_to_bone_mm is None
+    assert "skin_unknown" in codes(no_skin)
+
+
+@pytest.mark.parametrize(
+    ("gap_mm", "joint_zone", "permitted", "closed"),
+    [
+        pytest.param(4.0, False, False, True, id="narrow-not-marked"),
+        pytest.param(9.0, False, False, False, id="wide-not-marked"),
+        pytest.param(4.0, True, False, False, id="marked-not-permitted"),
+        pytest.param(9.0, True, True, True, id="marked-and-permitted"),
+    ],
+)
+def test_a_joint_between_hip_and_sacrum_is_no_way_out_of_the_bone(
+    gap_mm: float, joint_zone: bool, permitted: bool, closed: bool
+) -> None:
+    """Along the axis of walls 40 mm thick; the shaft has a radius of 3.65 mm, 1.5 of it are aside at every face."""
+    half = 0.5 * gap_mm
+    hip, sacrum = Slab((1.0, 0.0, 0.0), -half - 20.0, 20.0), Slab((1.0, 0.0, 0.0), half + 20.0, 20.0)
+    zones = [
+        (zone("H", ZoneSite.BONE, ZoneKind.TARGET, name="hip_left"), hip),
+        (zone("S", ZoneSite.BONE, ZoneKind.TARGET, name="sacrum"), sacrum),
+    ]
+    if joint_zone:
+        zones.append((zone("J", ZoneSite.SI_JOINT), Slab((1.0, 0.0, 0.0), 0.0, half)))
+    drawn = path(
+        entry_lps_mm=(-60.0, 0.0, 0.0),
+        target_lps_mm=(35.0, 0.0, 0.0),
+        permitted_zone_ids=("J",) if permitted else (),
+    )
+    answer = measured(drawn, zones, bone=BoneOf(Either((hip, sacrum))))
+    assert answer.bone_margin_mm is not None
+    assert answer.bone_margin_mm == pytest.approx(0.5 * 3.65 if closed else -half - 3.65, abs=0.15)
 
 
 def test_suggested_length_never_passes_the_target() -> None:
