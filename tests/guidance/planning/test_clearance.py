@@ -14,7 +14,9 @@ from guidance.errors import GeometryError
 from guidance.messages import AblationSetting, Finding, PlannedPath, Severity, Zone, ZoneKind, ZoneSite
 from guidance.planning.answers import Clearance
 from guidance.planning.clearance import path_clearance
+from guidance.planning.distance import field_of_occupancy
 from guidance.planning.instruments import instrument_library
+from guidance.planning.occupancy import Occupancy
 from guidance.planning.volume import PlanningVolume
 from tests.helpers.closed_fields import Ball, Either, HalfSpace, Slab, zone
 
@@ -356,3 +358,23 @@ def test_the_answer_is_json() -> None:
     answer = measured(path(instrument="screw_7_3_full"), [FORAMEN], [path("B", **PROBE)], volume=volume())
     again = msgspec.json.decode(msgspec.json.encode(answer), type=Clearance)
     assert again == answer
+
+
+@pytest.mark.parametrize("sheared", [False, True])
+def test_a_zone_of_voxels_gives_what_its_closed_form_gives(sheared: bool) -> None:
+    """The real field of a mask: a ball of 6 mm on voxels of 0.8 x 0.8 x 1.25 mm, also on a sheared and turned grid."""
+    center = np.array([50.0, 20.0, 3.0])
+    affine = np.diag([0.8, 0.8, 1.25, 1.0])
+    if sheared:
+        affine[:3, :3] = np.array([[0.0, -0.8, 0.3], [0.8, 0.0, 0.0], [0.0, 0.1, 1.25]])
+    shape_kji = np.array([24, 30, 30])
+    affine[:3, 3] = center - affine[:3, :3] @ (0.5 * (shape_kji[::-1] - 1))
+    indices = np.moveaxis(np.indices(tuple(shape_kji)), 0, -1)[..., ::-1]
+    gaps = np.linalg.norm(indices @ affine[:3, :3].T + affine[:3, 3] - center, axis=-1)
+    share = np.clip(0.5 + (6.0 - gaps) / 0.9, 0.0, 1.0)
+    field = field_of_occupancy(Occupancy(np.rint(255.0 * share).astype(np.uint8), affine))
+    for drawn in (path(), path(target_lps_mm=(48.0, 10.0, 2.0)), path(target_lps_mm=(80.0, 40.0, 0.0))):
+        (told,) = measured(drawn, [(zone("F"), field)]).zones
+        (exact,) = measured(drawn, [(zone("F"), Ball((50.0, 20.0, 3.0), 6.0))]).zones
+        assert told.min_distance_mm == pytest.approx(exact.min_distance_mm, abs=0.1)
+        assert told.at_depth_mm == pytest.approx(exact.at_depth_mm, abs=1.5)
