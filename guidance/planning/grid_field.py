@@ -107,10 +107,11 @@ def field_of_occupancy(
     """Signed distance to where half of a voxel belongs to the zone, voxels interpolated linearly.
 
     The surface is found in the mask's own grid, sheared, tilted or anisotropic as that may be; distances stand on a
-    grid along LPS around the zone. At the grid's points they are right to a tenth of a voxel, within 2 voxels of the
-    surface to 1e-4 mm. Between them they are interpolated, which rounds off ridges (points with two nearest places)
-    by a third of a voxel at most. Off the grid they are interpolated on a coarser one, up to `OUTER_MARGIN_MM` from
-    the zone: off by 0.2 mm at most near the inner grid and less farther away; then exact.
+    grid along LPS around the zone. At its points they are exact within 2 voxels of the surface, and farther off too
+    large by a tenth of a voxel at most (by half of one where sharp tips of a zone of many millilitres lie tilted to
+    the grid). Between them they are interpolated; where two places of the surface are as near, the surface itself is
+    asked. Off the grid they come from a coarser one, up to `OUTER_MARGIN_MM` from the zone, right to 0.2 mm at 8 mm
+    and better farther away; beyond that they are exact.
 
     Args:
         occupancy: any affine grid.

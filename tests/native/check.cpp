@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "distance.hpp"
 #include "drr.hpp"
 #include "kernels.hpp"
 #include "silhouette.hpp"
@@ -240,12 +241,40 @@ void check_drr(bool portable) {
   for (const float integral : out) check(std::abs(integral - static_cast<float>(kSize)) < 1.1F, "a ray through a cube");
 }
 
+// A block of voxels, its distances on a small grid and on one that goes by lines, its surface simplified.
+void check_distance() {
+  const std::vector<std::uint8_t> values(4 * 5 * 6, 255);
+  const guidance::Affine identity{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
+  const guidance::Voxels voxels{values.data(), {4, 5, 6}};
+  const guidance::TriangleMesh mesh = guidance::isosurface(voxels, identity, 127.5);
+  check(!mesh.triangles.empty(), "surface of a block");
+  const guidance::SurfaceTree tree(mesh.points.data()->data(), mesh.points.size(), mesh.triangles.data()->data(),
+                                   mesh.triangles.size());
+  const guidance::MaskSign sign{voxels, identity, 127.5, 0.5};
+  for (const std::size_t edge : {std::size_t{20}, std::size_t{120}}) {
+    const guidance::FieldGrid grid{{-7.0, -7.0, -7.0}, 1.0, {edge, edge, edge}};
+    std::vector<float> distances(edge * edge * edge);
+    guidance::distance_grid(tree, sign, grid, 2, distances.data());
+    check(std::abs(distances[(9 * edge + 9) * edge + 19] - 6.5F) < 1e-3F, "distance beside a block");
+    check(std::abs(distances[(9 * edge + 9) * edge + 9] + 1.5F) < 0.5F, "depth in a block");
+    const guidance::FieldValues field{distances.data(), grid};
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const double points[12] = {12, 2, 2, 500, 2, 2, nan, 0, 0, -7, -7, -7};
+    double out[4];
+    guidance::sample_grids(field, field, tree, points, 4, out);
+    check(std::abs(out[0] - 6.5) < 1e-3 && std::abs(out[1] - 494.5) < 1e-2 && out[2] != out[2], "sampled distances");
+  }
+  const guidance::TriangleMesh fewer = guidance::simplified(mesh, {0, 0.1, 3, 0.2});
+  check(!fewer.triangles.empty() && fewer.triangles.size() < mesh.triangles.size(), "simplified block");
+}
+
 }  // namespace
 
 int main() {
   std::printf("%s\n", guidance::instruction_set());
   std::mt19937_64 random(7);
   check_crc64(random);
+  check_distance();
   check_projection();
   for (const double mm : {1e-6, 1.0, 20.0}) check_tubes(mm);
   check_silhouettes(random);

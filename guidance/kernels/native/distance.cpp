@@ -1,7 +1,7 @@
 // Signed distance of a mask on a grid, and its values between the grid's points.
-// Near the surface each grid point's distance is the exact one to the surface's triangles. Farther off it is the exact
-// one to all points where grid lines pierce the surface: such points are less than a voxel apart, which 3 voxels away
-// makes less than a tenth of a voxel.
+// Near the surface each grid point's distance is the exact one to the surface's triangles. Farther off it is, on small
+// grids, the one to the nearest points found there; on large ones, the exact one to all points where grid lines pierce
+// the surface, less than a voxel apart.
 // Source: Felzenszwalb and Huttenlocher, Theory of Computing 2012;8:415 (lower envelopes, separable).
 #include "distance.hpp"
 
@@ -18,7 +18,10 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr double kBandVoxels = 2.5;
 constexpr float kOpen = -std::numeric_limits<float>::infinity();  // in the band, not yet worked out
 constexpr std::size_t kTile = 16;
-constexpr int kPierceSteps = 2;
+constexpr std::size_t kMostHandedOn = 1'500'000;  // grid points; what is more goes by passes along lines, in parallel
+constexpr double kSmooth = 0.8;                   // squared slope
+constexpr double kAligned = 1e-3;                 // voxels
+constexpr int kPierceSteps = 3;
 
 // Lower envelope of the parabolas (q - n)^2 + f(n), at q = 0 .. n - 1.
 class Envelope {
@@ -133,12 +136,38 @@ double occupancy_at(const MaskSign& mask, const Point& place) {
   return sum;
 }
 
+bool is_aligned(const MaskSign& mask, const FieldGrid& grid, std::array<long, 3>& shift) {
+  const Point first = transformed(mask.ijk_from_lps, grid.origin);
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    shift[axis] = std::lround(std::clamp(first[axis], -1e6, 1e6));
+    if (std::abs(first[axis] - static_cast<double>(shift[axis])) > kAligned) return false;
+    for (std::size_t other = 0; other < 3; ++other) {
+      const double part = mask.ijk_from_lps[4 * axis + other] * grid.spacing_mm - (axis == other ? 1.0 : 0.0);
+      if (std::abs(part) * static_cast<double>(grid.shape_kji[2 - other]) > kAligned) return false;
+    }
+  }
+  return true;
+}
+
 struct Job {
   const SurfaceTree& tree;
   const MaskSign& mask;
   const FieldGrid& grid;
   float* out;
   std::size_t rows, columns;
+  bool aligned;  // the grid's points are the mask's voxels, `shift` away
+  std::array<long, 3> shift;
+  std::vector<std::array<float, 3>>* nearest;  // in voxels of the grid; null where they are not asked for
+
+  double voxel_at(const std::array<long, 3>& point) const {
+    const auto [slices, lines, width] = mask.voxels.shape_kji;
+    const long i = point[0] + shift[0], j = point[1] + shift[1], k = point[2] + shift[2];
+    if (i < 0 || j < 0 || k < 0 || i >= static_cast<long>(width) || j >= static_cast<long>(lines) ||
+        k >= static_cast<long>(slices))
+      return 0.0;
+    return mask.voxels.values[(static_cast<std::size_t>(k) * lines + static_cast<std::size_t>(j)) * width +
+                              static_cast<std::size_t>(i)];
+  }
 
   Point place(std::size_t i, std::size_t j, std::size_t k) const {
     return {grid.origin[0] + grid.spacing_mm * static_cast<double>(i),
@@ -186,17 +215,63 @@ struct Job {
         const double most = warm ? std::hypot(here[0] - last[0], here[1] - last[1], here[2] - last[2])
                                  : std::numeric_limits<double>::infinity();
         const Nearest found = tree.nearest(here, most);
-        const bool inside = found.distance_mm < mask.trusted_mm ? found.inside : occupancy_at(mask, here) > mask.level;
+        const bool inside =
+            aligned ? voxel_at({static_cast<long>(i), static_cast<long>(j), static_cast<long>(k)}) > mask.level
+            : found.distance_mm < mask.trusted_mm ? found.inside
+                                                  : occupancy_at(mask, here) > mask.level;
         row[i] = static_cast<float>(inside ? -found.distance_mm : found.distance_mm);
         last = found.point;
         warm = true;
+        if (nearest)
+          for (std::size_t axis = 0; axis < 3; ++axis)
+            (*nearest)[(k * rows + j) * columns + i][axis] =
+                static_cast<float>((found.point[axis] - grid.origin[axis]) / grid.spacing_mm);
       }
     }
   }
 
+  // Squared distances (voxels) to the nearest points of the band's grid points, handed on from neighbour to neighbour.
+  // Edges and tips of the surface are nearest to much of the band, so they are met exactly.
+  // Source: Danielsson, Computer Graphics and Image Processing 1980;14:227; Tsai, J Comput Phys 2002;178:175.
+  void hand_on(std::vector<float>& squared) const {
+    const long size[3] = {static_cast<long>(columns), static_cast<long>(rows), static_cast<long>(grid.shape_kji[0])};
+    for (std::size_t n = 0; n < squared.size(); ++n) squared[n] = out[n] < kInfinity ? 0.0F : kInfinity;
+    for (int sweep = 0; sweep < 8; ++sweep) {
+      const long step[3] = {sweep & 1 ? -1 : 1, sweep & 2 ? -1 : 1, sweep & 4 ? -1 : 1};
+      const long start[3] = {step[0] > 0 ? 0 : size[0] - 1, step[1] > 0 ? 0 : size[1] - 1,
+                             step[2] > 0 ? 0 : size[2] - 1};
+      for (long k = start[2]; k >= 0 && k < size[2]; k += step[2])
+        for (long j = start[1]; j >= 0 && j < size[1]; j += step[1])
+          for (long i = start[0]; i >= 0 && i < size[0]; i += step[0]) {
+            const std::size_t at = static_cast<std::size_t>((k * size[1] + j) * size[0] + i);
+            if (squared[at] == 0.0F) continue;
+            for (int n = 1; n < 8; ++n) {
+              const long x = n & 1 ? i - step[0] : i, y = n & 2 ? j - step[1] : j, z = n & 4 ? k - step[2] : k;
+              if (x < 0 || y < 0 || z < 0 || x >= size[0] || y >= size[1] || z >= size[2]) continue;
+              const std::size_t from = static_cast<std::size_t>((z * size[1] + y) * size[0] + x);
+              if (squared[from] == kInfinity) continue;
+              const auto& point = (*nearest)[from];
+              const float dx = point[0] - static_cast<float>(i), dy = point[1] - static_cast<float>(j),
+                          dz = point[2] - static_cast<float>(k);
+              const float found = dx * dx + dy * dy + dz * dz;
+              if (found >= squared[at]) continue;
+              squared[at] = found;
+              (*nearest)[at] = point;
+            }
+          }
+    }
+  }
+
   // Where the grid's line between two neighbours of unlike sign pierces the surface, 0 to 1. The distance along a line
-  // is not straight at the edges of the surface: two steps of regula falsi.
+  // is not straight at the edges of the surface: steps of regula falsi; none where the grid is the mask's own.
   double pierced(std::size_t i, std::size_t j, std::size_t k, std::size_t axis, double a, double b) const {
+    if (aligned) {
+      const std::array<long, 3> first{static_cast<long>(i), static_cast<long>(j), static_cast<long>(k)};
+      std::array<long, 3> second = first;
+      ++second[axis];
+      const double here = voxel_at(first), there = voxel_at(second);
+      if ((here > mask.level) != (there > mask.level)) return (mask.level - here) / (there - here);
+    }
     const Point start = place(i, j, k);
     double low = 0.0, high = 1.0, part = a / (a - b);
     for (int step = 0; step < kPierceSteps; ++step) {
@@ -261,10 +336,21 @@ void squared_distance_pass(float* f, const std::array<std::size_t, 3>& shape_kji
 void distance_grid(const SurfaceTree& tree, const MaskSign& mask, const FieldGrid& grid, unsigned threads, float* out) {
   const auto [slices, rows, columns] = grid.shape_kji;
   const std::size_t plane = rows * columns;
-  const Job job{tree, mask, grid, out, rows, columns};
+  std::array<long, 3> shift{};
+  const bool aligned = is_aligned(mask, grid, shift);
+  Job job{tree, mask, grid, out, rows, columns, aligned, shift, nullptr};
   const std::size_t parts = std::min<std::size_t>(threads, slices);
   in_parallel(parts, threads,
               [&, slices = slices](std::size_t n) { job.mark(slices * n / parts, slices * (n + 1) / parts); });
+  if (slices * plane <= kMostHandedOn) {
+    std::vector<std::array<float, 3>> nearest(slices * plane);
+    job.nearest = &nearest;
+    in_parallel(slices, threads, [&](std::size_t k) { job.solve_band(k); });
+    std::vector<float> squared(slices * plane);
+    job.hand_on(squared);
+    in_parallel(slices, threads, [&](std::size_t k) { job.finish(k, squared.data()); });
+    return;
+  }
   in_parallel(slices, threads, [&](std::size_t k) { job.solve_band(k); });
 
   // Piercings of lines along k, whose pass along k is their own; then those along i and j, which meet there.
@@ -304,7 +390,8 @@ void distance_grid(const SurfaceTree& tree, const MaskSign& mask, const FieldGri
   });
 }
 
-bool sampled(const FieldValues& field, const Point& place, double& value) {
+// False where the place is off the grid; `smooth` where the surface has one nearest place.
+bool sampled(const FieldValues& field, const Point& place, double& value, bool& smooth) {
   const auto [slices, rows, columns] = field.grid.shape_kji;
   const double scale = 1.0 / field.grid.spacing_mm;
   const double x = (place[0] - field.grid.origin[0]) * scale, y = (place[1] - field.grid.origin[1]) * scale,
@@ -317,10 +404,19 @@ bool sampled(const FieldValues& field, const Point& place, double& value) {
                     k = std::min(static_cast<std::size_t>(z), slices - 2);
   const double a = x - static_cast<double>(i), b = y - static_cast<double>(j), c = z - static_cast<double>(k);
   const float* at = field.values + (k * rows + j) * columns + i;
-  const auto line = [a](const float* p) { return p[0] + a * (static_cast<double>(p[1]) - p[0]); };
-  const auto face = [&, columns = columns](const float* p) { return line(p) + b * (line(p + columns) - line(p)); };
-  const double low = face(at), high = face(at + rows * columns);
-  value = low + c * (high - low);
+  const float *upper = at + rows * columns, *beyond = upper + columns, *next = at + columns;
+  const auto mixed = [](double first, double second, double part) { return first + part * (second - first); };
+  const double low = mixed(mixed(at[0], at[1], a), mixed(next[0], next[1], a), b);
+  const double high = mixed(mixed(upper[0], upper[1], a), mixed(beyond[0], beyond[1], a), b);
+  value = mixed(low, high, c);
+  // A distance changes by 1 per mm but where two places are as near: there the grid rounds off.
+  const double along_x =
+      mixed(mixed(at[1] - at[0], next[1] - next[0], b), mixed(upper[1] - upper[0], beyond[1] - beyond[0], b), c);
+  const double along_y =
+      mixed(mixed(next[0] - at[0], next[1] - at[1], a), mixed(beyond[0] - upper[0], beyond[1] - upper[1], a), c);
+  const double along_z = high - low;
+  smooth = along_x * along_x + along_y * along_y + along_z * along_z >=
+           kSmooth * field.grid.spacing_mm * field.grid.spacing_mm;
   return true;
 }
 
@@ -328,10 +424,16 @@ void sample_grids(const FieldValues& inner, const FieldValues& outer, const Surf
                   std::size_t count, double* out) {
   for (std::size_t n = 0; n < count; ++n) {
     const Point here{points[3 * n], points[3 * n + 1], points[3 * n + 2]};
-    if (sampled(inner, here, out[n]) || sampled(outer, here, out[n])) continue;
-    const bool finite = std::isfinite(here[0]) && std::isfinite(here[1]) && std::isfinite(here[2]);
-    out[n] = finite ? tree.nearest(here, std::numeric_limits<double>::infinity()).distance_mm
-                    : std::numeric_limits<double>::quiet_NaN();
+    bool smooth = false;
+    const bool on_grid = sampled(inner, here, out[n], smooth) || sampled(outer, here, out[n], smooth);
+    if (on_grid && smooth) continue;
+    if (!std::isfinite(here[0]) || !std::isfinite(here[1]) || !std::isfinite(here[2])) {
+      out[n] = std::numeric_limits<double>::quiet_NaN();
+      continue;
+    }
+    const Nearest found = tree.nearest(here, std::numeric_limits<double>::infinity());
+    out[n] =
+        (on_grid ? out[n] < 0.0 && found.distance_mm > 0.0 : found.inside) ? -found.distance_mm : found.distance_mm;
   }
 }
 

@@ -11,6 +11,7 @@ namespace guidance {
 namespace {
 
 constexpr std::size_t kLeaf = 4;
+constexpr double kSamePlace = 1e-8;  // mm^2
 
 double dot(const Point& a, const Point& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 Point minus(const Point& a, const Point& b) { return {a[0] - b[0], a[1] - b[1], a[2] - b[2]}; }
@@ -18,27 +19,49 @@ Point along(const Point& a, const Point& b, double part, const Point& c, double 
   return {a[0] + part * b[0] + other * c[0], a[1] + part * b[1] + other * c[1], a[2] + part * b[2] + other * c[2]};
 }
 
+// The corner (0, 1, 2) that the nearest point is; or that it is on an edge, or within.
+enum Part { kCornerA, kCornerB, kCornerC, kEdge, kFace };
+
 // Source: Ericson, Real-Time Collision Detection (2005), section 5.1.5.
-Point on_triangle(const Point& p, const Point& a, const Point& ab, const Point& ac) {
+Point on_triangle(const Point& p, const Point& a, const Point& ab, const Point& ac, Part& part) {
   const Point ap = minus(p, a);
   const double d1 = dot(ab, ap), d2 = dot(ac, ap);
+  part = kCornerA;
   if (d1 <= 0.0 && d2 <= 0.0) return a;
   const double abab = dot(ab, ab), abac = dot(ab, ac), acac = dot(ac, ac);
   const double d3 = d1 - abab, d4 = d2 - abac;
+  part = kCornerB;
   if (d3 >= 0.0 && d4 <= d3) return along(a, ab, 1.0, ac, 0.0);
+  const double d5 = d1 - abac, d6 = d2 - acac;
+  part = kCornerC;
+  if (d6 >= 0.0 && d5 <= d6) return along(a, ab, 0.0, ac, 1.0);
+  part = kEdge;
   const double vc = d1 * d4 - d3 * d2;
   if (vc <= 0.0 && d1 >= 0.0 && d3 <= 0.0) return along(a, ab, d1 / (d1 - d3), ac, 0.0);
-  const double d5 = d1 - abac, d6 = d2 - acac;
-  if (d6 >= 0.0 && d5 <= d6) return along(a, ab, 0.0, ac, 1.0);
   const double vb = d5 * d2 - d1 * d6;
   if (vb <= 0.0 && d2 >= 0.0 && d6 <= 0.0) return along(a, ab, 0.0, ac, d2 / (d2 - d6));
   const double va = d3 * d6 - d5 * d4;
   if (va <= 0.0 && d4 - d3 >= 0.0 && d5 - d6 >= 0.0) {
-    const double part = (d4 - d3) / ((d4 - d3) + (d5 - d6));
-    return along(a, ab, 1.0 - part, ac, part);
+    const double share = (d4 - d3) / ((d4 - d3) + (d5 - d6));
+    return along(a, ab, 1.0 - share, ac, share);
   }
+  part = kFace;
   const double scale = 1.0 / (va + vb + vc);
   return along(a, ab, vb * scale, ac, vc * scale);
+}
+
+// The angle that a triangle has at its nearest point.
+double angle_at(Part part, const Point& ab, const Point& ac) {
+  constexpr double kPi = 3.14159265358979323846;
+  if (part == kFace) return 2.0 * kPi;
+  if (part == kEdge) return kPi;
+  const Point bc = minus(ac, ab);
+  const auto between = [](const Point& u, const Point& v, double sign) {
+    const double cosine = sign * dot(u, v) / std::sqrt(std::max(dot(u, u) * dot(v, v), 1e-300));
+    return std::acos(std::clamp(cosine, -1.0, 1.0));
+  };
+  if (part == kCornerA) return between(ab, ac, 1.0);
+  return part == kCornerB ? between(ab, bc, -1.0) : between(ac, bc, 1.0);
 }
 
 }  // namespace
@@ -124,10 +147,12 @@ Nearest SurfaceTree::nearest(const Point& place, double most_mm) const {
   };
   // Boxes are in single precision: a little slack keeps what a rounding would drop.
   const auto reach_of = [](double squared) { return static_cast<float>(squared * 1.000001 + 1e-9); };
-  double best = most_mm * most_mm * 1.000001 + 1e-12, best_cosine = -1.0;
+  double best = most_mm * most_mm * 1.000001 + 1e-12;
   float reach = reach_of(best);
-  Point found{};
-  bool inside = false, any = false;
+  // Inside or outside: the normals of all triangles at the nearest point, by their angles there.
+  // Source: Baerentzen and Aanaes, IEEE Trans Vis Comput Graph 2005;11:243.
+  Point found{}, normals{};
+  bool any = false;
   std::array<Open, 64> stack;
   std::size_t size = 0;
   stack[size++] = {0, 0, corners_.size(), squared_to(0), depth_};
@@ -147,26 +172,30 @@ Nearest SurfaceTree::nearest(const Point& place, double most_mm) const {
       const auto& t = corners_[n];
       const Point a{t[0], t[1], t[2]}, ab{double(t[3]) - t[0], double(t[4]) - t[1], double(t[5]) - t[2]},
           ac{double(t[6]) - t[0], double(t[7]) - t[1], double(t[8]) - t[2]};
-      const Point point = on_triangle(p, a, ab, ac), away = minus(p, point);
+      Part part;
+      const Point point = on_triangle(p, a, ab, ac, part), away = minus(p, point);
       const double squared = dot(away, away);
       const double slack = 1e-9 * (squared + 1e-6);
-      if (any && squared > best + slack) continue;
-      if (!any && squared > best) continue;
-      // Where the nearest point is on an edge or corner, the triangle that faces the place most tells the side.
+      if (squared > best + (any ? slack : 0.0)) continue;
+      if (any && squared >= best - slack) {
+        const Point apart = minus(point, found);
+        if (dot(apart, apart) > kSamePlace) continue;  // as near, but elsewhere: the side is the same
+      } else {
+        normals = {};
+        found = point;
+      }
       const Point normal{ab[1] * ac[2] - ab[2] * ac[1], ab[2] * ac[0] - ab[0] * ac[2], ab[0] * ac[1] - ab[1] * ac[0]};
-      const double facing = dot(away, normal);
-      const double cosine = std::abs(facing) / std::sqrt(std::max(dot(normal, normal) * squared, 1e-300));
-      if (any && squared >= best - slack && cosine <= best_cosine) continue;
+      const double weight = angle_at(part, ab, ac) / std::sqrt(std::max(dot(normal, normal), 1e-300));
+      for (std::size_t axis = 0; axis < 3; ++axis) normals[axis] += weight * normal[axis];
       best = any ? std::min(best, squared) : squared;
-      best_cosine = cosine;
-      inside = facing < 0.0;
-      found = point;
       any = true;
       reach = reach_of(best);
     }
   }
   if (!any) return nearest(place, std::numeric_limits<double>::infinity());
-  return {{found[0] + center_[0], found[1] + center_[1], found[2] + center_[2]}, std::sqrt(best), inside};
+  return {{found[0] + center_[0], found[1] + center_[1], found[2] + center_[2]},
+          std::sqrt(best),
+          dot(minus(p, found), normals) < 0.0};
 }
 
 }  // namespace guidance
