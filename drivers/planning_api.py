@@ -20,7 +20,7 @@ from drivers.planning_messages import (
 )
 from guidance.case import Case, active_zones, drawable_paths, is_in_active_frame
 from guidance.errors import CaseError
-from guidance.messages import CbctVolume, PlannedPath, VolumeState, Zone, ZoneSide
+from guidance.messages import CbctVolume, Finding, PlannedPath, Severity, VolumeState, Zone, ZoneSide
 from guidance.planning.answers import Clearance, Corridor, Views
 from guidance.planning.approaches import Approach, templates
 from guidance.planning.c_arms import CArmLibrary, CArmModel
@@ -116,7 +116,11 @@ class Planner:
             )
             for zone in read.zones
         )
-        return NewPlan(paths=read.paths, zones=zones, findings=read.findings)
+        findings = read.findings
+        if read.points:
+            words = f"points that make no path are left out: {', '.join(point.name for point in read.points[:10])}"
+            findings += (Finding(code="unpaired_points", severity=Severity.WARNING, message=words),)
+        return NewPlan(paths=read.paths, zones=zones, findings=findings)
 
     async def write_markups(self, case: Case) -> bytes:
         return markups_of(drawable_paths(case), active_zones(case))

@@ -127,7 +127,8 @@ class PlanningDesk:
     def _imported(self, question: ImportQuestion) -> Answer:
         data = Path(question.path).read_bytes()
         volume = self._model(question.volume).volume
-        names = None if question.names is None else label_names(_text(question.names), origin="names")
+        # Without names nobody knows what a number stands for: each label stays "label N", kept out of.
+        names = {} if question.names is None else label_names(_text(question.names), origin="names")
         read = read_zone_file(data, origin=question.filename, names=names, volume=volume)
         if volume is not None:
             read = check_against_volume(
