@@ -276,10 +276,10 @@ def test_what_reaches_behind_the_source_is_withheld_and_said(y):
 
 
 def test_near_the_source_and_yet_before_it():
-    shape = ball((0, 560, 0), 20.0)
+    shape = ball((0, 640, 0), 6.0)
     strokes, _ = outlined(shape, view())
     assert max(worst_apart_px(shape, view())) < GRAIN_PX
-    assert np.ptp(strokes[:, 0]) > 800
+    assert np.ptp(strokes[:, 0]) > 400
 
 
 @pytest.mark.parametrize("radius_mm", [1e-4, 1e-2, 0.1])
