@@ -27,9 +27,8 @@ _PROOF_PART: Final = 0.003  # of the distance, where that is more: what is 60 mm
 # Trilinear interpolation of an exact distance grid may change a little faster than 1 mm per mm.
 _LIPSCHITZ: Final = 1.1
 _AXIS_STEP_MM: Final = 1.0
-_POLISH_CELLS: Final = 4
-_POLISH_LEVELS: Final = 5
-_MOST_LEVELS: Final = 18
+_POLISH_LEVELS: Final = 3
+_MOST_LEVELS: Final = 14
 _MOST_CELLS: Final = 3_000
 _NONE: Final = np.empty(0, dtype=np.intp)
 _NO_HEIGHTS: Final = np.empty(0)
@@ -75,6 +74,7 @@ class Balls:
     radii: F64
     reaches: F64
     turned: F64
+    ranges: F64  # (P, 2) first and last u of each patch
 
 
 def balls_of(solids: Sequence[Solid]) -> Balls:
@@ -84,7 +84,8 @@ def balls_of(solids: Sequence[Solid]) -> Balls:
     origins = np.array([patch.origin for patch in patches], dtype=np.float64).reshape(-1, 3)
     frames = np.array([patch.frame for patch in patches], dtype=np.float64).reshape(-1, 3, 3)
     numbers = np.array([patch.numbers for patch in patches], dtype=np.float64).reshape(-1, 8)
-    return Balls(origins, frames, numbers, cells, *_place(origins, frames, numbers, cells))
+    ranges = np.array([(patch.first_u, patch.last_u) for patch in patches], dtype=np.float64).reshape(-1, 2)
+    return Balls(origins, frames, numbers, cells, *_place(origins, frames, numbers, cells), ranges)
 
 
 def least_distance(balls: Balls, field: DistanceField) -> Least:
@@ -106,11 +107,26 @@ def least_distances(balls: Balls, fields: Sequence[DistanceField]) -> list[Least
     """
     if not fields:
         return []
+    best = _searched(balls, fields)
+    for _ in range(_POLISH_LEVELS):
+        best = _polished(balls, fields, best)
+    return [Least(float(value), center, float(radius)) for value, center, radius, _, _ in best]
+
+
+class _Best(NamedTuple):
+    value_mm: float
+    center: F64
+    radius_mm: float
+    cell: F64
+    turned_mm: float
+
+
+def _searched(balls: Balls, fields: Sequence[DistanceField]) -> list[_Best]:
+    """The best ball for each zone, proven as far as `least_distances` says."""
     cells, centers, radii = balls.cells, balls.centers, balls.radii
     reaches, turned = balls.reaches, balls.turned
     slices = [slice(0, len(cells))] * len(fields)
-    levels_left = [_POLISH_LEVELS] * len(fields)
-    best: list[Least | None] = [None] * len(fields)
+    best: dict[int, _Best] = {}
     for _ in range(_MOST_LEVELS):
         chosen: list[npt.NDArray[np.intp]] = []
         heights = _heights(fields, slices, centers)
@@ -120,24 +136,42 @@ def least_distances(balls: Balls, fields: Sequence[DistanceField]) -> list[Least
                 continue
             values = heights[index] - radii[part]
             lowest = int(np.argmin(values))
-            former = best[index]
-            if former is None or values[lowest] < former.distance_mm:
+            if index not in best or values[lowest] < best[index].value_mm:
                 at = part.start + lowest
-                former = best[index] = Least(float(values[lowest]), centers[at], float(radii[at]))
-            keep = _still_open(values, reaches[part], former.distance_mm)
-            if len(keep) == 0 and levels_left[index]:
-                levels_left[index] -= 1
-                keep = _smallest(values, _POLISH_CELLS)
-            chosen.append(keep + part.start)
+                best[index] = _Best(float(values[lowest]), centers[at], float(radii[at]), cells[at], float(turned[at]))
+            chosen.append(_still_open(values, reaches[part], best[index].value_mm) + part.start)
         sizes = [5 * len(keep) for keep in chosen]
         ends = np.cumsum(sizes).tolist()
-        if not ends or ends[-1] == 0:
+        if ends[-1] == 0:
             break
         slices = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
         kept = np.concatenate(chosen)
         cells = _split(cells[kept], turned[kept])
         centers, radii, reaches, turned = _place(balls.origins, balls.frames, balls.numbers, cells)
-    return [least for least in best if least is not None]
+    return [best[index] for index in range(len(fields))]
+
+
+def _polished(balls: Balls, fields: Sequence[DistanceField], best: Sequence[_Best]) -> list[_Best]:
+    """A finer look about the best ball of each zone, beyond its cell on all sides."""
+    cells = np.array([found.cell for found in best])
+    turned = np.array([found.turned_mm for found in best])
+    cells[:, 3:] *= 2.0
+    cells = _split(_split(cells, turned), np.repeat(turned, 5))
+    patches = cells[:, 0].astype(np.intp)
+    low, high = balls.ranges[patches].T
+    cells[:, 1] = np.clip(cells[:, 1], low, high)
+    cells[:, 3] = np.minimum(cells[:, 3], high - cells[:, 1])
+    centers, radii, _, turned = _place(balls.origins, balls.frames, balls.numbers, cells)
+    count = len(cells) // len(fields)
+    slices = [slice(count * index, count * (index + 1)) for index in range(len(fields))]
+    values = np.concatenate(_heights(fields, slices, centers)) - radii
+    lowest = values.reshape(len(fields), count).argmin(axis=1) + count * np.arange(len(fields))
+    return [
+        _Best(float(values[at]), centers[at], float(radii[at]), cells[at], float(turned[at]))
+        if values[at] < found.value_mm
+        else found._replace(cell=np.concatenate([found.cell[:3], found.cell[3:] / 3.0]))
+        for at, found in zip(lowest.tolist(), best, strict=True)
+    ]
 
 
 def _heights(fields: Sequence[DistanceField], slices: Sequence[slice], centers: F64) -> list[F64]:
