@@ -46,6 +46,7 @@ def bulls_eye_lines(
     alarm: Rgb,
     *,
     line_width_px: float,
+    scale: float,
 ) -> list[Line]:
     """Entry and target as circles at true size, and the margin's ring, dashed, at the depth where it is tighter.
 
@@ -54,6 +55,8 @@ def bulls_eye_lines(
         aid: without a known margin there is no ring.
         color: the path's.
         alarm: of the ring where the margin is negative: then it lies inside the instrument.
+        line_width_px: at this picture's size.
+        scale: picture size over 1024.
     """
     ends = [
         (end, depth, half_width_px(path, pixel_from_patient, depth))
@@ -69,7 +72,7 @@ def bulls_eye_lines(
     ring = Line(ring_px(end, radius_px), color, line_width_px, apart=True, path_id=path.id)
     if aid.margin_mm < 0.0:
         ring = replace(ring, color=alarm, path_id="")
-    return [*lines, replace(ring, points=dashes(ring.points, 1.0))]
+    return [*lines, replace(ring, points=dashes(ring.points, scale))]
 
 
 def margin_words(label: str, aid: PathAid) -> str:

@@ -219,7 +219,9 @@ def _marked_lines(drawing: _Drawing, matrix: F64, looked_down: tuple[bool, ...])
         if tube.drawn and any(looked_down[index : index + 1]):
             alarm = apart_from(ALARM, sheet.taken)
             aid = drawing.aided[index][1]
-            lines += bulls_eye_lines(tube, path, aid, matrix, color, alarm, line_width_px=sheet.line_width_px)
+            lines += bulls_eye_lines(
+                tube, path, aid, matrix, color, alarm, line_width_px=sheet.line_width_px, scale=sheet.scale
+            )
         found.append(lines)
     return found
 
