@@ -50,6 +50,11 @@ class LineRules:
     thin_mm: float
     tip_inside: bool = False
 
+    def widest_mm(self, length_mm: float) -> float:
+        """Largest tunnel radius of a corridor of that length: its ends take no more than all of it."""
+        by_ends = length_mm / ((1.0 if self.tip_inside else 2.0) * max(self.end_factor, 0.01))
+        return min(by_ends, length_mm / self.aspect) if self.aspect > 0.0 else by_ends
+
     def numbers(self) -> tuple[float, ...]:
         """As the native code takes them."""
         return (
@@ -97,7 +102,7 @@ class LineField:
         """Tunnel radius of each line.
 
         It is the largest r such that the solid is at least r deep along the axis, but within `end_factor * max(r,
-        radius_mm)` of its surface ends.
+        radius_mm)` of its surface ends; at most `LineRules.widest_mm`.
 
         Args:
             charts: (C, 12) float64.

@@ -23,7 +23,7 @@ ZoneField = tuple[Zone, DistanceField, Occupancy | None]
 
 # CT values in HU. Muscle has 40 to 70, with contrast medium up to 120; cancellous bone 100 to 300, osteoporotic marrow
 # down to fat's; a cortex has more than 250 somewhere, however thin.
-BONE_HU: Final = 150.0
+BONE_HU: Final = 120.0
 _CORTEX_HU: Final = 250.0
 _METAL_HU: Final = 2200.0
 _AIR_HU: Final = -1000
@@ -145,9 +145,9 @@ def share_on(field: DistanceField, grid: WorkingGrid) -> F32:
 
 
 def distance_on(field: DistanceField, grid: WorkingGrid) -> F32:
-    """A field's values on a grid; far from it (in voxels of its box) they are lower bounds."""
-    out = np.full(grid.shape_kji, 1e3, np.float32)
-    rim_mm = 12.0
+    """A field's values on a grid; at most 7 mm, so lower bounds far from it."""
+    rim_mm = 7.0  # within what fields have on their grids: quick
+    out = np.full(grid.shape_kji, rim_mm, np.float32)
     origin, size = np.asarray(grid.origin_lps_mm), np.asarray(grid.shape_kji[::-1])
     low = np.clip(np.floor((field.bounds_lps_mm[0] - rim_mm - origin) / grid.spacing_mm), 0, size).astype(int)[::-1]
     high = np.clip(np.ceil((field.bounds_lps_mm[1] + rim_mm - origin) / grid.spacing_mm) + 1, 0, size).astype(int)[::-1]
@@ -159,7 +159,6 @@ def distance_on(field: DistanceField, grid: WorkingGrid) -> F32:
         last = min(first + 16, part.shape_kji[0])
         block[first:last] = field.distance_mm(part.points(first, last)).reshape(last - first, *part.shape_kji[1:])
     np.minimum(block, rim_mm, out=block)
-    out[:] = rim_mm
     out[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = block
     return out
 

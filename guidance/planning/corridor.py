@@ -14,11 +14,12 @@ from guidance.kernels.corridor import LineField, LineRules
 from guidance.messages import F64, Finding, Severity, Vector3, ZoneKind, ZoneSide, ZoneSite
 from guidance.planning.answers import Corridor
 from guidance.planning.bone import BoneModel, ZoneField, propose_bone, share_on, union_of, working_spacing_mm
+from guidance.planning.distance import GridField
 from guidance.planning.line_search import Progress, box_grid, widest_line
 from guidance.planning.occupancy import Occupancy
 from guidance.planning.pelvic_ring import PelvicRing, ring_of_bone, ring_of_zones
 from guidance.planning.sacral_levels import LevelGate, level_gate
-from guidance.planning.signed import signed_distance_mm
+from guidance.planning.signed import field_of_share, grid_of, on_grid
 from guidance.planning.tunnel import Tunnel, axis_of, exact_tunnel
 from guidance.planning.volume import PlanningVolume
 from guidance.planning.working_grid import F32, WorkingGrid, box_of
@@ -33,7 +34,7 @@ END_FACTOR: Final = 1.5
 _ASPECT: Final = 4.0  # a free corridor is at least twice as long as wide
 _TOLERANCE_MM: Final = 0.15
 _STEP_MM: Final = 0.5
-_GRID_ERROR: Final = 0.5  # of a voxel: what a field's ridge loses between samples, at most
+_GRID_ERROR: Final = 0.35  # of a voxel: what a field's ridge loses between samples
 _RING_REACH_MM: Final = 50.0
 _TILT: Final = math.tan(math.radians(20.0))  # of a trans-sacral axis off left-right
 _ILIOSACRAL_SLOPES: Final = ((-0.2, 1.2), (-0.8, 0.8))  # to the back, to the head, walking outwards
@@ -48,6 +49,7 @@ class _Problem:
     grid: WorkingGrid
     share: F32
     field: LineField
+    field_step_mm: float
     rules: LineRules
     charts: F64
     boxes: F64
@@ -102,24 +104,24 @@ def search_corridor(
     ring = ring_of_zones(zones, working_spacing_mm(volume.affine_lps_from_ijk))
     findings: tuple[Finding, ...] = ()
     if ring is None:
-        solid = bone.solid if bone is not None else propose_bone(volume.voxels_hu, volume.affine_lps_from_ijk)
-        ring = ring_of_bone(solid, working_spacing_mm(volume.affine_lps_from_ijk))
+        occupancy = bone.solid if bone is not None else propose_bone(volume.voxels_hu, volume.affine_lps_from_ijk)
+        ring = ring_of_bone(occupancy, working_spacing_mm(volume.affine_lps_from_ijk))
         findings = (_LEVEL_NOT_VERIFIED,)
     if ring is None:
         return _nothing(asked, "sacrum and hips cannot be told apart in this volume: give zones of sacrum and hips")
     share = _without_keep_outs(ring.solid, ring.grid, zones, joints_too=False)
-    solid_mm = signed_distance_mm(share, ring.grid)
-    at = _in_sacrum(ring, share, solid_mm, asked) if findings else None
+    solid = field_of_share(share, ring.grid)
+    at = _in_sacrum(ring, solid, asked) if findings else None
     if findings and at is None:
         return _nothing(
             asked,
             "no straight line lies in bone from ilium to ilium: the level cannot be told from the volume alone",
             findings,
         )
-    gate = level_gate(ring, "S2" if level == "s2" else "S1", at)
+    gate = level_gate(ring, grid_of(solid), "S2" if level == "s2" else "S1", at)
     if isinstance(gate, str):
         return _nothing(asked, gate, findings)
-    best = _through_ring(ring, share, solid_mm, gate, asked, side, progress)
+    best = _through_ring(ring, share, solid, gate, asked, side, progress)
     words = gate.words + (" from the volume alone, not verified" if findings else "")
     return _answer(asked, best, words, volume, findings, swap=level != "iliosacral" and side is not ZoneSide.RIGHT)
 
@@ -197,9 +199,12 @@ def _free(
     if not (share >= 0.5).any():
         return None
     rules = asked.rules()
-    field = LineField(signed_distance_mm(share, grid), grid.origin_lps_mm, grid.spacing_mm)
+    solid_mm = field_of_share(share, grid)
+    field = LineField(solid_mm.values_mm, grid_of(solid_mm).origin_lps_mm, grid_of(solid_mm).spacing_mm)
     charts, boxes = _free_boxes(grid, 2.0 * rules.center_mm)
-    return _solved(_Problem(grid, share, field, rules, charts, boxes, asked.length_mm), progress)
+    return _solved(
+        _Problem(grid, share, field, grid_of(solid_mm).spacing_mm, rules, charts, boxes, asked.length_mm), progress
+    )
 
 
 def _solid_of(volume: PlanningVolume, zones: Sequence[ZoneField]) -> Occupancy:
@@ -231,9 +236,9 @@ def _free_boxes(grid: WorkingGrid, plane_mm: float) -> tuple[F64, F64]:
     return np.array(charts), np.concatenate(boxes)
 
 
-def _in_sacrum(ring: PelvicRing, share: F32, solid_mm: F32, asked: _Asked) -> F64 | None:
+def _in_sacrum(ring: PelvicRing, solid: GridField, asked: _Asked) -> F64 | None:
     """Where the roomiest line from ilium to ilium, of whatever level, crosses the midsagittal plane."""
-    field = _ring_field(ring, solid_mm, None)
+    field = _ring_field(ring, solid, None)
     charts = _chart(ring, ring.left)
     ends = np.array([_ANYWHERE_MM, _ANYWHERE_MM, _TILT, _TILT])
     boxes = box_grid(0, 0.0, -ends, ends, _ring_halves())
@@ -245,7 +250,7 @@ def _in_sacrum(ring: PelvicRing, share: F32, solid_mm: F32, asked: _Asked) -> F6
 def _through_ring(
     ring: PelvicRing,
     share: F32,
-    solid_mm: F32,
+    solid: GridField,
     gate: LevelGate,
     asked: _Asked,
     side: ZoneSide | None,
@@ -255,10 +260,20 @@ def _through_ring(
     if asked.level != "iliosacral":
         low = np.array([*gate.low, -_TILT, -_TILT])
         high = np.array([*gate.high, _TILT, _TILT])
-        field = _ring_field(ring, solid_mm, gate.gate_mm)
+        field = _ring_field(ring, solid, gate.gate_mm)
         boxes = box_grid(0, 0.0, low, high, _ring_halves())
         return _solved(
-            _Problem(ring.grid, share, field, rules, _chart(ring, ring.left), boxes, _RING_REACH_MM), progress
+            _Problem(
+                ring.grid,
+                share,
+                field,
+                grid_of(solid).spacing_mm,
+                rules,
+                _chart(ring, ring.left),
+                boxes,
+                _RING_REACH_MM,
+            ),
+            progress,
         )
     (back_low, back_high), (head_low, head_high) = _ILIOSACRAL_SLOPES
     boxes = box_grid(
@@ -269,27 +284,31 @@ def _through_ring(
         if side is not None and side is not one:
             continue
         field = LineField(
-            solid_mm,
-            ring.grid.origin_lps_mm,
-            ring.grid.spacing_mm,
-            reach_plus_mm=signed_distance_mm(hip, ring.grid),
+            solid.values_mm,
+            grid_of(solid).origin_lps_mm,
+            grid_of(solid).spacing_mm,
+            reach_plus_mm=on_grid(hip, grid_of(solid)),
             gate_mm=gate.gate_mm,
         )
         found = _solved(
-            _Problem(ring.grid, share, field, rules, _chart(ring, out), boxes, _RING_REACH_MM), progress, one
+            _Problem(
+                ring.grid, share, field, grid_of(solid).spacing_mm, rules, _chart(ring, out), boxes, _RING_REACH_MM
+            ),
+            progress,
+            one,
         )
         if found is not None and (best is None or found.tunnel.radius_mm > best.tunnel.radius_mm):
             best = found
     return best
 
 
-def _ring_field(ring: PelvicRing, solid_mm: F32, gate_mm: F32 | None) -> LineField:
+def _ring_field(ring: PelvicRing, solid: GridField, gate_mm: F32 | None) -> LineField:
     return LineField(
-        solid_mm,
-        ring.grid.origin_lps_mm,
-        ring.grid.spacing_mm,
-        reach_plus_mm=signed_distance_mm(ring.left_hip, ring.grid),
-        reach_minus_mm=signed_distance_mm(ring.right_hip, ring.grid),
+        solid.values_mm,
+        grid_of(solid).origin_lps_mm,
+        grid_of(solid).spacing_mm,
+        reach_plus_mm=on_grid(ring.left_hip, grid_of(solid)),
+        reach_minus_mm=on_grid(ring.right_hip, grid_of(solid)),
         gate_mm=gate_mm,
     )
 
@@ -323,7 +342,7 @@ def _solved(problem: _Problem, progress: Progress | None, side: ZoneSide | None 
         problem.charts,
         reach_mm=problem.reach_mm,
     )
-    bound = max(found.bound_mm + _GRID_ERROR * problem.grid.spacing_mm, tunnel.radius_mm)
+    bound = max(found.bound_mm + _GRID_ERROR * problem.field_step_mm, tunnel.radius_mm + _TOLERANCE_MM)
     return _Best(tunnel, bound, problem.grid, side)
 
 

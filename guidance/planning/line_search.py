@@ -16,7 +16,8 @@ Progress = Callable[[float], None]
 
 _FREE: Final = slice(2, 6)  # u, v, a, b of a line's row
 _HALF: Final = slice(6, 10)
-_MOST_BOXES: Final = 1_500_000
+_MOST_BOXES: Final = 400_000  # at a time
+_MOST_BOUNDS: Final = 4_000_000  # in all: some 10 s on two cores
 _MOST_LEVELS: Final = 80
 _AT_ONCE: Final = 1 << 17
 _LOOKED_AT: Final = 384  # centre lines measured per level
@@ -57,7 +58,7 @@ def widest_line(
 
     Args:
         charts, boxes: as `LineField.bound` takes them.
-        tolerance_mm: the answer is that near to the best there is (where memory allows; `bound_mm` says so).
+        tolerance_mm: the answer is that near to the best there is, unless the work grows too much: `bound_mm` says so.
         reach_mm: how far from t = 0 corridors lie; weighs angles against offsets when boxes are split.
         progress: called with 0 to 1; what it raises ends the search.
 
@@ -69,10 +70,11 @@ def widest_line(
     total = max(np.log2(size / (0.5 * tolerance_mm)), 1.0) * 4.0
     best: F64 | None = None
     tunnel = np.array([rules.thin_mm, 0.0, 0.0, 0.0])
-    given_up = 0.0
+    given_up, bounded = 0.0, 0
     for level in range(_MOST_LEVELS):
         cutoff = float(tunnel[0]) + tolerance_mm
         widths = _bounds(field, rules, charts, boxes, cutoff)
+        bounded += len(boxes)
         boxes, widths = boxes[widths >= 0.0], widths[widths >= 0.0]
         if len(boxes) == 0:
             break
@@ -92,6 +94,9 @@ def widest_line(
         if small.any():
             given_up = max(given_up, float(widths[order[small]].max()))
             order = order[~small]
+        if bounded > _MOST_BOUNDS:
+            given_up = max(given_up, float(widths[order].max(initial=0.0)))
+            break
         boxes = _split(boxes[order], weights)
         if progress is not None:
             progress(min((level + 1) / total, 0.99))

@@ -15,7 +15,8 @@ from guidance.messages import F64, Zone, ZoneSide, ZoneSite
 from guidance.planning.bone import ZoneField, share_on
 from guidance.planning.fill import dilated
 from guidance.planning.occupancy import Occupancy
-from guidance.planning.signed import signed_distance_mm
+from guidance.planning.distance import GridField
+from guidance.planning.signed import field_of_share, on_grid
 from guidance.planning.working_grid import F32, WorkingGrid, grid_over, onto_grid
 
 Mask = npt.NDArray[np.bool_]
@@ -38,7 +39,8 @@ class PelvicRing:
 
     Attributes:
         grid: isotropic, along LPS.
-        sacrum, left_hip, right_hip: how much of each voxel they fill, 0 to 1.
+        sacrum: how much of each voxel it fills, 0 to 1.
+        left_hip, right_hip: distances to them.
         solid: all of them with the joints closed; nothing is cut out yet.
         center_lps_mm: middle of the sacrum.
         left, head: unit vectors; `left` joins the hips' middles, `head` is across it.
@@ -48,8 +50,8 @@ class PelvicRing:
 
     grid: WorkingGrid
     sacrum: F32
-    left_hip: F32
-    right_hip: F32
+    left_hip: GridField
+    right_hip: GridField
     solid: F32
     center_lps_mm: F64
     left: F64
@@ -167,14 +169,14 @@ def _ring(
         left = np.array([1.0, 0.0, 0.0])
     head = np.array([0.0, 0.0, 1.0]) - left * left[2]
     solid = sacrum + left_hip + right_hip
-    to_sacrum = signed_distance_mm(sacrum, grid)
-    for hip in (left_hip, right_hip):
-        np.maximum(solid, _joint(to_sacrum, signed_distance_mm(hip, grid), grid.spacing_mm), out=solid)
+    to_sacrum = on_grid(field_of_share(sacrum, grid), grid)
+    hips = (field_of_share(left_hip, grid), field_of_share(right_hip, grid))
+    for hip in hips:
+        np.maximum(solid, _joint(to_sacrum, on_grid(hip, grid), grid.spacing_mm), out=solid)
     return PelvicRing(
         grid,
         sacrum,
-        left_hip,
-        right_hip,
+        *hips,
         np.minimum(solid, 1.0),
         _centroid(sacrum, grid),
         left,

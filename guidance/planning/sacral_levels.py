@@ -32,7 +32,7 @@ class LevelGate:
     """Where a line of a level crosses the midsagittal plane.
 
     Attributes:
-        gate_mm: on the ring's grid: signed distance within the plane, negative where allowed; far off the plane large.
+        gate_mm: signed distance within the plane, negative where allowed; far off the plane large.
         low, high: (2,) range of u (to the back) and v (to the head) from the ring's centre.
         words: what the level rests on.
         from_zone: the zones say which level it is.
@@ -63,10 +63,11 @@ class _Plane:
         return np.asarray(np.min(layers, axis=0))
 
 
-def level_gate(ring: PelvicRing, level: str, at_lps_mm: F64 | None = None) -> LevelGate | str:
+def level_gate(ring: PelvicRing, grid: WorkingGrid, level: str, at_lps_mm: F64 | None = None) -> LevelGate | str:
     """Where lines of `S1` or `S2` cross the midsagittal plane.
 
     Args:
+        grid: that the gate is wanted on.
         at_lps_mm: for bone without names: a place on the plane that is known to be in the sacrum's bodies.
 
     Returns:
@@ -91,7 +92,7 @@ def level_gate(ring: PelvicRing, level: str, at_lps_mm: F64 | None = None) -> Le
             return allowed
     if allowed is None or not allowed.any():
         return f"nothing of level {level} is found in the midsagittal plane"
-    return _gate(allowed, plane, words, level in named or "S1" in named)
+    return _gate(allowed, plane, grid, words, level in named or "S1" in named)
 
 
 def _body(mask: Mask, plane: _Plane, at_lps_mm: F64 | None) -> Mask | None:
@@ -161,10 +162,9 @@ def _long_axis(places: F64) -> F64:
     return np.asarray(axis if axis[1] > 0.0 else -axis)
 
 
-def _gate(allowed: Mask, plane: _Plane, words: str, from_zone: bool) -> LevelGate:
+def _gate(allowed: Mask, plane: _Plane, grid: WorkingGrid, words: str, from_zone: bool) -> LevelGate:
     distance = ndimage.distance_transform_edt(~allowed) - ndimage.distance_transform_edt(allowed)
     distance += np.where(allowed, 0.5, -0.5)
-    grid = plane.ring.grid
     gate = np.full(grid.shape_kji, 1e3, np.float32)
     for first in range(0, grid.shape_kji[0], 16):
         last = min(first + 16, grid.shape_kji[0])

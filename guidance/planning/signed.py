@@ -1,31 +1,39 @@
-"""Shares of voxels -> signed distance to the surface, on the same grid."""
+"""Shares of voxels -> signed distance to the surface, on the distance's own grid or on another."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from guidance.planning.distance import field_of_occupancy
+from guidance.planning.distance import GridField, field_of_occupancy
 from guidance.planning.occupancy import Occupancy
 from guidance.planning.working_grid import F32, WorkingGrid, onto_grid
 
+_MARGIN_MM = 8.0
+_COARSEST_MM = 1.0
 
-def signed_distance_mm(share: F32, grid: WorkingGrid) -> F32:
-    """Signed distance, negative inside; beyond the array is outside.
+
+def field_of_share(share: F32, grid: WorkingGrid) -> GridField:
+    """Signed distance around what a share of voxels fills.
 
     Args:
-        share: `[k, j, i]` 0 to 1 on the grid; something of it is at least 0.5.
+        share: `[k, j, i]` 0 to 1 on the grid.
 
     Raises:
-        GeometryError: `empty_zone`.
+        GeometryError: `empty_zone`: nothing is filled by half.
     """
     values = np.clip(share * np.float32(255.0) + np.float32(0.5), 0.0, 255.0).astype(np.uint8)
-    field = field_of_occupancy(Occupancy(values, grid.affine_lps_from_ijk), spacing_mm=grid.spacing_mm)
-    shift = (np.asarray(grid.origin_lps_mm) - field.affine_lps_from_ijk[:3, 3]) / grid.spacing_mm
-    whole = np.rint(shift).astype(int)[::-1]
-    shape = np.array(grid.shape_kji)
-    if np.allclose(field.affine_lps_from_ijk[:3, :3], np.eye(3) * grid.spacing_mm) and np.allclose(shift[::-1], whole):
-        low, high = np.maximum(whole, 0), np.minimum(whole + shape, field.values_mm.shape)
-        if np.all(low == whole) and np.all(high == whole + shape):
-            return np.ascontiguousarray(field.values_mm[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
-    far = float(field.values_mm.max())
-    return onto_grid(field.values_mm, field.affine_lps_from_ijk, grid, outside=far)
+    return field_of_occupancy(
+        Occupancy(values, grid.affine_lps_from_ijk), spacing_mm=min(grid.spacing_mm, _COARSEST_MM), margin_mm=_MARGIN_MM
+    )
+
+
+def grid_of(field: GridField) -> WorkingGrid:
+    """The grid that a field's values stand on."""
+    k, j, i = field.values_mm.shape
+    x, y, z = (float(n) for n in field.affine_lps_from_ijk[:3, 3])
+    return WorkingGrid((x, y, z), float(field.affine_lps_from_ijk[0, 0]), (k, j, i))
+
+
+def on_grid(field: GridField, grid: WorkingGrid) -> F32:
+    """A field on another grid; beyond its own grid at most its margin, so that it never tells too much."""
+    return onto_grid(field.values_mm, field.affine_lps_from_ijk, grid, outside=_MARGIN_MM)

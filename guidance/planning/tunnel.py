@@ -117,9 +117,7 @@ def _measured(lines: F64, surface: cKDTree, field: LineField, rules: LineRules, 
         depth = surface.query(at + t[:, None] * along)[0]
         to_end = (end - t if rules.tip_inside else np.minimum(end - t, t - start)) * length
         counted = to_end >= rules.end_factor * np.maximum(depth, rules.radius_mm)
-        widest = (end - start) * length / rules.aspect if rules.aspect > 0.0 else np.inf
-        least = depth[counted].min(initial=widest)
-        out[n, 0] = least if np.isfinite(least) else out[n, 0]
+        out[n, 0] = depth[counted].min(initial=rules.widest_mm((end - start) * length))
     return out
 
 

@@ -36,6 +36,12 @@ Line line_of(const LineBatch& batch, const double* row) {
   return line;
 }
 
+// Of a corridor of that length: its ends take no more than all of it, and it is no wider than the rules have it.
+double widest(const LineRules& rules, double length) {
+  const double by_ends = length / ((rules.tip_inside ? 1.0 : 2.0) * std::max(rules.end_factor, 0.01));
+  return rules.aspect > 0.0 ? std::min(by_ends, length / rules.aspect) : by_ends;
+}
+
 class Field {
  public:
   explicit Field(const LineGrid& grid) : grid_(grid), per_mm_(1.0 / grid.spacing_mm) {}
@@ -92,7 +98,7 @@ class Measure {
       if (!walk(line, side, samples.side[side], end[side])) return;
     const double length = (end[0] + end[1]) * line.length;
     if (length < rules_.length_mm) return;
-    double radius = rules_.aspect > 0.0 ? length / rules_.aspect : kFar, narrowest = 0.5 * (end[0] - end[1]);
+    double radius = widest(rules_, length), narrowest = 0.5 * (end[0] - end[1]);
     for (std::size_t side = 0; side < sides; ++side)
       for (const Sample& sample : samples.side[side]) {
         const double t = side == 0 ? sample.t : -sample.t;
@@ -197,7 +203,7 @@ class Bound {
       const double least = 0.5 * rules_.length_mm / longest - rules_.center_mm;
       for (Reach& side : reach) side.sure = std::max(side.sure, least);
     }
-    double widest = rules_.aspect > 0.0 ? most / rules_.aspect : kFar;
+    double widest = guidance::widest(rules_, most);
     for (std::size_t side = 0; side < sides; ++side)
       for (const Sample& sample : samples.side[side]) {
         if (sample.depth >= widest) continue;
@@ -240,6 +246,7 @@ class Bound {
       }
       t += std::max(step, ahead);
     }
+    reach.possible += kSurfaceSearch_mm / line.length;  // ends are measured out to the surface itself
     return reach;
   }
 
