@@ -16,7 +16,7 @@ from guidance.planning.approaches import classify, clinical_angles_deg, part_of
 from guidance.planning.clearance_findings import PathFacts, findings_of
 from guidance.planning.instruments import Instrument, InstrumentLibrary
 from guidance.planning.medial import Least, least_distance, least_distances
-from guidance.planning.path_solids import Reach, check_path, reach_of, used_diameter_mm
+from guidance.planning.path_solids import Reach, check_path, has_geometry, reach_of, used_diameter_mm
 from guidance.planning.solid import Cylinder, CylinderField
 from guidance.planning.volume import PlanningVolume
 
@@ -82,7 +82,8 @@ def path_clearance(
     instrument = library.find(path.instrument)
     frame = path.frame_of_reference_uid or (volume.frame_of_reference_uid if volume else "")
     same = [(zone, field) for zone, field in zones if _same_frame(path, frame, zone)]
-    fellows = [other for other in others if other.id != path.id and _same_frame(path, frame, other)]
+    in_frame = [other for other in others if other.id != path.id and _same_frame(path, frame, other)]
+    fellows = [other for other in in_frame if has_geometry(other)]
     axis = axis_of(path)
     reach = reach_of(path, instrument, fellows, library)
     told_zones = _zones(reach, path, same)
@@ -107,8 +108,9 @@ def path_clearance(
         holding_target=_holding_target(axis, same),
         left_out_zones=tuple(zone.name or zone.id for zone, _ in zones if not _same_frame(path, frame, zone)),
         left_out_paths=tuple(
-            other.label or other.id for other in others if other.id != path.id and other not in fellows
+            other.label or other.id for other in others if other.id != path.id and other not in in_frame
         ),
+        unmeasured_paths=tuple(other.label or other.id for other in in_frame if other not in fellows),
         union=reach.union,
         unknown=reach.unknown,
         seen=part_seen(axis, volume) if volume else None,

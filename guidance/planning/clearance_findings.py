@@ -21,6 +21,7 @@ class PathFacts:
     """What was measured of a path, as far as findings look at it.
 
     Attributes:
+        unmeasured_paths: names of those without a length, a diameter or finite ends.
         holding_target: ids of the zones that the target lies in.
         left_out_zones, left_out_paths: names of what is in another frame or of another patient.
         union, unknown: labels of other probes whose ablation zones count with this one, and cannot be told.
@@ -35,6 +36,7 @@ class PathFacts:
     holding_target: frozenset[str]
     left_out_zones: tuple[str, ...]
     left_out_paths: tuple[str, ...]
+    unmeasured_paths: tuple[str, ...]
     union: tuple[str, ...]
     unknown: tuple[str, ...]
     seen: float | None
@@ -88,6 +90,9 @@ def _about_zones(facts: PathFacts) -> Iterator[Finding]:
     if facts.left_out_paths:
         names = ", ".join(facts.left_out_paths)
         yield _warning("path_in_other_frame", f"left out, of another frame of reference or patient: {names}")
+    if facts.unmeasured_paths:
+        names = ", ".join(facts.unmeasured_paths)
+        yield _warning("path_unmeasured", f"left out, without a length or a diameter: {names}")
     for zone in facts.zones:
         if zone.kind == ZoneKind.KEEP_OUT and not zone.permitted and zone.min_distance_mm <= 0.0:
             told = f"reaches {-zone.min_distance_mm:.1f} mm into {zone.name or zone.zone_id}"

@@ -67,6 +67,15 @@ def check_path(path: PlannedPath) -> None:
         )
 
 
+def has_geometry(path: PlannedPath) -> bool:
+    """Whether `check_path` lets it through."""
+    try:
+        check_path(path)
+    except GeometryError:
+        return False
+    return True
+
+
 def used_diameter_mm(path: PlannedPath, instrument: Instrument | None) -> float:
     """The diameter that distances are told for: the larger of the path's and its instrument's."""
     return max(path.diameter_mm, instrument.diameter_mm) if instrument else path.diameter_mm

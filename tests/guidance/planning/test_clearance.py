@@ -155,6 +155,17 @@ def test_another_frame_or_patient_is_left_out_and_told() -> None:
     assert "old pin" in finding(answer, "path_in_other_frame").message
 
 
+def test_another_path_without_geometry_spoils_nothing() -> None:
+    others = [
+        path("B", target_lps_mm=(0.0, 0.0, 0.0), label="no length"),
+        path("C", target_lps_mm=(math.nan, 0.0, 0.0)),
+        path("D", entry_lps_mm=(0.0, 30.0, 0.0)),
+    ]
+    answer = measured(path(), [], others)
+    assert [told.path_id for told in answer.paths] == ["D"]
+    assert "no length, C" in finding(answer, "path_unmeasured").message
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "field"),
     [
