@@ -139,7 +139,7 @@ class NearestSurface:
     def sample(self, inner: GridValues, outer: GridValues, points_mm: F64) -> F64:
         """Values of such grids between their points, linearly.
 
-        Where neither reaches, and where their slope is below 0.9 (two places are as near), the exact distance.
+        Where neither reaches, and where their slope is below 0.77 (two places are as near), the exact distance.
 
         Args:
             inner: looked at first.

@@ -19,7 +19,7 @@ constexpr double kBandVoxels = 2.5;
 constexpr float kOpen = -std::numeric_limits<float>::infinity();  // in the band, not yet worked out
 constexpr std::size_t kTile = 16;
 constexpr std::size_t kMostHandedOn = 1'500'000;  // grid points; what is more goes by passes along lines, in parallel
-constexpr double kSmooth = 0.8;                   // squared slope
+constexpr double kSmooth = 0.6;                   // squared slope
 constexpr double kAligned = 1e-3;                 // voxels
 constexpr int kPierceSteps = 3;
 
