@@ -207,7 +207,10 @@ def write_pictures(
         return
     zones = [(zone, plan.fields.field(zone.shape), plan.fields.surface(zone.shape)) for zone in plan.zones]
     isocenter = isocenter_lps_mm or plan.isocenter_lps_mm
+    bone = plan.model.known_bone(plan.zones)
     for number, path in enumerate(paths, start=1):
+        others = [other for other in paths if other is not path]
+        clearance = plan.model.clearance(path, plan.zones, others, bone=bone)
         files = write_path_pictures(
             arguments.pictures,
             plan.volume,
@@ -221,7 +224,9 @@ def write_pictures(
             ),
             c_arm=plan.c_arm,
             isocenter_lps_mm=isocenter,
-            others=[other for other in paths if other is not path],
+            others=others,
+            library=plan.library,
+            margin_mm=clearance.margin_mm,
             # Two paths may have the same label.
             name=f"{number}_{path.label}" if len(paths) > 1 else "",
         )

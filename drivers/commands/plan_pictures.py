@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from guidance.overlay.zones import PathAid, ZonesOnPicture
 from guidance.planning.answers import View, Views
 from guidance.planning.c_arms import CArmModel
 from guidance.planning.distance import DistanceField
+from guidance.planning.instruments import InstrumentLibrary
+from guidance.planning.path_solids import used_diameter_mm, widened_by
 from guidance.planning.volume import PlanningVolume
 
 OutlinedZone = tuple[Zone, DistanceField, Surface | None]
@@ -40,7 +43,8 @@ def write_path_pictures(
     c_arm: CArmModel,
     isocenter_lps_mm: Vector3 | None = None,
     others: Sequence[PlannedPath] = (),
-    aid: PathAid | None = None,
+    library: InstrumentLibrary | None = None,
+    margin_mm: float | None = None,
     settings: OverlaySettings | None = None,
     name: str = "",
 ) -> list[Path]:
@@ -53,7 +57,8 @@ def write_path_pictures(
         views: of this path; the reachable ones are shown, of a kind without any its first.
         isocenter_lps_mm: as given to `path_views`.
         others: more paths, drawn on the radiographs.
-        aid: the path's margin and views, for the bull's-eye picture; without it the views alone.
+        library: names the instrument and says what it reaches beyond its shaft.
+        margin_mm: what is left all round it, for the bull's-eye picture; None where it is not known.
         settings: what is drawn; None: as by default.
         name: files' first part; "" takes the path's label or id.
 
@@ -62,10 +67,19 @@ def write_path_pictures(
 
     Raises:
         OSError: a file cannot be written.
+        GeometryError: `outside_ablation_table`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = re.sub(r"[^0-9a-z]+", "_", (name or path.label or path.id).lower()).strip("_") or "path"
-    files = [write_png(folder / f"{stem}_slices.png", slice_sheet(volume, path, [one[:2] for one in zones]))]
+    instrument = library.find(path.instrument) if library else None
+    sheet = slice_sheet(
+        volume,
+        replace(path, diameter_mm=used_diameter_mm(path, instrument)),
+        [one[:2] for one in zones],
+        instrument=instrument.name if instrument else "",
+        widened=widened_by(path, instrument),
+    )
+    files = [write_png(folder / f"{stem}_slices.png", sheet)]
     room = RadiographRoom(volume, c_arm)
     entry, target = np.array(path.entry_lps_mm), np.array(path.target_lps_mm)
     middle = (entry + target) / 2
@@ -75,7 +89,8 @@ def write_path_pictures(
         surfaces=tuple((zone, surface) for zone, _, surface in shown if surface is not None),
         missing=tuple(zone.name for zone, _, surface in shown if surface is None and zone.shown),
     )
-    aids = {path.id: aid or PathAid(views=views.views)}
+    holes_mm = instrument.side_hole_depths_mm if instrument else ()
+    aids = {path.id: PathAid(margin_mm=margin_mm, side_hole_depths_mm=holes_mm, views=views.views)}
     for suffix, view in _chosen(views):
         sheet = room.sheet(
             view, (path, *others), isocenter, zones=on_picture, aids=aids, settings=settings or OverlaySettings()

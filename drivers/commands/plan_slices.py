@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -31,6 +32,7 @@ from guidance.planning.oblique import (
     plane_name,
     sampled_hu,
 )
+from guidance.planning.solid import Spheroid
 from guidance.planning.volume import PlanningVolume
 
 FieldOfZone = tuple[Zone, DistanceField]
@@ -47,6 +49,8 @@ _LEAST_FIELD_MM: Final = 150.0
 _TICK_MM: Final = 10.0
 _FAR_MM: Final = 50.0
 _FINER: Final = 4  # a zone's distance is brought onto a finer grid before its outline is taken
+_ANGLES: Final = np.linspace(0.0, 2 * np.pi, 96, endpoint=False)
+_CIRCLE: Final = np.column_stack((np.cos(_ANGLES), np.sin(_ANGLES)))
 _BACKGROUND: Final[Rgb] = (16, 18, 22)
 _OUTSIDE: Final[Rgb] = (28, 32, 40)
 _INK: Final[Rgb] = (226, 232, 240)
@@ -54,17 +58,26 @@ _FAINT: Final[Rgb] = (150, 160, 172)
 _MARK: Final[Rgb] = (255, 214, 102)
 
 
-def slice_sheet(volume: PlanningVolume, path: PlannedPath, zones: Sequence[FieldOfZone]) -> U8:
+def slice_sheet(
+    volume: PlanningVolume,
+    path: PlannedPath,
+    zones: Sequence[FieldOfZone],
+    *,
+    instrument: str = "",
+    widened: Spheroid | None = None,
+) -> U8:
     """The sheet, (rows, columns, 3) RGB.
 
     Args:
         zones: outlined where a slice meets them; keep-out zones are also measured on the sections.
+        instrument: what the heading calls it; "" takes the path's own word.
+        widened: what it freezes, burns or fills beyond its shaft: outlined too.
     """
     entry, target = np.array(path.entry_lps_mm), np.array(path.target_lps_mm)
     length_mm = float(np.linalg.norm(target - entry))
     field_mm = max(length_mm + 2 * _AROUND_MM, _LEAST_FIELD_MM)
     along = [
-        _along(volume, plane, path, zones)
+        _along(volume, plane, path, zones, widened)
         for plane in longitudinal_planes(
             path.entry_lps_mm, path.target_lps_mm, pixel_mm=field_mm / _LARGE_PX, size_px=_LARGE_PX
         )
@@ -74,7 +87,7 @@ def slice_sheet(volume: PlanningVolume, path: PlannedPath, zones: Sequence[Field
         path.entry_lps_mm, path.target_lps_mm, depths, pixel_mm=_SECTION_MM / _SMALL_PX, size_px=_SMALL_PX
     )
     across = [
-        _across(volume, plane, depth, path, zones, with_bar=number == 0)
+        _across(volume, plane, depth, path, zones, widened, with_bar=number == 0)
         for number, (plane, depth) in enumerate(zip(planes, depths, strict=True))
     ]
     whole = beside([canvas for canvas, _ in along], _GAP_PX, _BACKGROUND)
@@ -84,13 +97,20 @@ def slice_sheet(volume: PlanningVolume, path: PlannedPath, zones: Sequence[Field
     series[:, : row.shape[1]] = row
     outlined = frozenset[str]().union(*(ids for _, ids in (*along, *across)))
     legend = _legend(path, [zone for zone, _ in zones if zone.id in outlined], width_px)
-    sheet = below([_heading(path, length_mm, width_px), whole, series, legend], _GAP_PX, _BACKGROUND)
+    heading = _heading(path, instrument or path.instrument or "instrument", length_mm, width_px)
+    sheet = below([heading, whole, series, legend], _GAP_PX, _BACKGROUND)
     framed = blank(sheet.shape[0] + 2 * _GAP_PX, sheet.shape[1] + 2 * _GAP_PX, _BACKGROUND)
     framed[_GAP_PX:-_GAP_PX, _GAP_PX:-_GAP_PX] = sheet
     return framed
 
 
-def _along(volume: PlanningVolume, plane: SlicePlane, path: PlannedPath, zones: Sequence[FieldOfZone]) -> _Slice:
+def _along(
+    volume: PlanningVolume,
+    plane: SlicePlane,
+    path: PlannedPath,
+    zones: Sequence[FieldOfZone],
+    widened: Spheroid | None,
+) -> _Slice:
     canvas = grey_picture(sampled_hu(volume, plane), *_BONE_WINDOW_HU, _OUTSIDE)
     outlined = _draw_zones(canvas, plane, zones)
     color = rgb_of(path.color)
@@ -100,6 +120,10 @@ def _along(volume: PlanningVolume, plane: SlicePlane, path: PlannedPath, zones: 
     radius = side * path.diameter_mm / 2 / plane.pixel_mm
     outline = np.array((entry + radius, target + radius, target - radius, entry - radius))
     line(canvas, outline, color, closed=True, halo=True)
+    if widened is not None:
+        center = plane.pixels_of(np.array((widened.center_lps_mm,)))[0, :2]
+        half = np.array((widened.semi_axial_mm, widened.semi_transverse_mm)) / plane.pixel_mm
+        line(canvas, center + _CIRCLE * half @ np.array((axis, side)), color, closed=True, halo=True)
     length_px = float(np.linalg.norm(target - entry))
     step_px = _TICK_MM / plane.pixel_mm
     for number in range(1, int(length_px / step_px + 1e-9) + 1):
@@ -124,46 +148,59 @@ def _across(
     depth_mm: float,
     path: PlannedPath,
     zones: Sequence[FieldOfZone],
+    widened: Spheroid | None,
     *,
     with_bar: bool,
 ) -> _Slice:
     canvas = grey_picture(sampled_hu(volume, plane), *_BONE_WINDOW_HU, _OUTSIDE)
     outlined = _draw_zones(canvas, plane, zones)
-    angles = np.linspace(0.0, 2 * np.pi, 48, endpoint=False)
     middle = np.array(((plane.columns - 1) / 2, (plane.rows - 1) / 2))
-    circle = middle + np.column_stack((np.cos(angles), np.sin(angles))) * path.diameter_mm / 2 / plane.pixel_mm
-    line(canvas, circle, rgb_of(path.color), closed=True, halo=True)
+    for radius_mm in (path.diameter_mm / 2, _radius_mm(widened, plane.center_lps_mm)):
+        if radius_mm > 0.0:
+            line(canvas, middle + _CIRCLE * radius_mm / plane.pixel_mm, rgb_of(path.color), closed=True, halo=True)
     _draw_letters(canvas, plane, 11)
     if with_bar:
         scale_bar(canvas, _SMALL_PX - 14, _SMALL_PX - 22, 10.0, plane.pixel_mm, _INK)
     words = blank(3 * line_height(11), plane.columns, _BACKGROUND)
     text(words, f"depth {depth_mm:.0f} mm", plane.columns / 2, 0, 12, _INK, anchor=0.5, halo=False)
-    nearest = _nearest(plane.center_lps_mm, path, zones)
+    nearest = _nearest(plane, max(path.diameter_mm / 2, _radius_mm(widened, plane.center_lps_mm)), path, zones)
     if nearest is not None:
         name, distance_mm, color = nearest
         top = line_height(12)
-        for words_line in (f"{distance_mm:.1f} mm to", name):
+        for words_line in (f"{distance_mm:.1f} mm to" if distance_mm > 0.0 else "reaches into", name):
             shown = words_line if len(words_line) <= 20 else words_line[:19] + "…"
             text(words, shown, plane.columns / 2, top, 11, color, anchor=0.5, halo=False)
             top += line_height(10)
     return np.concatenate((canvas, words)), outlined
 
 
-def _nearest(point: F64, path: PlannedPath, zones: Sequence[FieldOfZone]) -> tuple[str, float, Rgb] | None:
-    """The keep-out zone nearest to the instrument's surface at one depth; None without one within 50 mm.
+def _radius_mm(widened: Spheroid | None, on_axis_lps_mm: F64) -> float:
+    """Of the spheroid's section there; 0 where it does not reach."""
+    if widened is None:
+        return 0.0
+    away = math.dist(on_axis_lps_mm, widened.center_lps_mm) / widened.semi_axial_mm
+    return widened.semi_transverse_mm * math.sqrt(max(1.0 - away**2, 0.0))
+
+
+def _nearest(
+    plane: SlicePlane, radius_mm: float, path: PlannedPath, zones: Sequence[FieldOfZone]
+) -> tuple[str, float, Rgb] | None:
+    """The keep-out zone nearest to the instrument's section there, and how near; None without one within 50 mm.
 
     Zones of a named site come before other ones: a muscle on the way says nothing of the foramen beside it.
     """
+    rim = plane.center_lps_mm + _CIRCLE * radius_mm @ np.array((plane.right, plane.down))
+    points = np.vstack((rim, plane.center_lps_mm))
     found = []
     for zone, field in zones:
         if zone.kind is ZoneKind.KEEP_OUT and zone.id not in path.permitted_zone_ids:
-            distance = float(field.distance_mm(point[None])[0]) - path.diameter_mm / 2
-            if distance < _FAR_MM:
-                found.append((zone.site is ZoneSite.OTHER, distance, zone))
+            distance_mm = float(field.distance_mm(points).min())
+            if distance_mm < _FAR_MM:
+                found.append((zone.site is ZoneSite.OTHER, distance_mm, zone))
     if not found:
         return None
-    _, distance, zone = min(found, key=lambda one: one[:2])
-    return zone.name, distance, rgb_of(zone.color)
+    _, distance_mm, zone = min(found, key=lambda one: one[:2])
+    return zone.name, distance_mm, rgb_of(zone.color)
 
 
 def _draw_zones(canvas: U8, plane: SlicePlane, zones: Sequence[FieldOfZone]) -> frozenset[str]:
@@ -207,15 +244,22 @@ def _draw_letters(canvas: U8, plane: SlicePlane, size_px: int) -> None:
     text(canvas, bottom, columns / 2, rows - up - 1.3 * size_px, size_px, _MARK, anchor=0.5)
 
 
-def _heading(path: PlannedPath, length_mm: float, width_px: int) -> U8:
+def _heading(path: PlannedPath, instrument: str, length_mm: float, width_px: int) -> U8:
     canvas = blank(2 * line_height(15), width_px, _BACKGROUND)
     name = path.label.strip() or path.id
     shown = text(canvas, name, 2, 0, 17, rgb_of(path.color), halo=False)
-    what = path.instrument or "instrument"
     ends = " to ".join(
         "(" + ", ".join(f"{value:.1f}" for value in end) + ")" for end in (path.entry_lps_mm, path.target_lps_mm)
     )
-    text(canvas, f"{what}, {path.diameter_mm:g} mm wide, {length_mm:.1f} mm long", shown + 16, 2, 15, _INK, halo=False)
+    text(
+        canvas,
+        f"{instrument}, {path.diameter_mm:g} mm wide, {length_mm:.1f} mm long",
+        shown + 16,
+        2,
+        15,
+        _INK,
+        halo=False,
+    )
     text(canvas, f"entry to target {ends} mm, patient LPS; bone window; outlines at true size", 2, line_height(17), 12,
          _FAINT, halo=False)  # fmt: skip
     text(canvas, DISCLAIMER, width_px - 2, 3, 12, _FAINT, anchor=1.0, halo=False)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from drivers.commands.plan_pictures import write_path_pictures
-from guidance.messages import PlannedPath, TubeShape, Zone, ZoneKind, ZoneSite
+from guidance.messages import AblationSetting, PlannedPath, TubeShape, Zone, ZoneKind, ZoneSite
 from guidance.overlay.colors import rgb_of
+from guidance.planning.ablation import ablation_zone
 from guidance.planning.c_arms import DEFAULT_C_ARM, c_arm_library
 from guidance.planning.distance import distance_field
+from guidance.planning.instruments import instrument_library
 from guidance.planning.surface import surface_of_shape
 from guidance.planning.views import path_views
 from guidance.planning.volume import PlanningVolume
@@ -124,3 +126,22 @@ def test_a_zone_without_a_surface_and_a_path_without_a_reachable_view_are_said(t
     files = write_path_pictures(tmp_path, body(), path, [(zone, distance_field(shape), None)], views, c_arm=MODEL)
     assert [file.name for file in files] == ["p1_slices.png", "p1_bulls_eye.png", "p1_progression.png"]
     assert all(file.stat().st_size > 0 for file in files)
+
+
+def test_what_a_probe_freezes_is_outlined_at_its_true_size(tmp_path):
+    library = instrument_library()
+    setting = AblationSetting(power_w=0.0, time_s=600.0)
+    path = PlannedPath(
+        id="P1", entry_lps_mm=(45.0, -10.0, 20.0), target_lps_mm=(-35.0, -10.0, 20.0), diameter_mm=2.4, color=GREEN,
+        instrument="cryoprobe_2_4", ablation=setting,
+    )  # fmt: skip
+    views = path_views(path, [], patient_position="", c_arm=MODEL)
+    files = write_path_pictures(tmp_path, body(), path, [], views, c_arm=MODEL, library=library, name="cryo")
+    sheet = cv2.imread(str(files[0]), cv2.IMREAD_COLOR)[..., ::-1]
+    zone = ablation_zone(library.find("cryoprobe_2_4").ablation, setting)
+    top, pixel_mm, middle = 2 * MARGIN_PX + HEADING_PX, (80.0 + 110.0) / LARGE_PX, (LARGE_PX - 1) / 2
+    coronal = sheet[top : top + LARGE_PX, MARGIN_PX : MARGIN_PX + LARGE_PX]
+    # the probe's tip is at x = -35: towards the patient's right, left on the screen
+    column = round(middle + (-35.0 + zone.center_from_tip_mm - 5.0) / pixel_mm)
+    ends = of_color(coronal[:, column - 1 : column + 2], GREEN)[:, 0]
+    assert np.ptp(ends) == pytest.approx(zone.width_mm / pixel_mm, abs=2.5)
