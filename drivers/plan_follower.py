@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import structlog
-from guidance.planning.surface import ZoneSurface
 
 from drivers.planning import PlanningProcess
 from drivers.planning_messages import (
@@ -24,9 +23,11 @@ from drivers.planning_messages import (
 )
 from guidance.case import active_zones, drawable_paths
 from guidance.errors import GuidanceError
+from guidance.kernels.silhouette import shadow_mesh
 from guidance.messages import CbctVolume, PlannedPath, Zone, ZoneShape, ZoneSite
 from guidance.overlay.zones import PathAid
 from guidance.planning.instruments import InstrumentLibrary
+from guidance.planning.surface import ZoneSurface
 from guidance.session import Planned, Session, active_volume, aid_key
 
 # What the process itself ran into, not the question: asked again after a pause.
@@ -109,6 +110,8 @@ class PlanFollower:
             vertices_lps_mm=np.frombuffer(answer.vertices_lps_mm, np.float32).reshape(-1, 3),
             triangles=np.frombuffer(answer.triangles, np.int32).reshape(-1, 3),
         )
+        # Made ready off the live threads, where it would delay a frame by milliseconds.
+        await asyncio.to_thread(shadow_mesh, surface)
         session = self._session()
         held = {zone.shape for zone in session.case.zones}
         kept = {shape: found for shape, found in session.planned.surfaces.items() if shape in held}

@@ -20,6 +20,7 @@ UNSEEN_HU: Final = -1400
 # Cortical bone ends near 2000 HU (Buzug, Computed Tomography, 2008); above it is metal or cement, not a patient's bone.
 FOREIGN_HU: Final = 2000
 _STEP_MM: Final = 0.5
+_MARGIN_STEP_MM: Final = 0.25  # a field changes by no more than the step: half of it is what a neck between may be less
 _SKIN_REACH_MM: Final = 300.0
 _SKIN_STEP_MM: Final = 4.0
 _FAR_REACH_MM: Final = 150.0
@@ -114,8 +115,9 @@ def bone_margin_mm(
 ) -> float | None:
     """Least distance of the shaft's surface to bone's surface along its way through bone; negative where it leaves it.
 
-    Aside stay `ENDS_ASIDE_RADII` radii at both ends of the way, and on both sides of a joint's gap, where crossing the
-    surface is what the path is for.
+    It is that of the widest tunnel about the axis, as the corridor search has it: bone is at least the tunnel's radius
+    deep everywhere but within `ENDS_ASIDE_RADII` of its radii (the shaft's, where that is more) of the way's ends, and
+    of a joint's gap, where crossing the surface is what the path is for.
 
     Args:
         way: of the same axis and bone.
@@ -126,25 +128,39 @@ def bone_margin_mm(
     """
     if not way.intervals:
         return None
-    aside_mm = ENDS_ASIDE_RADII * radius_mm
-    first_mm = way.intervals[0].start_mm + aside_mm
+    first_mm = way.intervals[0].start_mm
     last_mm = min(axis.length_mm, way.intervals[-1].stop_mm)
+    depths = np.linspace(first_mm, last_mm, max(2, math.ceil((last_mm - first_mm) / _MARGIN_STEP_MM) + 1))
+    to_end_mm = depths - first_mm
     if way.intervals[-1].stop_mm <= axis.length_mm:
-        last_mm -= aside_mm
-    if last_mm <= first_mm:
-        return None
-    depths = _depths(first_mm, last_mm)
-    kept = np.ones(len(depths), dtype=bool)
+        to_end_mm = np.minimum(to_end_mm, last_mm - depths)
     for gap in joints:
-        kept &= (depths < gap.start_mm - aside_mm) | (depths > gap.stop_mm + aside_mm)
+        to_end_mm = np.minimum(to_end_mm, np.maximum(gap.start_mm - depths, depths - gap.stop_mm))
+    # What is nearer to an end than the shaft's own end is aside in any case.
+    kept = to_end_mm >= ENDS_ASIDE_RADII * radius_mm
     if not kept.any():
         return None
-    depths = depths[kept]
-    values = bone.distance_mm(np.ascontiguousarray(axis.points_mm(depths)))
-    worst = depths[int(np.argmax(values))]
-    fine = np.clip(worst + np.linspace(-_STEP_MM, _STEP_MM, 41), depths[0], depths[-1])
-    fine_values = bone.distance_mm(np.ascontiguousarray(axis.points_mm(fine)))
-    return -max(float(values.max()), float(fine_values.max())) - radius_mm
+    deep_mm = -bone.distance_mm(np.ascontiguousarray(axis.points_mm(depths[kept])))
+    return _widest_tunnel_mm(deep_mm, to_end_mm[kept] / ENDS_ASIDE_RADII, radius_mm) - radius_mm
+
+
+def _widest_tunnel_mm(deep_mm: F64, counts_up_to_mm: F64, radius_mm: float) -> float:
+    """Largest r such that all places that count for it are at least r deep.
+
+    Args:
+        deep_mm: (N,) depth in bone.
+        counts_up_to_mm: (N,) radius up to which a place counts, and is no end of the tunnel.
+        radius_mm: below it all places count.
+    """
+    order = np.argsort(counts_up_to_mm)
+    steps = counts_up_to_mm[order]
+    # Least depth of all that count for a tunnel of that radius: a tunnel wider than a step leaves that place aside.
+    least = np.minimum.accumulate(deep_mm[order][::-1])[::-1]
+    if least[0] <= radius_mm:
+        return float(least[0])
+    before = np.concatenate(([0.0], steps[:-1]))
+    reached = np.minimum(steps, least)
+    return float(reached[least > before].max())
 
 
 def tip_bone(

@@ -12,14 +12,13 @@ from drivers.buffers import Lease
 from drivers.compute import ComposedFrame, FrameJob
 from drivers.overlay_publisher import OverlayPublisher
 from drivers.page_pictures import PagePictures
-from guidance.case import Case
 from guidance.config import HttpSettings, OverlaySettings
 from guidance.kernels import frame_buffers
 from guidance.messages import FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.scene import frame_scene
 from guidance.overlay.window import Window
 from guidance.ports import LiveUpdate
-from guidance.session import DrawFrame, InputTrack
+from guidance.session import DrawFrame, InputTrack, Session
 from guidance.shapes import GeometryAnswer
 
 _DEADLINE_S = 20.0
@@ -64,7 +63,7 @@ async def _published(*effects: DrawFrame, count: int) -> tuple[OverlayPublisher,
         for effect in effects:
             # Composed before the next is asked for; sent only when this task waits, which it does below.
             before = publisher._compute
-            publisher.draw(effect, Case())
+            publisher.draw(effect, Session())
             while before._newest:
                 pass
         while len(receivers.epochs) < count:

@@ -98,6 +98,8 @@ std::tuple<std::uint64_t, std::uint64_t> compose_frame(const Pixels& pixels, dou
 }  // namespace
 
 NB_MODULE(_core, m) {
+  // Caches keep prepared volumes and surfaces until the process ends: no leak, and nothing for a user's terminal.
+  nb::set_leak_warnings(false);
   m.doc() = "Native kernels of the guidance server; the documented face is guidance.kernels.";
   m.attr("TILE_ROWS") = guidance::kTileRows;
   m.attr("TILE_COLUMNS") = guidance::kTileColumns;

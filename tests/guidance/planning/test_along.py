@@ -78,10 +78,10 @@ def test_margin_in_a_tunnel_of_known_width() -> None:
 
 
 def test_the_ends_of_the_way_are_aside() -> None:
-    """Square through a wall of 50 mm: only the part 1.5 radii off both faces counts."""
+    """Square through a wall of 50 mm: a tunnel of radius 50 / 3 leaves 1.5 of its radii aside at both faces."""
     through = axis_of(path((0, 80, 0), (0, -20, 0)))
     way = bone_way(through, BONE, None, None)
-    assert bone_margin_mm(through, way, BONE, 3.0, []) == pytest.approx(1.5 * 3.0 - 3.0, abs=0.01)
+    assert bone_margin_mm(through, way, BONE, 3.0, []) == pytest.approx(50.0 / 3.0 - 3.0, abs=0.01)
     thin = Slab((0.0, 1.0, 0.0), 30.0, 4.0)
     assert bone_margin_mm(through, bone_way(through, thin, None, None), thin, 3.0, []) is None
 
@@ -95,7 +95,8 @@ def test_leaving_the_bone_is_a_negative_margin_but_for_a_joint_that_may_be_cross
     assert bone_margin_mm(across, way, bones, 3.0, []) == pytest.approx(-5.0, abs=0.01)
     (gap,) = way.gaps
     assert (gap.start_mm, gap.stop_mm) == pytest.approx((58.0, 62.0), abs=0.01)
-    assert bone_margin_mm(across, way, bones, 3.0, [gap]) == pytest.approx(1.5, abs=0.1)
+    # The target lies 12 mm in front of the second wall's far face; a tip in bone is no end of the tunnel.
+    assert bone_margin_mm(across, way, bones, 3.0, [gap]) == pytest.approx(12.0 - 3.0, abs=0.01)
 
 
 def test_hu_about_the_tip_is_what_lies_within_the_cross_section() -> None:
