@@ -1,5 +1,6 @@
 // The kernels without Python, for sanitizers and for processors where no Python is at hand: golden values, edges of
 // memory (every buffer is allocated to the byte), numbers that are not numbers. Ends with 1 if anything is wrong.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "corridor.hpp"
 #include "distance.hpp"
 #include "drr.hpp"
 #include "kernels.hpp"
@@ -270,12 +272,43 @@ void check_distance() {
   check(!fewer.triangles.empty() && fewer.triangles.size() < mesh.triangles.size(), "simplified block");
 }
 
+// A bar of 20 x 10 x 10 mm along x in a grid that ends close to it; lines within, beside and far beyond it.
+void check_corridor() {
+  const std::size_t edge = 28;
+  std::vector<float> solid(edge * edge * edge), right(solid.size()), gate(solid.size(), -1.0F);
+  for (std::size_t n = 0; n < solid.size(); ++n) {
+    const auto x = static_cast<float>(n % edge), y = static_cast<float>(n / edge % edge),
+               z = static_cast<float>(n / edge / edge);
+    solid[n] = std::max({std::abs(x - 13.5F) - 10.0F, std::abs(y - 13.5F) - 5.0F, std::abs(z - 13.5F) - 5.0F});
+    right[n] = 20.0F - x;
+  }
+  const guidance::LineFields fields{
+      {edge, edge, edge, {0, 0, 0}, 1.0}, solid.data(), right.data(), nullptr, gate.data()};
+  const guidance::LineRules rules{2.0, 1.5, 10.0, 0.0, 0.0, 0.25, 0.25, false};
+  const std::vector<double> chart{13.5, 13.5, 13.5, 1, 0, 0, 0, 1, 0, 0, 0, 1};
+  const std::vector<double> lines{0, 0, 0,    0, 0, 0,   0, 0, 0, 0, 0, 0, 0, 2, 0,   0, .5, .5, .02, .02,
+                                  0, 0, 1e12, 0, 0, 0,   3, 3, 1, 1, 0, 0, 0, 0, 1e9, 0, 2,  2,  1,   1,
+                                  0, 0, 9,    9, 1, 0.5, 9, 9, 1, 1, 0, 5, 0, 0, 0,   0, 50, 50, 9,   9};
+  const std::size_t count = lines.size() / guidance::kLineNumbers;
+  std::vector<double> tunnels(count * guidance::kTunnelNumbers), bounds(count);
+  const guidance::LineBatch batch{chart.data(), 1, lines.data(), count, 2};
+  guidance::measure_lines(fields, rules, batch, tunnels.data());
+  guidance::bound_lines(fields, rules, batch, 0.5, bounds.data());
+  check(std::abs(tunnels[0] - 4.5) < 1e-3 && std::abs(tunnels[1] + 10.0) < 1e-3 && std::abs(tunnels[2] - 10.0) < 1e-3,
+        "tunnel of a bar, its ridge rounded between samples");
+  check(std::abs(tunnels[4] - 3.0) < 1e-3 && tunnels[8] == -1.0, "tunnels beside the axis and beside the bar");
+  for (std::size_t n = 0; n < count; ++n)
+    check(tunnels[n * guidance::kTunnelNumbers] <= std::max(bounds[n], 0.5) + 1e-6, "a bound of lines holds");
+  check(bounds[2] == -1.0, "no line far beyond the grid");
+}
+
 }  // namespace
 
 int main() {
   std::printf("%s\n", guidance::instruction_set());
   std::mt19937_64 random(7);
   check_crc64(random);
+  check_corridor();
   check_distance();
   check_projection();
   for (const double mm : {1e-6, 1.0, 20.0}) check_tubes(mm);
