@@ -34,7 +34,7 @@ _PLANS: Final = (
     ("plan_transsacral", "S1 transsacral", "84,-107.5,216.5", "-82,-107.5,216.5", "7.3"),
 )
 _KINDS: Final = ("slices", "bulls_eye", "progression_1", "progression_2")
-_LARGEST_BYTES: Final = 200_000
+_LARGEST_BYTES: Final = 200 * 1024
 
 
 def _make_plans() -> None:

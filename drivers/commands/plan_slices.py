@@ -82,7 +82,7 @@ def slice_sheet(
             path.entry_lps_mm, path.target_lps_mm, pixel_mm=field_mm / _LARGE_PX, size_px=_LARGE_PX
         )
     ]
-    depths = np.linspace(0.0, length_mm, _SECTIONS).tolist()
+    depths = _section_depths(path, length_mm, zones)
     planes = cross_sections(
         path.entry_lps_mm, path.target_lps_mm, depths, pixel_mm=_SECTION_MM / _SMALL_PX, size_px=_SMALL_PX
     )
@@ -102,6 +102,19 @@ def slice_sheet(
     framed = blank(sheet.shape[0] + 2 * _GAP_PX, sheet.shape[1] + 2 * _GAP_PX, _BACKGROUND)
     framed[_GAP_PX:-_GAP_PX, _GAP_PX:-_GAP_PX] = sheet
     return framed
+
+
+def _section_depths(path: PlannedPath, length_mm: float, zones: Sequence[FieldOfZone]) -> list[float]:
+    """Evenly from entry to target; the one nearest to the narrowest place is moved there."""
+    depths: list[float] = np.linspace(0.0, length_mm, _SECTIONS).tolist()
+    kept_out = [field for zone, field in zones if _is_kept_out(zone, path) and zone.site is not ZoneSite.OTHER]
+    if kept_out:
+        along = np.linspace(0.0, 1.0, max(round(length_mm), 2))
+        ends = np.array((path.entry_lps_mm, path.target_lps_mm))
+        points = ends[0] + along[:, None] * (ends[1] - ends[0])
+        narrowest = length_mm * along[int(np.argmin(np.min([field.distance_mm(points) for field in kept_out], axis=0)))]
+        depths[int(np.argmin(np.abs(np.array(depths) - narrowest)))] = float(narrowest)
+    return depths
 
 
 def _along(
@@ -182,6 +195,10 @@ def _radius_mm(widened: Spheroid | None, on_axis_lps_mm: F64) -> float:
     return widened.semi_transverse_mm * math.sqrt(max(1.0 - away**2, 0.0))
 
 
+def _is_kept_out(zone: Zone, path: PlannedPath) -> bool:
+    return zone.kind is ZoneKind.KEEP_OUT and zone.id not in path.permitted_zone_ids
+
+
 def _nearest(
     plane: SlicePlane, radius_mm: float, path: PlannedPath, zones: Sequence[FieldOfZone]
 ) -> tuple[str, float, Rgb] | None:
@@ -193,7 +210,7 @@ def _nearest(
     points = np.vstack((rim, plane.center_lps_mm))
     found = []
     for zone, field in zones:
-        if zone.kind is ZoneKind.KEEP_OUT and zone.id not in path.permitted_zone_ids:
+        if _is_kept_out(zone, path):
             distance_mm = float(field.distance_mm(points).min())
             if distance_mm < _FAR_MM:
                 found.append((zone.site is ZoneSite.OTHER, distance_mm, zone))
