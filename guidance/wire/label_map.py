@@ -59,7 +59,7 @@ def read_label_map(
     image = _image(data)
     affine, findings = _affine(image)
     values = _voxels(image)
-    zones, guesses, unnamed = [], [], []
+    zones, guesses, unnamed, ignored = [], [], [], []
     for number, box in _boxes(values):
         if labels is not None and number not in labels:
             continue
@@ -67,6 +67,9 @@ def read_label_map(
         if label is None:
             unnamed.append(number)
             label = LabelName(name=f"label {number}", site=ZoneSite.OTHER)
+        if label.ignored:
+            ignored.append(label.name)
+            continue
         guess = guess_zone(label.name)
         if label.site is None:
             guesses.append((label.name, guess))
@@ -88,6 +91,9 @@ def read_label_map(
         )
     if not zones:
         raise _refused("labels", "is empty: no voxel has a wanted label; send the finished segmentation")
+    if ignored:
+        told = f"no zones are made of {', '.join(ignored)}; the names file says so"
+        findings += (Finding(code="ignored_label", severity=Severity.WARNING, message=told),)
     if unnamed:
         told = f"no names for {', '.join(f'label {number}' for number in unnamed)}; name them in the names file"
         findings += (Finding(code="unnamed_label", severity=Severity.WARNING, message=told),)

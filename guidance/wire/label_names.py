@@ -20,6 +20,7 @@ from guidance.messages import ZoneKind, ZoneSide, ZoneSite
 TOTALSEGMENTATOR: Final = "totalsegmentator"
 _MEND: Final = "send JSON {number: name}, lines of 'number name', a .ctbl, an ITK-SNAP file, or 'totalsegmentator'"
 _COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}")
+_IGNORE: Final = "ignore"  # as `kind` of a label that is no zone
 _MEMBERS: Final = ("name", "site", "side", "level", "kind", "color")
 
 # 3D Slicer: number, name (blanks as underscores), red, green, blue, alpha
@@ -33,7 +34,10 @@ _NAME_COLUMNS: Final = ("name", "labelname", "label_name", "structure", "segment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelName:
-    """What a label number stands for; None where the file does not say it, "" for no colour."""
+    """What a label number stands for; None where the file does not say it, "" for no colour.
+
+    `ignored` labels are no zones: what every instrument goes through, as muscle.
+    """
 
     name: str
     site: ZoneSite | None = None
@@ -41,6 +45,7 @@ class LabelName:
     level: str | None = None
     kind: ZoneKind | None = None
     color: str = ""
+    ignored: bool = False
 
 
 LabelNames = Mapping[int, LabelName]
@@ -50,10 +55,10 @@ _Word = TypeVar("_Word", ZoneSite, ZoneSide, ZoneKind)
 def label_names(text: str, origin: str = "") -> LabelNames:
     """Read a names file, whichever of the known forms it has.
 
-    JSON: `{"25": "sacrum"}`, `{"25": {"name", "site", "side", "level", "kind", "color"}}`, `{"sacrum": 25}`, or one of
-    these under `labels` (nnU-Net's dataset.json). TOML: the same. Text: `number name` lines divided by blanks, tabs,
-    commas or semicolons; tables with a header line; 3D Slicer's colour tables; ITK-SNAP's label descriptions. The word
-    `totalsegmentator` alone stands for that program's table.
+    JSON: `{"25": "sacrum"}`, `{"25": {"name", "site", "side", "level", "kind", "color"}}` (`kind` may be `ignore`: no
+    zone is made of it), `{"sacrum": 25}`, or one of these under `labels` (nnU-Net's dataset.json). TOML: the same.
+    Text: `number name` lines divided by blanks, tabs, commas or semicolons; tables with a header line; 3D Slicer's
+    colour tables; ITK-SNAP's label descriptions. The word `totalsegmentator` alone stands for that program's table.
 
     Args:
         text: the file's text.
@@ -132,13 +137,15 @@ def _label(told: Mapping[str, Any], where: str) -> LabelName:
     if color and not _COLOR.fullmatch(color):
         raise _refused(f"{where}.color", "must be #rrggbb")
     level = told.get("level")
+    kind = (told.get("kind") or "").strip().lower()
     return LabelName(
         name=name,
         site=_word(ZoneSite, told.get("site"), f"{where}.site"),
         side=_word(ZoneSide, told.get("side"), f"{where}.side"),
-        kind=_word(ZoneKind, told.get("kind"), f"{where}.kind"),
+        kind=None if kind == _IGNORE else _word(ZoneKind, kind, f"{where}.kind"),
         level=level,
         color=color,
+        ignored=kind == _IGNORE,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from guidance.errors import WireError
-from guidance.messages import Finding, MaskShape, Severity, Zone
+from guidance.messages import Finding, MaskShape, Severity, Zone, ZoneSite
 from guidance.planning.occupancy import Occupancy
 from guidance.planning.volume import PlanningVolume
 from guidance.wire.dicom_classes import RT_STRUCTURE_SET, SEGMENTATION
@@ -20,6 +20,9 @@ from guidance.wire.label_map import read_label_map
 from guidance.wire.label_names import LabelNames, totalsegmentator
 from guidance.wire.markups import MarkupZone
 from guidance.wire.read_zones import ReadZone, ReadZones
+
+OUTLINED: Final = frozenset(ZoneSite) - {ZoneSite.BONE, ZoneSite.SKIN, ZoneSite.OTHER}
+"""Sites that go onto the live picture unasked; outlines of every bone and organ would hide what they are there for."""
 
 _DICOM_MARK_AT: Final = slice(128, 132)
 
@@ -75,6 +78,7 @@ def zones_of(read: Sequence[ReadZone], keep: Callable[[Occupancy], MaskShape]) -
             level=zone.level,
             color=zone.color,
             shape=keep(zone.occupancy),
+            shown=zone.site in OUTLINED,
             origin=zone.origin,
             origin_uid=zone.origin_uid,
         )

@@ -142,7 +142,8 @@ def test_totalsegmentator_by_its_word() -> None:
     }
     spots |= {115: "rib_right_12", 117: "costal_cartilages"}
     assert {number: names[number].name for number in spots} == spots
-    assert all(label.site is not None and label.kind is not None for label in names.values())
+    assert all(label.site is not None and (label.kind is None) is label.ignored for label in names.values())
+    assert [number for number, label in names.items() if label.ignored] == list(range(80, 90))
     for label in names.values():
         words = label.name.split("_")
         assert label.side is (ZoneSide.LEFT if "left" in words else ZoneSide.RIGHT if "right" in words else None)
