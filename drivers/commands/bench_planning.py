@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -22,7 +23,9 @@ from guidance.planning.model import PlanningModel, ZoneFields
 from guidance.planning.surface import ZoneSurface
 
 EDGES: Final = (128, 256, 384, 512)
-_LARGEST: Final = EDGES[-1]
+QUICK_EDGES: Final = (128, 512)  # bone and corridors take seconds at any size: quick, they are measured at the largest
+_LARGEST: Final = 512
+_THREADS: Final = 2  # for what a server works out before anybody asks
 _COPIED_BYTES: Final = 8 << 20
 _CORRIDOR_DIAMETER_MM: Final = 7.3
 
@@ -77,14 +80,16 @@ class _Measured:
 def run_planning(*, quick: bool) -> dict[str, Any]:
     """Measure; `path_drag_ms`, `corridor_search_s` and both silhouette times are medians at 512^3.
 
-    `path_drag_ms`: clearance of a path that moves with every question, ten zones, two other paths, bone known.
+    `path_drag_ms`: clearance of a path that moves with every question, ten zones, two other paths, bone known (quick,
+    only at 512^3).
     `corridor_search_s`: trans-sacral S1 from bare voxels to the answer. `silhouette_still_ms`, `silhouette_moving_ms`:
     what ten zones add to a frame of 1024 x 1024 px, from scene to composed picture, with the same pose in every frame
     and with another one. `noise_percent`: half the distance of the quartiles of a copy of 8 MiB, over its median.
     """
     rounds = {"drags": 40 if quick else 200, "frames": 40 if quick else 200, "peers": 1 if quick else 5}
     searches = 1 if quick else 3
-    measured = {edge: _measured(edge, rounds, searches if edge == _LARGEST or not quick else 1) for edge in EDGES}
+    edges = QUICK_EDGES if quick else EDGES
+    measured = {edge: _measured(edge, rounds, searches if edge == _LARGEST or not quick else 0) for edge in edges}
     largest = measured[_LARGEST]
     figures: dict[str, Any] = {
         "path_drag_ms": largest.drag.median_ms,
@@ -113,13 +118,13 @@ def run_planning(*, quick: bool) -> dict[str, Any]:
     lower, upper = (percentile(largest.copy.wall_ms, q) or 0.0 for q in (25.0, 75.0))
     figures["copy_8_mib_ms"] = largest.copy.median_ms
     figures["noise_percent"] = 50.0 * (upper - lower) / largest.copy.median_ms
-    series = {
-        "edge": list(EDGES),
+    series: dict[str, list[Any]] = {
+        "edge": list(edges),
         "path_drag_ms": [round(one.drag.median_ms, 3) for one in measured.values()],
-        "corridor_search_s": [round(one.corridor.median_ms / 1000.0, 3) for one in measured.values()],
-        "zone_fields_s": [round(one.fields.median_ms / 1000.0, 3) for one in measured.values()],
-        "zone_surfaces_s": [round(one.surfaces.median_ms / 1000.0, 3) for one in measured.values()],
-        "bone_s": [round(one.bone.median_ms / 1000.0, 3) for one in measured.values()],
+        "corridor_search_s": [_seconds(one.corridor) for one in measured.values()],
+        "zone_fields_s": [_seconds(one.fields) for one in measured.values()],
+        "zone_surfaces_s": [_seconds(one.surfaces) for one in measured.values()],
+        "bone_s": [_seconds(one.bone) for one in measured.values()],
         **{
             f"silhouette_{which}_ms": [
                 round(percentile(one.added_ms(which), 50.0) or 0.0, 3) for one in measured.values()
@@ -132,6 +137,7 @@ def run_planning(*, quick: bool) -> dict[str, Any]:
     settings = {
         "zones": 10,
         "other_paths": 2,
+        "threads_for_fields_and_surfaces": _THREADS,
         "picture_px": [1024, 1024],
         "corridor": {"level": "s1", "diameter_mm": _CORRIDOR_DIAMETER_MM},
         "searches": searches,
@@ -140,6 +146,10 @@ def run_planning(*, quick: bool) -> dict[str, Any]:
         "order": "drag and copy in turn; a frame with zones and the same without, in turn; sizes one after the other",
     }
     return report("planning", settings=settings, figures=figures, series=series)
+
+
+def _seconds(timer: _Timer) -> float | None:
+    return round(timer.median_ms / 1000.0, 3) if timer.wall_ms else None
 
 
 def _measured(edge: int, rounds: dict[str, int], searches: int) -> _Measured:
@@ -152,10 +162,12 @@ def _measured(edge: int, rounds: dict[str, int], searches: int) -> _Measured:
         c_arm=c_arm_library().models[0],
         settings=PlanningSettings(),
     )
-    one.fields.run(lambda: [fields.field(zone.shape) for zone in scene.zones])
-    surfaces = one.surfaces.run(lambda: [fields.surface(zone.shape) for zone in scene.zones])
+    with ThreadPoolExecutor(_THREADS) as pool:
+        one.fields.run(lambda: list(pool.map(fields.field, [zone.shape for zone in scene.zones])))
+        surfaces = one.surfaces.run(lambda: list(pool.map(fields.surface, [zone.shape for zone in scene.zones])))
     _search(one, model, scene, searches)
-    _drag(one, model, scene, rounds["drags"], one.bone.run(lambda: model.bone(scene.zones)))
+    bone = one.bone.run(lambda: model.bone(scene.zones)) if searches else None
+    _drag(one, model, scene, rounds["drags"], bone)
     _frames(one, scene, surfaces, rounds["frames"])
     if edge == _LARGEST:
         _peers(one, scene, surfaces, rounds["peers"])
@@ -193,10 +205,10 @@ def _frames(one: _Measured, scene: PlanningScene, surfaces: list[ZoneSurface], f
 
 
 def _peers(one: _Measured, scene: PlanningScene, surfaces: list[ZoneSurface], rounds: int) -> None:
-    largest = max(scene.masks.values(), key=lambda occupancy: occupancy.values.size)
+    mask = min(scene.masks.values(), key=lambda occupancy: occupancy.values.size)
     jobs: dict[str, Callable[[int], Any]] = {
-        "field": lambda _: field_of_occupancy(largest),
-        "field_scipy": lambda _: scipy_distance_mm(largest),
+        "field": lambda _: field_of_occupancy(mask),
+        "field_scipy": lambda _: scipy_distance_mm(mask),
         "clearance_numpy": lambda step: brute_force_distances_mm(dragged(scene.path, step), surfaces),
         "silhouettes_contours": lambda step: contour_silhouettes(surfaces, pose(step)),
     }

@@ -16,19 +16,24 @@ from guidance.messages import F64, MaskShape, Matrix34, PlannedPath, Vector3, Zo
 from guidance.planning.occupancy import Occupancy
 from guidance.planning.volume import PlanningVolume
 from simulators.pelvis import ProceduralPelvis
-from simulators.pelvis_corridors import Corridor, corridors
 from simulators.pelvis_shapes import Grid, Tube
 
 SIDE_PX: Final = 1024
-FIELD_MM: Final = 320.0
+FIELD_MM: Final = 256.0
 _MIDDLE_MM: Final = (0.0, -12.0, -20.0)
 _MADE_AT: Final = 128  # voxels along each edge: what the pelvis is made of before it is brought onto the grid
 _RIM: Final = 1
 _BONE_BOXES_MM: Final = {
-    "sacrum": ((-66.0, -36.0, -120.0), (66.0, 60.0, 30.0)),
-    "left hip": ((0.0, -110.0, -170.0), (150.0, 70.0, 90.0)),
-    "right hip": ((-150.0, -110.0, -170.0), (0.0, 70.0, 90.0)),
+    "sacrum": ((-64.0, -36.0, -88.0), (64.0, 56.0, 32.0)),
+    "left hip": ((16.0, -40.0, -40.0), (112.0, 72.0, 48.0)),
+    "right hip": ((-112.0, -40.0, -40.0), (-16.0, 72.0, 48.0)),
 }
+# As `simulators.pelvis_corridors` finds them; searching them anew would take seconds.
+_LINES: Final[tuple[tuple[str, Vector3, Vector3], ...]] = (
+    ("S1 transsacral", (100.5, -3.4, 1.2), (-100.5, -3.4, 1.2)),
+    ("S1 iliosacral left", (70.1, 12.5, -3.7), (-4.0, -7.3, 3.0)),
+    ("S1 iliosacral right", (-70.1, 12.5, -3.7), (4.0, -7.3, 3.0)),
+)
 _COLORS: Final = ("#d55e00", "#f0e442", "#009e73", "#0072b2", "#cc79a7", "#e69f00")
 
 
@@ -79,13 +84,13 @@ def planning_scene(edge: int) -> PlanningScene:
     path, *others = (
         PlannedPath(
             id=f"P{number}",
-            entry_lps_mm=found.entry_lps_mm,
-            target_lps_mm=found.target_lps_mm,
+            entry_lps_mm=entry,
+            target_lps_mm=target,
             diameter_mm=7.3 if number == 1 else 2.8,
-            label=found.name,
+            label=label,
             color="#56b4e9",
         )
-        for number, found in enumerate(_corridors(), start=1)
+        for number, (label, entry, target) in enumerate(_LINES, start=1)
     )
     return PlanningScene(volume=volume, zones=tuple(zones), masks=masks, path=path, other_paths=tuple(others))
 
@@ -125,12 +130,6 @@ def _pelvis() -> ProceduralPelvis:
 
 
 @lru_cache(maxsize=1)
-def _corridors() -> tuple[Corridor, ...]:
-    found = corridors(_pelvis())
-    return tuple(found[name] for name in ("S1 transsacral", "S1 iliosacral left", "S1 iliosacral right"))
-
-
-@lru_cache(maxsize=1)
 def _made() -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
     return _pelvis().volume(FIELD_MM / _MADE_AT, center_lps_mm=_MIDDLE_MM, size_mm=(FIELD_MM,) * 3).voxels_hu
 
@@ -166,19 +165,19 @@ def _organs() -> list[tuple[str, ZoneSite, ZoneSide | None, list[Tube]]]:
         for name, tube in pelvis.foramina.items()
         if name.startswith(("S1 ventral", "S2 ventral"))
     ]
-    trunk: tuple[Vector3, ...] = ((0.0, -45.0, 90.0), (0.0, -42.0, 60.0), (0.0, -38.0, 40.0))
-    left: tuple[Vector3, ...] = ((0.0, -38.0, 40.0), (25.0, -45.0, 10.0), (55.0, -55.0, -30.0), (70.0, -70.0, -80.0))
+    trunk: tuple[Vector3, ...] = ((0.0, -45.0, 70.0), (0.0, -42.0, 55.0), (0.0, -38.0, 40.0))
+    left: tuple[Vector3, ...] = ((0.0, -38.0, 40.0), (25.0, -45.0, 10.0), (45.0, -55.0, -30.0), (50.0, -62.0, -50.0))
     right = tuple((-x, y, z) for x, y, z in left)
     return [
         *organs,
         ("canal", ZoneSite.CANAL, ZoneSide.MIDLINE, [pelvis.canal]),
         ("iliac veins", ZoneSite.VEIN, None, [Tube(line, (7.0,) * len(line)) for line in (trunk, left, right)]),
-        ("bladder", ZoneSite.OTHER, None, [Tube(((-12.0, -85.0, -95.0), (12.0, -85.0, -95.0)), (36.0, 36.0))]),
+        ("bladder", ZoneSite.OTHER, None, [Tube(((-12.0, -85.0, -95.0), (12.0, -85.0, -95.0)), (24.0, 24.0))]),
     ]
 
 
 def _bones(edge: int) -> list[tuple[str, ZoneSite, ZoneSide | None, Occupancy]]:
-    """Sacrum and hips: large and rugged surfaces, as label maps have them."""
+    """Sacrum and what of the hips a cone beam sees: large and rugged surfaces, as label maps have them."""
     return [
         (name, ZoneSite.BONE, side, _bone(name, edge))
         for name, side in (("sacrum", None), ("left hip", ZoneSide.LEFT), ("right hip", ZoneSide.RIGHT))
@@ -187,7 +186,9 @@ def _bones(edge: int) -> list[tuple[str, ZoneSite, ZoneSide | None, Occupancy]]:
 
 def _bone(name: str, edge: int) -> Occupancy:
     spacing_mm, (low, distance) = FIELD_MM / edge, _bone_distance(name)
-    finer = np.empty(tuple(round(count * FIELD_MM / _MADE_AT / spacing_mm) for count in distance.shape), np.float32)
+    finer = np.empty(
+        tuple(round(count * 2.0 * FIELD_MM / _MADE_AT / spacing_mm) for count in distance.shape), np.float32
+    )
     _brought_onto(distance, finer)
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     affine[:3, 3] = low + spacing_mm * (0.5 - _RIM)
@@ -196,7 +197,7 @@ def _bone(name: str, edge: int) -> Occupancy:
 
 @lru_cache(maxsize=3)
 def _bone_distance(name: str) -> tuple[F64, np.ndarray[Any, np.dtype[np.float32]]]:
-    coarse_mm = FIELD_MM / _MADE_AT
+    coarse_mm = 2.0 * FIELD_MM / _MADE_AT
     low, high = (np.array(corner) for corner in _BONE_BOXES_MM[name])
     z, y, x = (np.arange(low[n] + coarse_mm / 2.0, high[n], coarse_mm) for n in (2, 1, 0))
     points = np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1).transpose(2, 1, 0, 3)
