@@ -67,6 +67,7 @@ class CaseAnswer(msgspec.Struct, frozen=True, kw_only=True):
     study_instance_uid: str | None
     epoch: int
     shared_frame_confirmed: bool
+    zones_shown: bool
     question: Question | None
 
 
@@ -75,6 +76,7 @@ class CaseUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     active_volume_id: str | msgspec.UnsetType = msgspec.UNSET
     shared_frame_confirmed: bool | msgspec.UnsetType = msgspec.UNSET
+    zones_shown: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class PathPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,5 +259,6 @@ def case_shape(case: Case) -> CaseAnswer:
         study_instance_uid=case.study_instance_uid,
         epoch=case.epoch,
         shared_frame_confirmed=case.shared_frame_confirmed,
+        zones_shown=case.zones_shown,
         question=Question(volume_id=asked.volume_id, text=asked.text) if asked else None,
     )

@@ -150,6 +150,7 @@ def _case_fields(case: Case) -> dict[str, Any]:
         "study_instance_uid": case.study_instance_uid,
         "epoch": case.epoch,
         "shared_frame_confirmed": case.shared_frame_confirmed,
+        "zones_shown": case.zones_shown,
     }
 
 

@@ -54,6 +54,7 @@ class Case:
         plan_names: (name in an OpenIGTLink plan, path id) pairs, so that the plan sent again changes its paths.
         dismissed: ids of the volumes of cases before this one, which become active by the operator's word only.
         history: what can be undone and redone.
+        zones_shown: zones are outlined on the live picture; the operator's switch for all of them.
         imported: names of the DICOM objects whose zones were taken over, so that a restart does not bring back what
             was deleted since.
     """
@@ -73,6 +74,7 @@ class Case:
     dismissed: tuple[str, ...] = ()
     history: History = field(default_factory=History)
     imported: tuple[str, ...] = ()
+    zones_shown: bool = True
 
     @property
     def active_volume_id(self) -> str:

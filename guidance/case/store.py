@@ -31,6 +31,7 @@ class _StoredCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     zone_count: int = 0
     history: History = History()
     imported: tuple[str, ...] = ()
+    zones_shown: bool = True
 
 
 def case_to_json(case: Case) -> bytes:
@@ -53,6 +54,7 @@ def case_to_json(case: Case) -> bytes:
         zone_count=case.zone_count,
         history=case.history,
         imported=case.imported,
+        zones_shown=case.zones_shown,
     )
     return msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
 
@@ -93,6 +95,7 @@ def case_from_json(text: bytes) -> Case:
         zone_count=stored.zone_count,
         history=stored.history,
         imported=stored.imported,
+        zones_shown=stored.zones_shown,
     )
 
 
@@ -111,6 +114,7 @@ def lasting(case: Case) -> tuple[object, ...]:
         case.dismissed,
         case.history,
         case.imported,
+        case.zones_shown,
     )
 
 

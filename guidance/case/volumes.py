@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from guidance.case.changes import Change, Edit
 from guidance.case.fields import BadFieldsError, FieldError
@@ -13,6 +13,7 @@ from guidance.errors import CaseError
 from guidance.messages import CbctVolume, PlannedPath, VolumeState, Zone
 
 _Item = TypeVar("_Item", PlannedPath, Zone)
+_SETTABLE: Final = ("active_volume_id", "shared_frame_confirmed", "zones_shown")
 
 
 def find_volume(case: Case, volume_id: str) -> CbctVolume:
@@ -98,25 +99,26 @@ def confirm_shared_frame(case: Case, confirmed: bool) -> Case:
 
 
 def update_case(case: Case, fields: Mapping[str, Any]) -> Case:
-    """Apply `PUT /case`: `active_volume_id` (text) and `shared_frame_confirmed` (true or false), either or both.
+    """Apply `PUT /case`: `active_volume_id` (text), `shared_frame_confirmed` and `zones_shown` (true or false), any of them.
 
     Raises:
         BadFieldsError: none given, unknown name or wrong type.
         CaseError: see `activate_volume` and `confirm_shared_frame`.
     """
     errors = [
-        FieldError(str(name), "can't be set; only active_volume_id and shared_frame_confirmed can")
+        FieldError(str(name), f"can't be set; only {', '.join(_SETTABLE)} can")
         for name in fields
-        if name not in ("active_volume_id", "shared_frame_confirmed")
+        if name not in _SETTABLE
     ]
     volume_id = fields.get("active_volume_id", "")
     confirmed = fields.get("shared_frame_confirmed", False)
     if not isinstance(volume_id, str) or ("active_volume_id" in fields and not volume_id):
         errors.append(FieldError("active_volume_id", "must be the id of a volume"))
-    if not isinstance(confirmed, bool):
-        errors.append(FieldError("shared_frame_confirmed", "must be true or false"))
+    for name in _SETTABLE[1:]:
+        if not isinstance(fields.get(name, False), bool):
+            errors.append(FieldError(name, "must be true or false"))
     if not fields:
-        errors.append(FieldError("active_volume_id", "is required, or shared_frame_confirmed"))
+        errors.append(FieldError("active_volume_id", f"is required, or one of {', '.join(_SETTABLE[1:])}"))
     if errors:
         raise BadFieldsError(errors, what="case")
     # In this order: a confirmation that comes with a volume is about that volume.
@@ -124,7 +126,7 @@ def update_case(case: Case, fields: Mapping[str, Any]) -> Case:
         case = activate_volume(case, volume_id)
     if "shared_frame_confirmed" in fields:
         case = confirm_shared_frame(case, confirmed)
-    return case
+    return replace(case, zones_shown=fields.get("zones_shown", case.zones_shown))
 
 
 def _activated(case: Case, volume: CbctVolume) -> Case:

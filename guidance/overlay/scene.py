@@ -22,7 +22,7 @@ from guidance.overlay.path_lines import path_lines
 from guidance.overlay.pieces import Line, Scene, Text, scene_of, stroked_scene, strokes_of
 from guidance.overlay.stage_lines import Instrument, instrument_of, stage_lines
 from guidance.overlay.text import text_bitmap
-from guidance.overlay.words import state_words, zone_words
+from guidance.overlay.words import ZONES_OFF, state_words, zone_words
 from guidance.overlay.zone_lines import (
     Outlines,
     ZoneDrawing,
@@ -78,9 +78,12 @@ def frame_scene(
     if matrix is None:
         return scene_of((), placed_words(said, drawing.sheet).texts, ())
     outlined = None
-    if settings.zones and zones.shown and (zones.surfaces or zones.missing):
-        outlined = zone_drawing_of(zones, drawing.sheet)
-        said += zone_words(zones.missing, withheld_names(outlined, outlines_of(outlined, matrix)))
+    if settings.zones and (zones.surfaces or zones.missing):
+        if zones.shown:
+            outlined = zone_drawing_of(zones, drawing.sheet)
+            said += zone_words(zones.missing, withheld_names(outlined, outlines_of(outlined, matrix)))
+        else:
+            said += ZONES_OFF
     if drawing.aided:
         said += aid_words(drawing.aided, matrix, _strokes(drawing, matrix).looked_down)
     return _scene(drawing, matrix, placed_words(said, drawing.sheet), outlined)

@@ -45,6 +45,10 @@ def state_words(
     return tuple(words)
 
 
+# A picture without outlines must not be taken for one without anything to hit.
+ZONES_OFF: Final = (Words("zones switched off", NOTICE),)
+
+
 def zone_words(missing: tuple[str, ...], too_near: tuple[str, ...] = ()) -> tuple[Words, ...]:
     """Which zones should be on the picture and are not.
 

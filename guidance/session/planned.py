@@ -39,10 +39,10 @@ def zones_on_picture(case: Case, planned: Planned, before: ZonesOnPicture = NO_Z
     zones = active_zones(case) if case.active is not None else ()
     with_surface = tuple((zone, planned.surfaces[zone.shape]) for zone in zones if zone.shape in planned.surfaces)
     missing = tuple(zone.name for zone in zones if zone.shown and zone.shape not in planned.surfaces)
-    same = before.missing == missing and len(before.surfaces) == len(with_surface)
+    same = (before.missing, before.shown) == (missing, case.zones_shown) and len(before.surfaces) == len(with_surface)
     if same and all(a[0] == b[0] and a[1] is b[1] for a, b in zip(before.surfaces, with_surface, strict=True)):
         return before
-    return ZonesOnPicture(surfaces=with_surface, missing=missing)
+    return ZonesOnPicture(surfaces=with_surface, missing=missing, shown=case.zones_shown)
 
 
 def path_aids(case: Case, planned: Planned) -> dict[str, PathAid]:

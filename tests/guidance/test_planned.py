@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from guidance.case import Case, create_path, create_zone, delete_zone, update_path, update_zone
+from guidance.case import Case, create_path, create_zone, delete_zone, update_case, update_path, update_zone
+from guidance.config import OverlaySettings
 from guidance.messages import Zone
+from guidance.overlay.scene import frame_scene
 from guidance.overlay.zones import NO_ZONES, PathAid
 from guidance.planning.surface import ZoneSurface, surface_of_shape
 from guidance.session import CaseEdited, DrawFrame, FrameArrived, Planned, PlanWorkedOut, PublishZones, Session, aid_key
@@ -104,3 +106,16 @@ def test_a_margin_holds_for_the_very_path_and_zones_that_it_was_worked_out_from(
     assert after(session, (CaseEdited(newer), 4.0))[0].aids == {}
     other, _ = create_path(session.case, {"entry_lps_mm": [1, 2, 3], "target_lps_mm": [4, 5, 6], "diameter_mm": 2})
     assert after(session, (CaseEdited(other), 4.0))[0].aids == session.aids
+
+
+def test_the_operators_switch_takes_all_outlines_off_and_the_picture_says_so() -> None:
+    session, zone = _with_zone()
+    session, _ = after(session, (PlanWorkedOut(Planned(surfaces={zone.shape: _surface(zone)})), 3.0))
+    session, effects = after(session, (CaseEdited(update_case(session.case, {"zones_shown": False})), 4.0))
+    (again,) = drawn(effects)
+    scene = frame_scene(again.track, session.case.paths, OverlaySettings(), age_ms=1.0, zones=session.zones)
+    assert not [line for line in scene.lines if line.zone_id]
+    assert "zones switched off" in [text.text for text in scene.texts]
+    session, effects = after(session, (CaseEdited(update_case(session.case, {"zones_shown": True})), 5.0))
+    scene = frame_scene(again.track, session.case.paths, OverlaySettings(), age_ms=1.0, zones=session.zones)
+    assert {line.zone_id for line in scene.lines if line.zone_id} == {zone.id}
