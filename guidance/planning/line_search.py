@@ -18,7 +18,7 @@ _FREE: Final = slice(2, 6)  # u, v, a, b of a line's row
 _HALF: Final = slice(6, 10)
 _MOST_BOXES: Final = 400_000  # at a time
 _MOST_BOUNDS: Final = 4_000_000  # in all: some 10 s on two cores
-_BEAM: Final = 6_000
+_BEAM, _BEAM_LEVELS = 6_000, 8
 _MOST_LEVELS: Final = 80
 _AT_ONCE: Final = 1 << 17
 _LOOKED_AT: Final = 384  # centre lines measured per level
@@ -97,8 +97,8 @@ def widest_line(
             order = order[~small]
         if bounded > _MOST_BOUNDS:
             # Too much room to prove the best: only the most promising boxes go on.
-            given_up = max(given_up, float(widths[order[_BEAM:]].max(initial=0.0)))
-            order = order[:_BEAM]
+            given_up = max(given_up, float(widths[order].max(initial=0.0)))
+            order = order[:_BEAM] if bounded <= _MOST_BOUNDS + _BEAM_LEVELS * _BEAM else order[:0]
         boxes = _split(boxes[order], weights)
         if progress is not None:
             progress(min((level + 1) / total, 0.99))
