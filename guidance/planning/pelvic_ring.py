@@ -13,9 +13,9 @@ from scipy import ndimage
 
 from guidance.messages import F64, Zone, ZoneSide, ZoneSite
 from guidance.planning.bone import ZoneField, share_on
+from guidance.planning.distance import GridField
 from guidance.planning.fill import dilated
 from guidance.planning.occupancy import Occupancy
-from guidance.planning.distance import GridField
 from guidance.planning.signed import field_of_share, on_grid
 from guidance.planning.working_grid import F32, WorkingGrid, grid_over, onto_grid
 
