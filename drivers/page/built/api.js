@@ -1,4 +1,4 @@
-// Built from src/api.ts, sha256 7f9135676e62173fc151c8ea5c3994181751843b96212c7a900e0ec8827ecc86; change that, then run: make page
+// Built from src/api.ts, sha256 a26dbfab7899b3e19039724ad0b18ce83dd8ba22160c8b4f39ed45cc1c3c17e7; change that, then run: make page
 // Requests to /api/v1; a refusal becomes a `Refusal` with the server's own words.
 const ANSWER_WITHIN_MS = 5000;
 export class Refusal extends Error {
@@ -8,9 +8,11 @@ export class Refusal extends Error {
         this.problem = problem;
     }
 }
-export async function request(method, resource, body) {
-    const init = { method, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) };
-    if (body !== undefined) {
+export async function request(method, resource, body, withinMs = ANSWER_WITHIN_MS) {
+    const init = { method, signal: AbortSignal.timeout(withinMs) };
+    if (body instanceof FormData)
+        init.body = body;
+    else if (body !== undefined) {
         init.headers = { "Content-Type": "application/json" };
         init.body = JSON.stringify(body);
     }
@@ -20,4 +22,7 @@ export async function request(method, resource, body) {
         throw new Refusal(problem);
     }
     return (answer.status === 204 ? undefined : await answer.json());
+}
+export function asProblem(error) {
+    return error instanceof Refusal ? { ...error.problem, detail: error.message } : { detail: String(error) };
 }

@@ -1,16 +1,24 @@
-// Built from src/page.ts, sha256 5670d8c71e7c84a26f5e9d8845257733640e620f04697868349cfe3ff4c637cf; change that, then run: make page
+// Built from src/page.ts, sha256 41a6f518db2faae02e63043be7c195b0b725fb593b290d17671ba01052667ffe; change that, then run: make page
 // Ties the page together: the stream to the views, the API to the panels.
 import { request } from "./api.js";
+import { CorridorSearch } from "./corridor.js";
 import { byId, setText } from "./dom.js";
+import { HistoryButtons } from "./history.js";
 import { PathPanel } from "./paths.js";
 import { PictureView } from "./picture.js";
+import { PlanPanel } from "./plan.js";
 import { Stream } from "./stream.js";
 import { VolumePanel } from "./volumes.js";
+import { ZonePanel } from "./zones.js";
 const REFRESH_MS = 1000;
 const WORDS_MS = 100;
 const views = new Map();
 const paths = new PathPanel(() => void refresh());
 const volumes = new VolumePanel(() => void refresh());
+const zones = new ZonePanel(() => void refresh());
+const plan = new PlanPanel(() => void refresh(), (path, clearance) => zones.tell(path, clearance));
+new CorridorSearch(() => void refresh());
+new HistoryButtons(() => void refresh());
 function view(device) {
     let found = views.get(device);
     if (!found) {
@@ -33,6 +41,7 @@ function showState(state) {
     }
     document.body.classList.toggle("no-input", views.size === 0);
     paths.tell(state);
+    plan.tell(state);
 }
 async function showPicture(header, jpeg) {
     await view(header.device).show(header, jpeg);
@@ -49,14 +58,18 @@ async function refresh() {
         return;
     refreshing = true;
     try {
-        const [held, listed, planned, status] = await Promise.all([
+        const [held, listed, planned, zoned, status] = await Promise.all([
             request("GET", "/case"),
             request("GET", "/volumes"),
             request("GET", "/paths"),
+            request("GET", "/zones"),
             request("GET", "/status"),
         ]);
         volumes.show(held, listed.items, status);
         paths.show(planned.items);
+        zones.show(zoned.items, held.zones_shown);
+        const names = new Map(zoned.items.map((zone) => [zone.id, zone.name]));
+        plan.show(paths.chosen(), [planned.items, zoned.items, held.active_volume_id, held.epoch], names);
         setText(byId("latency-p50"), milliseconds(status.latency_ms.p50));
         setText(byId("latency-p99"), milliseconds(status.latency_ms.p99));
         setText(byId("version"), `version ${status.version}`);

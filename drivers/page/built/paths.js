@@ -1,12 +1,13 @@
-// Built from src/paths.ts, sha256 b0eee2bce0746abac3e983c772c0ed7b49728cad9c17edf5aafc8331733054ed; change that, then run: make page
+// Built from src/paths.ts, sha256 c7365fdfacbad083187ec088d5f29b2c9e2c16adbb8f99a8f0cf5baf17ef500b; change that, then run: make page
 // The planned paths: list, make, change, delete.
-import { Refusal, request } from "./api.js";
+import { asProblem, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
-const AXES = ["L", "P", "H"]; // directions in which LPS coordinates grow
+import { Said, editor, field, point, showFaults } from "./forms.js";
 export class PathPanel {
     changed;
     paths = [];
     live = { inputs: {} };
+    chosenId = "";
     constructor(changed) {
         this.changed = changed;
         byId("new-path").addEventListener("click", () => this.edit(null));
@@ -15,13 +16,22 @@ export class PathPanel {
         this.paths = paths;
         this.list();
     }
+    // The path whose plan is shown: the one that was clicked, else the first.
+    chosen() {
+        return this.paths.find((path) => path.id === this.chosenId) ?? this.paths[0] ?? null;
+    }
+    choose(path) {
+        this.chosenId = path.id;
+        this.list();
+        this.changed();
+    }
     tell(live) {
         this.live = live;
         this.list();
     }
     list() {
         const places = this.paths.map((path) => this.place(path));
-        showWhenChanged(byId("paths"), [this.paths, places], () => this.paths.length
+        showWhenChanged(byId("paths"), [this.paths, places, this.chosen()?.id], () => this.paths.length
             ? this.paths.map((path, at) => this.row(path, places[at] ?? ""))
             : [h("li", { class: "empty" }, "No path is planned yet.")]);
     }
@@ -37,7 +47,13 @@ export class PathPanel {
         const facts = `Ø ${path.diameter_mm.toFixed(1)} mm · depth ${length.toFixed(0)} mm`;
         const swatch = h("span", { class: "swatch", "aria-hidden": "true" });
         swatch.style.background = path.color; // by script, for the page's policy allows no style attributes
-        return h("li", { "data-path": path.id, class: place ? "path hidden-path" : "path" }, swatch, h("div", { class: "what" }, h("strong", {}, path.label), h("span", {}, facts), path.instrument ? h("span", {}, path.instrument) : null, place ? h("span", { class: "note" }, `– ${place}`) : null), h("div", { class: "actions" }, h("button", { click: () => this.edit(path), "aria-label": `change ${path.label}` }, "Edit"), h("button", { click: () => void this.remove(path), "aria-label": `delete ${path.label}` }, "Delete")));
+        const chosen = this.chosen() === path;
+        return h("li", { "data-path": path.id, class: `path${place ? " hidden-path" : ""}${chosen ? " chosen" : ""}` }, swatch, h("div", {
+            class: "what", role: "button", tabindex: "0", "aria-pressed": String(chosen),
+            click: () => this.choose(path),
+            keydown: (event) => { if (event.key === "Enter")
+                this.choose(path); },
+        }, h("strong", {}, path.label), h("span", {}, facts), path.instrument ? h("span", {}, path.instrument) : null, place ? h("span", { class: "note" }, `– ${place}`) : null), h("div", { class: "actions" }, h("button", { click: () => this.edit(path), "aria-label": `change ${path.label}` }, "Edit"), h("button", { click: () => void this.remove(path), "aria-label": `delete ${path.label}` }, "Delete")));
     }
     async remove(path) {
         if (!(await confirmWith(`Delete path “${path.label}”?`, "Delete")))
@@ -46,38 +62,26 @@ export class PathPanel {
         this.changed();
     }
     edit(path) {
-        const field = (name, label, value, extra = {}) => h("label", { class: "field", "data-field": name }, h("span", {}, label), h("input", { name, value, autocomplete: "off", ...extra }), h("em", { class: "fault" }));
-        const vector = (name, label, values) => h("fieldset", { class: "field", "data-field": name }, h("legend", {}, label), ...AXES.map((axis, at) => h("label", {}, h("span", {}, axis), h("input", { name: `${name}.${at}`, value: values?.[at] ?? "", inputmode: "decimal", required: true, autocomplete: "off" }))), h("em", { class: "fault" }));
-        const summary = h("p", { class: "fault", role: "alert" });
-        const form = h("form", {
-            submit: (event) => {
-                event.preventDefault();
-                void this.save(path, form, summary).then((saved) => { if (saved)
-                    dialog.close(); });
-            },
-        }, h("h2", {}, path ? `Path ${path.id}` : "New path"), field("label", "Label", path?.label ?? "", { maxlength: "64" }), vector("entry_lps_mm", "Entry, mm (left, posterior, head)", path?.entry_lps_mm ?? null), vector("target_lps_mm", "Target, mm (left, posterior, head)", path?.target_lps_mm ?? null), h("div", { class: "row" }, field("diameter_mm", "Diameter, mm", path?.diameter_mm ?? "", { inputmode: "decimal", required: "" }), path ? field("color", "Colour", path.color, { type: "color" }) : null), h("div", { class: "row" }, field("instrument", "Instrument", path?.instrument ?? "", { maxlength: "64" }), field("approach", "Approach", path?.approach ?? "", { maxlength: "64" })), summary, h("div", { class: "row end" }, h("button", { type: "button", click: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, "Save")));
-        const dialog = h("dialog", { class: "editor", close: () => dialog.remove() }, form);
-        document.body.append(dialog);
-        dialog.showModal();
+        editor(path ? `Path ${path.id}` : "New path", [
+            field("label", "Label", path?.label ?? "", { maxlength: "64" }),
+            point("entry_lps_mm", "Entry, mm (left, posterior, head)", path?.entry_lps_mm ?? null),
+            point("target_lps_mm", "Target, mm (left, posterior, head)", path?.target_lps_mm ?? null),
+            h("div", { class: "row" }, field("diameter_mm", "Diameter, mm", path?.diameter_mm ?? "", { inputmode: "decimal", required: "" }), path ? field("color", "Colour", path.color, { type: "color" }) : null),
+            h("div", { class: "row" }, field("instrument", "Instrument", path?.instrument ?? "", { maxlength: "64" }), field("approach", "Approach", path?.approach ?? "", { maxlength: "64" })),
+        ], "Save", (form, summary) => this.save(path, form, summary));
     }
     async save(path, form, summary) {
-        const said = new FormData(form);
-        const text = (name) => String(said.get(name) ?? "").trim();
-        // A decimal comma is what half of the world's keypads give. What is no number goes to the server, which says so.
-        const number = (name) => {
-            const told = text(name).replace(",", ".");
-            return told !== "" && Number.isFinite(Number(told)) ? Number(told) : text(name);
-        };
+        const said = new Said(form);
         const body = {
-            entry_lps_mm: AXES.map((_, at) => number(`entry_lps_mm.${at}`)),
-            target_lps_mm: AXES.map((_, at) => number(`target_lps_mm.${at}`)),
-            diameter_mm: number("diameter_mm"),
-            label: text("label") || null,
-            instrument: text("instrument"),
-            approach: text("approach"),
+            entry_lps_mm: said.point("entry_lps_mm"),
+            target_lps_mm: said.point("target_lps_mm"),
+            diameter_mm: said.number("diameter_mm"),
+            label: said.text("label") || null,
+            instrument: said.text("instrument"),
+            approach: said.text("approach"),
         };
         if (said.has("color"))
-            body["color"] = text("color");
+            body["color"] = said.text("color");
         try {
             if (path)
                 await request("PATCH", `/paths/${encodeURIComponent(path.id)}`, body);
@@ -85,20 +89,10 @@ export class PathPanel {
                 await request("POST", "/paths", body);
         }
         catch (error) {
-            faults(form, summary, error instanceof Refusal ? error.problem : { detail: String(error) });
+            showFaults(form, summary, asProblem(error));
             return false;
         }
         this.changed();
         return true;
     }
-}
-function faults(form, summary, problem) {
-    for (const field of form.querySelectorAll("[data-field]")) {
-        const fault = problem.errors?.find((error) => error.field === field.dataset["field"]);
-        const place = field.querySelector(".fault");
-        if (place)
-            place.textContent = fault?.message ?? "";
-        field.classList.toggle("at-fault", fault !== undefined);
-    }
-    summary.textContent = problem.errors?.length ? "" : problem.detail;
 }

@@ -10,9 +10,10 @@ export class Refusal extends Error {
   }
 }
 
-export async function request<T>(method: string, resource: string, body?: unknown): Promise<T> {
-  const init: RequestInit = { method, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) };
-  if (body !== undefined) {
+export async function request<T>(method: string, resource: string, body?: unknown, withinMs = ANSWER_WITHIN_MS): Promise<T> {
+  const init: RequestInit = { method, signal: AbortSignal.timeout(withinMs) };
+  if (body instanceof FormData) init.body = body;
+  else if (body !== undefined) {
     init.headers = { "Content-Type": "application/json" };
     init.body = JSON.stringify(body);
   }
@@ -22,4 +23,8 @@ export async function request<T>(method: string, resource: string, body?: unknow
     throw new Refusal(problem);
   }
   return (answer.status === 204 ? undefined : await answer.json()) as T;
+}
+
+export function asProblem(error: unknown): Problem {
+  return error instanceof Refusal ? { ...error.problem, detail: error.message } : { detail: String(error) };
 }

@@ -1,12 +1,16 @@
 // Ties the page together: the stream to the views, the API to the panels.
 
 import { request } from "./api.js";
+import { CorridorSearch } from "./corridor.js";
 import { byId, setText } from "./dom.js";
+import { HistoryButtons } from "./history.js";
 import { PathPanel } from "./paths.js";
 import { PictureView } from "./picture.js";
+import { PlanPanel } from "./plan.js";
 import { Stream } from "./stream.js";
-import type { Case, LiveState, Path, PictureHeader, Status, Volume } from "./types.js";
+import type { Case, LiveState, Path, PictureHeader, Status, Volume, Zone } from "./types.js";
 import { VolumePanel } from "./volumes.js";
+import { ZonePanel } from "./zones.js";
 
 const REFRESH_MS = 1000;
 const WORDS_MS = 100;
@@ -14,6 +18,10 @@ const WORDS_MS = 100;
 const views = new Map<string, PictureView>();
 const paths = new PathPanel(() => void refresh());
 const volumes = new VolumePanel(() => void refresh());
+const zones = new ZonePanel(() => void refresh());
+const plan = new PlanPanel(() => void refresh(), (path, clearance) => zones.tell(path, clearance));
+new CorridorSearch(() => void refresh());
+new HistoryButtons(() => void refresh());
 
 function view(device: string): PictureView {
   let found = views.get(device);
@@ -37,6 +45,7 @@ function showState(state: LiveState): void {
   }
   document.body.classList.toggle("no-input", views.size === 0);
   paths.tell(state);
+  plan.tell(state);
 }
 
 async function showPicture(header: PictureHeader, jpeg: Blob): Promise<void> {
@@ -55,14 +64,18 @@ async function refresh(): Promise<void> {
   if (refreshing) return;
   refreshing = true;
   try {
-    const [held, listed, planned, status] = await Promise.all([
+    const [held, listed, planned, zoned, status] = await Promise.all([
       request<Case>("GET", "/case"),
       request<{ items: Volume[] }>("GET", "/volumes"),
       request<{ items: Path[] }>("GET", "/paths"),
+      request<{ items: Zone[] }>("GET", "/zones"),
       request<Status>("GET", "/status"),
     ]);
     volumes.show(held, listed.items, status);
     paths.show(planned.items);
+    zones.show(zoned.items, held.zones_shown);
+    const names = new Map(zoned.items.map((zone) => [zone.id, zone.name]));
+    plan.show(paths.chosen(), [planned.items, zoned.items, held.active_volume_id, held.epoch], names);
     setText(byId("latency-p50"), milliseconds(status.latency_ms.p50));
     setText(byId("latency-p99"), milliseconds(status.latency_ms.p99));
     setText(byId("version"), `version ${status.version}`);

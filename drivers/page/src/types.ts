@@ -9,12 +9,21 @@ export interface PathPlace {
   drawn: boolean;
 }
 
+export type Stage = "planned" | "placed" | "verified" | "screw_in" | "cemented";
+
+export interface Finding {
+  code: string;
+  severity: "warning" | "error";
+  message: string;
+}
+
 export interface InputGeometry {
   state: InputState;
   geometry_state: GeometryState;
   reason: string;
   frame_number: number | null;
   age_ms: number | null;
+  pixel_from_patient: number[] | null;
   paths: PathPlace[];
 }
 
@@ -31,6 +40,7 @@ export interface OverlayVector {
   text: string;
   size_px: number;
   path_id: string;
+  zone_id: string;
 }
 
 export interface PictureHeader {
@@ -57,7 +67,74 @@ export interface Path {
   color: string;
   instrument: string;
   approach: string;
+  stage: Stage;
+  next_stages: Stage[];
+  permitted_zone_ids: string[];
   in_active_frame: boolean;
+}
+
+export interface Zone {
+  id: string;
+  name: string;
+  site: string;
+  side: "left" | "right" | "midline" | null;
+  kind: "keep_out" | "target";
+  level: string;
+  color: string;
+  shown: boolean;
+  in_active_frame: boolean;
+}
+
+export interface ZoneClearance {
+  zone_id: string;
+  name: string;
+  min_distance_mm: number;
+  at_depth_mm: number;
+  permitted: boolean;
+}
+
+export interface Clearance {
+  length_mm: number;
+  zones: ZoneClearance[];
+  paths: { path_id: string; label: string; min_distance_mm: number }[];
+  skin_to_bone_mm: number | null;
+  bone_to_target_mm: number | null;
+  target_to_far_cortex_mm: number | null;
+  bone_margin_mm: number | null;
+  margin_mm: number | null;
+  tip_bone: { length_mm: number; mean_hu: number; bone_part: number } | null;
+  mediolateral_deg: number;
+  craniocaudal_deg: number;
+  approach: { id: string; name: string; reason: string };
+  suggested_length_mm: number | null;
+  findings: Finding[];
+}
+
+export interface View {
+  kind: "bulls_eye" | "progression" | "en_face";
+  primary_deg: number;
+  secondary_deg: number;
+  reachable: boolean;
+  reason: string;
+  zone_id: string;
+}
+
+export interface Views {
+  views: View[];
+  findings: Finding[];
+}
+
+export interface Corridor {
+  level: string;
+  diameter_mm: number;
+  exists: boolean;
+  reason: string;
+  entry_lps_mm: Vector3 | null;
+  target_lps_mm: Vector3 | null;
+  margin_mm: number | null;
+  largest_diameter_mm: number | null;
+  length_mm: number | null;
+  findings: Finding[];
 }
 
 export interface Volume {
@@ -67,7 +144,7 @@ export interface Volume {
   state: "receiving" | "ready" | "refused";
   active: boolean;
   same_patient: boolean | null;
-  findings: { code: string; severity: "warning" | "error"; message: string }[];
+  findings: Finding[];
   instance_count: number;
   shape_kji: Vector3 | null;
 }
@@ -76,6 +153,7 @@ export interface Case {
   active_volume_id: string | null;
   epoch: number;
   shared_frame_confirmed: boolean;
+  zones_shown: boolean;
   question: { volume_id: string; text: string } | null;
 }
 

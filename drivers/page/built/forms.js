@@ -1,0 +1,68 @@
+// Built from src/forms.ts, sha256 b82f4e097de4d19f0f43dde44481c9e8f36195052047668fbbbb006f035ed661; change that, then run: make page
+// What the dialogs share: fields, points, choices, the numbers in them, and what the server says against them.
+import { h } from "./dom.js";
+export const AXES = ["L", "P", "H"]; // directions in which LPS coordinates grow
+export function field(name, label, value, extra = {}) {
+    return h("label", { class: "field", "data-field": name }, h("span", {}, label), h("input", { name, value, autocomplete: "off", ...extra }), h("em", { class: "fault" }));
+}
+export function point(name, label, values, required = true) {
+    return h("fieldset", { class: "field", "data-field": name }, h("legend", {}, label), ...AXES.map((axis, at) => h("label", {}, h("span", {}, axis), h("input", { name: `${name}.${at}`, value: values?.[at] ?? "", inputmode: "decimal", required, autocomplete: "off" }))), h("em", { class: "fault" }));
+}
+export function choice(name, label, options, chosen = "") {
+    return h("label", { class: "field", "data-field": name }, h("span", {}, label), h("select", { name }, ...options.map(([value, text]) => h("option", { value, selected: value === chosen }, text))), h("em", { class: "fault" }));
+}
+export class Said {
+    data;
+    constructor(form) {
+        this.data = new FormData(form);
+    }
+    has(name) {
+        return this.data.has(name);
+    }
+    text(name) {
+        return String(this.data.get(name) ?? "").trim();
+    }
+    // A decimal comma is what half of the world's keypads give. What is no number goes to the server, which says so.
+    number(name) {
+        const told = this.text(name).replace(",", ".");
+        return told !== "" && Number.isFinite(Number(told)) ? Number(told) : this.text(name);
+    }
+    point(name) {
+        return AXES.map((_, at) => this.number(`${name}.${at}`));
+    }
+}
+// A dialog with a form; `save` answers whether it may close, and throws nothing.
+export function editor(title, content, yes, save) {
+    const summary = h("p", { class: "fault", role: "alert" });
+    const form = h("form", {
+        submit: (event) => {
+            event.preventDefault();
+            void save(form, summary).then((done) => { if (done)
+                dialog.close(); });
+        },
+    }, h("h2", {}, title), ...content, summary, h("div", { class: "row end" }, h("button", { type: "button", click: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, yes)));
+    const dialog = h("dialog", { class: "editor", close: () => dialog.remove() }, form);
+    document.body.append(dialog);
+    dialog.showModal();
+}
+export function showFaults(form, summary, problem) {
+    const told = new Set();
+    for (const place of form.querySelectorAll("[data-field]")) {
+        const name = place.dataset["field"] ?? "";
+        const fault = problem.errors?.find((error) => error.field === name);
+        const words = place.querySelector(".fault");
+        if (words)
+            words.textContent = fault?.message ?? "";
+        if (fault)
+            told.add(name);
+        place.classList.toggle("at-fault", fault !== undefined);
+    }
+    const others = (problem.errors ?? []).filter((error) => !told.has(error.field)).map((error) => `${error.field} ${error.message}`);
+    summary.textContent = problem.errors?.length ? others.join("; ") : problem.detail;
+}
+export function millimetres(value) {
+    return value === null ? "unknown" : `${value.toFixed(1)} mm`;
+}
+export function shownPoint(value) {
+    return value.map((part) => part.toFixed(1)).join(", ");
+}
