@@ -46,7 +46,8 @@ def read_zone_file(
         frame_uid = volume.frame_of_reference_uid if volume else ""
         # The same labels sent again are the same zones, whatever the file is called now.
         uid = hashlib.sha256(data).hexdigest()[:16]
-        found = read_label_map(data, names or totalsegmentator(), frame_of_reference_uid=frame_uid, origin_uid=uid)
+        table = totalsegmentator() if names is None else names  # an empty table is one: it names nothing
+        found = read_label_map(data, table, frame_of_reference_uid=frame_uid, origin_uid=uid)
         return found if names is not None else replace(found, findings=(_assumed(origin), *found.findings))
     dataset = parse(data)
     sop_class = text(dataset, "SOPClassUID")
