@@ -18,6 +18,7 @@ from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi, ready_volume
 from tests.helpers.live_feed import GREY, PATH_RGB, SIZE_PX, send_frame
 from tests.helpers.planning_api import FakePlanningApi
+from tests.helpers.shown_page import shown
 
 FIELDS = {"entry_lps_mm": [-40, 30, 10], "target_lps_mm": [0, 0, 0], "diameter_mm": 3.2}
 
@@ -27,22 +28,6 @@ def api() -> FakeCaseApi:
     api = FakeCaseApi()
     api.take_volume(ready_volume())
     return api
-
-
-@contextlib.asynccontextmanager
-async def shown(api: FakeCaseApi, folder: Path) -> AsyncIterator[Page]:
-    """The page of a server over `api`, connected and with its lists filled."""
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi())
-    await server.start()
-    try:
-        async with open_page(f"http://127.0.0.1:{server.port}/", folder) as page:
-            await api.wait_for_subscribers(1)
-            await page.wait_for("document.querySelector('#volume-shown strong') !== null")
-            yield page
-            # The page's own policy (CSP) and scripts have nothing to complain of.
-            assert [problem for problem in page.problems if "422" not in problem] == []
-    finally:
-        await server.stop()
 
 
 @contextlib.asynccontextmanager

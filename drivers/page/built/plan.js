@@ -1,4 +1,4 @@
-// Built from src/plan.ts, sha256 b274baa3883ccfc64b9f4c83ac62d42dd372644dbb28079730d46a4e893fe4a4; change that, then run: make page
+// Built from src/plan.ts, sha256 a6a462690b5fc4bba78ffe609f6d701d002cf9a8849372f37e4cd933605acbc3; change that, then run: make page
 // The chosen path: how near it comes to everything, how far it has come, and from where to look at it.
 import { asProblem, request } from "./api.js";
 import { byId, h, setText, showWhenChanged } from "./dom.js";
@@ -74,7 +74,7 @@ export class PlanPanel {
         const clearance = this.clearance;
         const parts = [
             h("div", { class: "title" }, h("h2", {}, `Plan of ${path.label}`), h("span", { class: "tag none" }, STAGES[path.stage])),
-            h("div", { class: "stages" }, ...path.next_stages.map((stage) => h("button", { "data-stage": stage, click: () => void this.step(path, stage) }, STAGES[stage]))),
+            h("div", { class: "stages" }, ...path.next_stages.map((stage) => h("button", { "data-stage": stage, click: () => void this.step(path, stage) }, `→ ${STAGES[stage]}`))),
         ];
         if (this.problem)
             parts.push(h("p", { class: "note bad", role: "status" }, `✕ ${this.problem}`));
@@ -140,7 +140,7 @@ export class PlanPanel {
 function offset(view, device, input, live) {
     const matrix = input.pixel_from_patient;
     const trusted = input.geometry_state === "trusted" || input.geometry_state === "degraded";
-    if (!matrix || !trusted)
+    if (!matrix || !trusted || Math.hypot(matrix[8] ?? 0, matrix[9] ?? 0, matrix[10] ?? 0) === 0)
         return "";
     const [p, s] = [view.primary_deg, view.secondary_deg].map((degrees) => (degrees * Math.PI) / 180);
     const wanted = [Math.sin(p) * Math.cos(s), -Math.cos(p) * Math.cos(s), Math.sin(s)];

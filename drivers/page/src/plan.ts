@@ -73,7 +73,7 @@ export class PlanPanel {
     const parts = [
       h("div", { class: "title" }, h("h2", {}, `Plan of ${path.label}`), h("span", { class: "tag none" }, STAGES[path.stage])),
       h("div", { class: "stages" }, ...path.next_stages.map((stage) =>
-        h("button", { "data-stage": stage, click: () => void this.step(path, stage) }, STAGES[stage]))),
+        h("button", { "data-stage": stage, click: () => void this.step(path, stage) }, `→ ${STAGES[stage]}`))),
     ];
     if (this.problem) parts.push(h("p", { class: "note bad", role: "status" }, `✕ ${this.problem}`));
     else if (!path.in_active_frame) parts.push(h("p", { class: "note" }, "– planned in another frame of reference: nothing is reckoned"));
@@ -142,7 +142,7 @@ export class PlanPanel {
 function offset(view: View, device: string, input: InputGeometry, live: LiveState): string {
   const matrix = input.pixel_from_patient;
   const trusted = input.geometry_state === "trusted" || input.geometry_state === "degraded";
-  if (!matrix || !trusted) return "";
+  if (!matrix || !trusted || Math.hypot(matrix[8] ?? 0, matrix[9] ?? 0, matrix[10] ?? 0) === 0) return "";
   const [p, s] = [view.primary_deg, view.secondary_deg].map((degrees) => (degrees * Math.PI) / 180) as [number, number];
   const wanted = [Math.sin(p) * Math.cos(s), -Math.cos(p) * Math.cos(s), Math.sin(s)] as const;
   const [x, y, z] = [matrix[8] ?? 0, matrix[9] ?? 0, matrix[10] ?? 0];

@@ -1,0 +1,30 @@
+"""The page in a browser over a case API and planning that the test holds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from drivers.http import HttpServer
+from guidance.config import HttpSettings
+from guidance.ports import PlanningApi
+from tests.helpers.browser import Page, open_page
+from tests.helpers.case_api import FakeCaseApi
+from tests.helpers.planning_api import FakePlanningApi
+
+
+@contextlib.asynccontextmanager
+async def shown(api: FakeCaseApi, folder: Path, planning: PlanningApi | None = None) -> AsyncIterator[Page]:
+    """The page of a server over `api`, connected and with its lists filled."""
+    server = HttpServer(HttpSettings(port=0), api, planning or FakePlanningApi())
+    await server.start()
+    try:
+        async with open_page(f"http://127.0.0.1:{server.port}/", folder) as page:
+            await api.wait_for_subscribers(1)
+            await page.wait_for("document.querySelector('#volume-shown strong') !== null")
+            yield page
+            # The page's own policy (CSP) and scripts have nothing to complain of; refusals are what a test asks for.
+            assert [problem for problem in page.problems if "422" not in problem and "409" not in problem] == []
+    finally:
+        await server.stop()
