@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Final, get_args
 
@@ -102,7 +103,7 @@ class PlanningDesk:
                     triangles=np.ascontiguousarray(surface.triangles, np.int32).tobytes(),
                 )
             case BoneQuestion(zones=zones, volume=volume):
-                bone = self._model(volume).bone(zones)
+                bone = self._model(volume).prepare(zones)
                 return BoneAnswer(words=bone.source if bone else "")
             case CorridorQuestion():
                 return self._corridor(question)
@@ -114,15 +115,15 @@ class PlanningDesk:
     def _corridor(self, question: CorridorQuestion) -> Answer:
         if question.level not in get_args(Level):
             raise BadFieldsError([FieldError("level", f"must be one of {', '.join(get_args(Level))}")], what="corridor")
-        return CorridorAnswer(
-            self._model(question.volume).corridor(
-                question.zones,
-                level=question.level,  # type: ignore[arg-type]  # just found in get_args(Level)
-                diameter_mm=question.diameter_mm,
-                margin_mm=question.margin_mm,
-                side=question.side,
-            )
+        begun_s = time.monotonic()
+        corridor = self._model(question.volume).corridor(
+            question.zones,
+            level=question.level,  # type: ignore[arg-type]  # just found in get_args(Level)
+            diameter_mm=question.diameter_mm,
+            margin_mm=question.margin_mm,
+            side=question.side,
         )
+        return CorridorAnswer(msgspec.structs.replace(corridor, search_s=round(time.monotonic() - begun_s, 3)))
 
     def _imported(self, question: ImportQuestion) -> Answer:
         data = Path(question.path).read_bytes()

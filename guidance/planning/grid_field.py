@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,51 +21,11 @@ MARGIN_MM: Final = 8.0
 OUTER_MARGIN_MM: Final = 60.0
 _OUTER_MM: Final = 2.0
 _MOST_OUTER_VOXELS: Final = 1_000_000
+_FEW: Final = 2000  # points at once that are asked of the surface while there is no grid: some 10 ms
+_MANY: Final = 10_000  # points off the grid that are worth the coarser one
 _FINEST_MM, _COARSEST_MM = 0.3, 1.0
 _MOST_VOXELS: Final = 24_000_000  # 96 MB kept, three times as much while it is made
 _MOST_ASKED_VOXELS: Final = 256_000_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GridField:
-    """A mask's signed distance.
-
-    Attributes:
-        grid: around the zone.
-        outer: coarser, `OUTER_MARGIN_MM` around it.
-        bounds_lps_mm: (2, 3) float64: box of the zone.
-        surface: where the mask's voxels cross one half, in their own grid; exact, but 1 to 20 us per point.
-    """
-
-    grid: GridValues
-    outer: GridValues
-    bounds_lps_mm: F64
-    surface: NearestSurface
-
-    @property
-    def values_mm(self) -> F32:
-        """`[k, j, i]` float32, C order, read-only: at the grid's points; negative inside."""
-        return self.grid.values_mm
-
-    @property
-    def affine_lps_from_ijk(self) -> F64:
-        """(4, 4) float64: the spacing times the identity, and the grid's first point."""
-        affine = np.diag([self.spacing_mm, self.spacing_mm, self.spacing_mm, 1.0])
-        affine[:3, 3] = self.grid.origin_lps_mm
-        return affine
-
-    @property
-    def spacing_mm(self) -> float:
-        """Of the grid."""
-        return self.grid.spacing_mm
-
-    def distance_mm(self, points_lps_mm: F64) -> F64:
-        """(N,) signed distance of (N, 3) points to the surface, negative inside."""
-        return self.surface.sample(self.grid, self.outer, points_lps_mm)
-
-    def nearest_mm(self, points_lps_mm: F64) -> F64:
-        """(N, 3) nearest points on the surface."""
-        return self.surface.nearest(points_lps_mm)[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +62,86 @@ def mask_surface(occupancy: Occupancy) -> MaskSurface:
     return MaskSurface(points, triangles, crop, affine, steps)
 
 
+class GridField:
+    """A mask's signed distance: exact for a few points; for many from a grid that is made when it is first needed.
+
+    Args:
+        mask: the surface.
+        spacing_mm: of the grid.
+        margin_mm: how far the grid reaches beyond the zone.
+
+    Attributes:
+        bounds_lps_mm: (2, 3) float64: box of the zone.
+        spacing_mm: of the grid.
+        surface: where the mask's voxels cross one half, in their own grid; exact, but 1 to 20 us per point.
+    """
+
+    def __init__(self, mask: MaskSurface, *, spacing_mm: float, margin_mm: float) -> None:
+        self._mask = mask
+        self._margin_mm = margin_mm
+        self._lock = threading.Lock()
+        self._grid: GridValues | None = None
+        self._outer: GridValues | None = None
+        self.bounds_lps_mm = _bounds(mask)
+        self.spacing_mm = spacing_mm
+        self.surface = NearestSurface(mask.points_lps_mm, mask.triangles)
+
+    def prepare(self) -> GridValues:
+        """Make the grid around the zone, once: for who asks again and again, and must be quick then.
+
+        Takes tenths of a second for a zone of 50 ml at 0.5 mm.
+        """
+        with self._lock:
+            if self._grid is None:
+                self._grid = _distances(self._mask, self.surface, self.bounds_lps_mm, self.spacing_mm, self._margin_mm)
+            return self._grid
+
+    @property
+    def grid(self) -> GridValues:
+        """Around the zone."""
+        return self.prepare()
+
+    @property
+    def outer(self) -> GridValues:
+        """Coarser, `OUTER_MARGIN_MM` around the zone; made by the first call."""
+        with self._lock:
+            if self._outer is None:
+                size = self.bounds_lps_mm[1] - self.bounds_lps_mm[0] + 2.0 * OUTER_MARGIN_MM
+                coarse = max(_OUTER_MM, self.spacing_mm, float(np.cbrt(np.prod(size) / _MOST_OUTER_VOXELS)))
+                self._outer = _distances(self._mask, self.surface, self.bounds_lps_mm, coarse, OUTER_MARGIN_MM)
+            return self._outer
+
+    @property
+    def values_mm(self) -> F32:
+        """`[k, j, i]` float32, C order, read-only: at the grid's points; negative inside."""
+        return self.grid.values_mm
+
+    @property
+    def affine_lps_from_ijk(self) -> F64:
+        """(4, 4) float64: the spacing times the identity, and the grid's first point."""
+        affine = np.diag([self.spacing_mm, self.spacing_mm, self.spacing_mm, 1.0])
+        affine[:3, 3] = self.grid.origin_lps_mm
+        return affine
+
+    def distance_mm(self, points_lps_mm: F64) -> F64:
+        """(N,) signed distance of (N, 3) points to the surface, negative inside."""
+        points = np.ascontiguousarray(points_lps_mm, np.float64)
+        if len(points) <= _FEW and self._grid is None:
+            return self.surface.nearest(points)[1]
+        grid = self.grid
+        far = self._outer or (self.outer if len(points) > _MANY and self._beyond(points) > _MANY else grid)
+        return self.surface.sample(grid, far, points)
+
+    def nearest_mm(self, points_lps_mm: F64) -> F64:
+        """(N, 3) nearest points on the surface."""
+        return self.surface.nearest(points_lps_mm)[0]
+
+    def _beyond(self, points: F64) -> int:
+        """How many points lie off the grid."""
+        low, high = self.bounds_lps_mm[0] - self._margin_mm, self.bounds_lps_mm[1] + self._margin_mm
+        return int(((points < low) | (points > high)).any(axis=1).sum())
+
+
 def field_of_occupancy(
     occupancy: Occupancy, *, spacing_mm: float | None = None, margin_mm: float = MARGIN_MM
 ) -> GridField:
@@ -110,8 +151,8 @@ def field_of_occupancy(
     grid along LPS around the zone. At its points they are exact within 2 voxels of the surface, and farther off too
     large by a tenth of a voxel at most (by half of one where sharp tips of a zone of many millilitres lie tilted to
     the grid). Between them they are interpolated; where two places of the surface are as near, the surface itself is
-    asked. Off the grid they come from a coarser one, up to `OUTER_MARGIN_MM` from the zone, right to 0.2 mm at 8 mm
-    and better farther away; beyond that they are exact.
+    asked. Off the grid they are exact, but where very many are asked at once: those come from a coarser one, up to
+    `OUTER_MARGIN_MM` from the zone, right to 0.2 mm at 8 mm and better farther away.
 
     Args:
         occupancy: any affine grid.
@@ -127,12 +168,12 @@ def field_of_occupancy(
 
 def field_of_surface(mask: MaskSurface, *, spacing_mm: float | None = None, margin_mm: float = MARGIN_MM) -> GridField:
     """As `field_of_occupancy`, of a surface that was found already."""
-    bounds = np.stack([mask.points_lps_mm.min(axis=0), mask.points_lps_mm.max(axis=0)])
-    surface = NearestSurface(mask.points_lps_mm, mask.triangles)
-    inner = _distances(mask, surface, bounds, _spacing(mask, bounds, spacing_mm, margin_mm), margin_mm)
-    size = bounds[1] - bounds[0] + 2.0 * OUTER_MARGIN_MM
-    coarse = max(_OUTER_MM, inner.spacing_mm, float(np.cbrt(np.prod(size) / _MOST_OUTER_VOXELS)))
-    return GridField(inner, _distances(mask, surface, bounds, coarse, OUTER_MARGIN_MM), bounds, surface)
+    spacing = _spacing(mask, _bounds(mask), spacing_mm, margin_mm)
+    return GridField(mask, spacing_mm=spacing, margin_mm=margin_mm)
+
+
+def _bounds(mask: MaskSurface) -> F64:
+    return np.stack([mask.points_lps_mm.min(axis=0), mask.points_lps_mm.max(axis=0)])
 
 
 def _spacing(mask: MaskSurface, bounds: F64, asked_mm: float | None, margin_mm: float) -> float:

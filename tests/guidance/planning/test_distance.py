@@ -131,7 +131,7 @@ def test_ball_of_whole_voxels_is_right_to_half_of_one(matrix: np.ndarray) -> Non
     off = field.distance_mm(ASKED) - ball(ASKED)
     longest = np.linalg.norm(matrix, axis=0).max()
     assert np.abs(off).max() < 0.6 * longest
-    assert abs(off.mean()) < 0.2 * longest
+    assert abs(off.mean()) < 0.25 * longest
 
 
 def test_shell_has_an_inner_surface_and_far_points_are_exact() -> None:
