@@ -63,7 +63,7 @@ class _Measured:
 
     fields: _Timer = field(default_factory=_Timer)
     surfaces: _Timer = field(default_factory=_Timer)
-    bone: _Timer = field(default_factory=_Timer)
+    prepared: _Timer = field(default_factory=_Timer)
     corridor: _Timer = field(default_factory=_Timer)
     drag: _Timer = field(default_factory=_Timer)
     bare: dict[str, _Timer] = field(default_factory=lambda: {"still": _Timer(), "moving": _Timer()})
@@ -82,7 +82,8 @@ def run_planning(*, quick: bool) -> dict[str, Any]:
 
     `path_drag_ms`: clearance of a path that moves with every question, ten zones, two other paths, bone known (quick,
     only at 512^3).
-    `corridor_search_s`: trans-sacral S1 from bare voxels to the answer. `silhouette_still_ms`, `silhouette_moving_ms`:
+    `corridor_search_s`: trans-sacral S1, the volume's bone known. `prepare_s`: what a new volume or
+    zone costs before that, once: bone, skin and grids of distances. `silhouette_still_ms`, `silhouette_moving_ms`:
     what ten zones add to a frame of 1024 x 1024 px, from scene to composed picture, with the same pose in every frame
     and with another one. `noise_percent`: half the distance of the quartiles of a copy of 8 MiB, over its median.
     """
@@ -106,7 +107,7 @@ def run_planning(*, quick: bool) -> dict[str, Any]:
     figures |= {
         "zone_fields_s": largest.fields.median_ms / 1000.0,
         "zone_surfaces_s": largest.surfaces.median_ms / 1000.0,
-        "bone_s": largest.bone.median_ms / 1000.0,
+        "prepare_s": largest.prepared.median_ms / 1000.0,
     }
     for name, timer in largest.peers.items():
         figures[f"{name}_ms"] = timer.median_ms
@@ -124,7 +125,7 @@ def run_planning(*, quick: bool) -> dict[str, Any]:
         "corridor_search_s": [_seconds(one.corridor) for one in measured.values()],
         "zone_fields_s": [_seconds(one.fields) for one in measured.values()],
         "zone_surfaces_s": [_seconds(one.surfaces) for one in measured.values()],
-        "bone_s": [_seconds(one.bone) for one in measured.values()],
+        "prepare_s": [_seconds(one.prepared) for one in measured.values()],
         **{
             f"silhouette_{which}_ms": [
                 round(percentile(one.added_ms(which), 50.0) or 0.0, 3) for one in measured.values()
@@ -165,8 +166,9 @@ def _measured(edge: int, rounds: dict[str, int], searches: int) -> _Measured:
     with ThreadPoolExecutor(_THREADS) as pool:
         one.fields.run(lambda: list(pool.map(fields.field, [zone.shape for zone in scene.zones])))
         surfaces = one.surfaces.run(lambda: list(pool.map(fields.surface, [zone.shape for zone in scene.zones])))
+    # What the server does when volume or zones have changed, before anybody drags or searches.
+    bone = one.prepared.run(lambda: model.prepare(scene.zones)) if searches else None
     _search(one, model, scene, searches)
-    bone = one.bone.run(lambda: model.bone(scene.zones)) if searches else None
     _drag(one, model, scene, rounds["drags"], bone)
     _frames(one, scene, surfaces, rounds["frames"])
     if edge == _LARGEST:
