@@ -29,8 +29,9 @@ def paths_from_plan(
             "entry_lps_mm": item.entry_lps_mm,
             "target_lps_mm": item.target_lps_mm,
             "diameter_mm": item.diameter_mm,
-            "label": item.name,
         }
+        if item.name:  # without one it is called by its id
+            fields["label"] = item.name
         if item.color:
             fields["color"] = item.color
         path_id = dict(case.plan_names).get(item.name)
@@ -75,6 +76,10 @@ def take_plan(
         item if item.diameter_mm else replace(item, diameter_mm=_known_diameter_mm(case, item) or diameter_mm or 0.0)
         for item in items
     ]
+    unmeasured = [item.name for item in whole if not item.diameter_mm]
+    if unmeasured:
+        told = f"is not told for {', '.join(map(repr, unmeasured))}; ask with ?diameter_mm=3.2 or write d=3.2 mm"
+        raise BadFieldsError([FieldError("diameter_mm", f"{told} into a point's description")], what="plan")
     taken, paths, refused = paths_from_plan(case, whole)
     if refused:
         raise BadFieldsError([FieldError("paths", str(error)) for error in refused], what="plan")

@@ -91,7 +91,8 @@ def path_clearance(
     joints = [gap for gap in way.gaps if _is_joint(axis, gap, same, path)] if way else []
     bone_margin = bone_margin_mm(axis, way, bone.field, reach.shaft_radius_mm, joints) if bone and way else None
     tip = None
-    if volume and instrument is not None and instrument.kind in ("screw", "nail", "guidepin"):
+    # What has only a diameter may be a screw.
+    if volume and (instrument is None or instrument.kind in ("screw", "nail", "guidepin")):
         tip = tip_bone(
             axis,
             reach.shaft_radius_mm,

@@ -20,6 +20,7 @@ _LPS_FROM: Final = {"LPS": 1.0, "RAS": -1.0, "1": 1.0, "0": -1.0}
 _FARTHEST_MM: Final = 5000.0
 _MOST_POINTS: Final = 10_000
 _LONGEST_TEXT: Final = 1000
+_SLICER_DEFAULTS: Final = {"selectedColor": "#ff8080", "color": "#66ffff"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,10 @@ def _text(item: Mapping[str, Any], member: str, where: str) -> str:
 
 
 def _color(markup: Mapping[str, Any]) -> str:
-    """Slicer paints selected points, and that is what points are unless someone changes it, in `selectedColor`."""
+    """Slicer paints selected points, and that is what points are unless someone changes it, in `selectedColor`.
+
+    Slicer's own defaults are nobody's choice, and two paths in one colour cannot be told apart: they count as none.
+    """
     display = markup.get("display")
     controls = markup.get("controlPoints")
     if not isinstance(display, dict):
@@ -169,7 +173,8 @@ def _color(markup: Mapping[str, Any]) -> str:
     for member in order:
         parts = display.get(member)
         if isinstance(parts, list) and len(parts) == 3 and all(isinstance(part, int | float) for part in parts):
-            return "#" + "".join(f"{round(min(max(float(part), 0.0), 1.0) * 255):02x}" for part in parts)
+            color = "#" + "".join(f"{round(min(max(float(part), 0.0), 1.0) * 255):02x}" for part in parts)
+            return "" if color == _SLICER_DEFAULTS[member] else color
     return ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from guidance.case import BadFieldsError, Case, create_path, set_stage, take_plan, volume_changed
+from guidance.case import BadFieldsError, Case, create_path, paths_from_plan, set_stage, take_plan, volume_changed
 from guidance.errors import CaseError
 from guidance.messages import PlanItem, SphereShape, Zone, ZoneKind, ZoneSite
 from guidance.wire.markups import markups_of, read_markups
@@ -51,11 +51,21 @@ def test_a_path_of_another_frame_is_not_meant() -> None:
     assert [path.id for path in paths] == ["P2"]
 
 
+def test_points_without_a_name_make_a_path_that_is_called_by_its_id() -> None:
+    case, (made,), _ = paths_from_plan(Case(), [replace(LINE, name="", diameter_mm=2)])
+    assert made.label == made.id == "P1"
+    moved, _, _ = paths_from_plan(case, [replace(LINE, name="", diameter_mm=2, target_lps_mm=(1, 2, 3))])
+    assert [(path.label, path.target_lps_mm) for path in moved.paths] == [("P1", (1, 2, 3))]
+
+
 def test_nothing_is_taken_where_something_is_refused() -> None:
     case = planned()
     new = replace(LINE, name="new")
-    with pytest.raises(BadFieldsError, match="path 'new' of the plan refused: diameter_mm"):
+    with pytest.raises(
+        BadFieldsError, match=r"diameter_mm: is not told for 'new'; ask with \?diameter_mm=3.2"
+    ) as error:
         take_plan(case, [LINE, new])
+    assert [fault.field for fault in error.value.errors] == ["diameter_mm"]
     placed, _ = set_stage(case, "P1", {"stage": "placed"})
     with pytest.raises(BadFieldsError, match="an instrument lies there"):
         take_plan(placed, [LINE])

@@ -356,6 +356,9 @@ def test_bone_about_the_tip_of_a_screw() -> None:
     held = measured(path(instrument="screw_7_3_full"), volume=volume()).tip_bone
     assert held is not None
     assert (held.length_mm, held.mean_hu, held.preserved) == (20.0, 300.0, True)
+    unnamed = measured(path(), volume=volume())  # only a diameter: it may be a screw
+    assert unnamed.tip_bone == held
+    assert measured(path(instrument="needle_11g"), volume=volume()).tip_bone is None
     loose = measured(path(instrument="screw_7_3_full"), volume=volume(40)).tip_bone
     assert loose is not None
     assert loose.preserved is False

@@ -128,8 +128,14 @@ def test_a_line_of_slicer_is_a_path_from_its_first_point_to_its_second() -> None
         (70.25, 31.5, -12.125),
         (-68.5, 28.0, -10.0),
     )
-    assert (path.diameter_mm, path.color) == (7.3, "#ff8080")  # points are selected: Slicer shows selectedColor
+    assert (path.diameter_mm, path.color) == (7.3, "")  # Slicer's own default colour is nobody's choice
     assert result.findings == ()
+
+
+def test_a_colour_that_somebody_chose_is_kept() -> None:
+    display = {"color": [0.4, 1.0, 1.0], "selectedColor": [1.0, 0.5, 0.25]}  # points are selected: Slicer shows these
+    (path,) = read(changed(display=display)).paths
+    assert path.color == "#ff8040"
 
 
 @pytest.mark.parametrize("system", ["RAS", "ras", 0, "0"])
