@@ -16,7 +16,7 @@ from guidance.shapes import FieldAtFault, Problem
 from guidance.wire.json_text import json_text
 
 # Planning's process is starting, full or ending: the same question is answered in a moment.
-_NOT_NOW: Final = frozenset({"planning_busy", "planning_ended", "stopping"})
+_NOT_NOW: Final = frozenset({"planning_busy", "planning_slow", "planning_ended", "stopping"})
 _RETRY_AFTER_S: Final = "1"
 
 

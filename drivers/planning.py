@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from drivers.dicom_messages import LogLevel
 from drivers.planning_messages import (
     LENGTH,
+    QUICK,
     Answer,
     Ask,
     BoneAnswer,
     ClearanceAnswer,
     CorridorAnswer,
     Failed,
+    Forget,
+    Ping,
+    Pong,
     Question,
     Start,
     SurfaceAnswer,
@@ -30,11 +36,21 @@ from guidance.case import BadFieldsError, FieldError
 from guidance.config import PlanningSettings
 from guidance.errors import CaseError, ConfigError, GeometryError, GuidanceError, WireError
 
-_MOST_WAITING: Final = 64
+_MOST_WAITING: Final = {True: 56, False: 8}  # quick ones, and those that take seconds each
+_PATIENCE_S: Final = {True: 60.0, False: 300.0}
+_SILENCE_S: Final = 20.0  # some steps on a large volume keep the interpreter to themselves for a second
+_START_S: Final = 60.0  # its rooms are imported first, on a machine that may have other things to do
 _STOP_S: Final = 1.0
 _ERRORS: Final = {"GeometryError": GeometryError, "WireError": WireError, "ConfigError": ConfigError}
+_MEND: Final = "ask again in a moment"
 
 _Expected = TypeVar("_Expected", SurfaceAnswer, BoneAnswer, ClearanceAnswer, ViewsAnswer, CorridorAnswer, ZonesAnswer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    quick: bool
+    answer: asyncio.Future[Answer]
 
 
 class PlanningProcess:
@@ -45,6 +61,9 @@ class PlanningProcess:
         data_dir: the server's data folder.
         on_count: code and amount of what is counted.
         on_log: level and text.
+        on_ended: the process has ended, with all that it knew.
+        silence_s: a process that says nothing for so long while someone waits stands still, and is ended.
+        patience_s: how long an answer is waited for, of a quick question (True) and of a long one (False).
     """
 
     def __init__(
@@ -54,15 +73,24 @@ class PlanningProcess:
         *,
         on_count: Callable[[str, int], None],
         on_log: Callable[[LogLevel, str], None],
+        on_ended: Callable[[], None] = lambda: None,
+        silence_s: float = _SILENCE_S,
+        patience_s: Mapping[bool, float] = MappingProxyType(_PATIENCE_S),
     ) -> None:
         self._settings = settings
         self._data_dir = data_dir.expanduser().absolute()
         self._on_count = on_count
         self._on_log = on_log
+        self._on_ended = on_ended
+        self._silence_s = silence_s
+        self._patience_s = patience_s
         self._process: asyncio.subprocess.Process | None = None
         self._launching = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._watcher: asyncio.Task[None] | None = None
+        self._heard = asyncio.Event()
+        self._waiting: dict[int, _Waiting] = {}
+        self._answered_at = {True: 0.0, False: 0.0}  # the loop's time
         self._number = 0
         self._stopped = False
 
@@ -74,7 +102,8 @@ class PlanningProcess:
     async def stop(self) -> None:
         """End the process; who still waits is told so."""
         self._stopped = True
-        process = self._process
+        async with self._launching:  # one that is being started must not be left behind
+            process = self._process
         if process is not None and process.returncode is None:
             if process.stdin is not None:
                 process.stdin.close()
@@ -84,8 +113,10 @@ class PlanningProcess:
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        if self._reader is not None:
-            await asyncio.gather(self._reader, return_exceptions=True)
+        if self._watcher is not None:
+            self._watcher.cancel()
+        ended = [task for task in (self._reader, self._watcher) if task is not None]
+        await asyncio.gather(*ended, return_exceptions=True)
         self._fail_waiting("the server is stopping", "stopping")
 
     async def ask(self, question: Question, expected: type[_Expected]) -> _Expected:
@@ -93,32 +124,60 @@ class PlanningProcess:
 
         Raises:
             GuidanceError: what the question ran into, as its code and mend say.
-            CaseError: `planning_busy`, `planning_ended`, `stopping`.
+            CaseError: `planning_busy`, `planning_slow`, `planning_ended`, `stopping`.
         """
-        if len(self._waiting) >= _MOST_WAITING:
+        quick = isinstance(question, QUICK)
+        if sum(each.quick is quick for each in self._waiting.values()) >= _MOST_WAITING[quick]:
             self._on_count("planning_busy", 1)
-            raise CaseError(
-                f"{_MOST_WAITING} planning questions wait already", code="planning_busy", mend="ask again in a moment"
-            )
+            raise CaseError(f"{_MOST_WAITING[quick]} planning questions wait already", code="planning_busy", mend=_MEND)
         number = self._number = self._number + 1
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
+        self._waiting[number] = _Waiting(quick, future)
         try:
-            process = await self._running()
-            assert process.stdin is not None
-            process.stdin.write(frame_of(Ask(number, question)))
-            await process.stdin.drain()
-            answer = await future
+            async with asyncio.timeout(self._patience_s[quick]):
+                process = await self._running()
+                assert process.stdin is not None
+                process.stdin.write(frame_of(Ask(number, question)))
+                await process.stdin.drain()
+                answer = await future
         except (BrokenPipeError, ConnectionResetError):
             raise _ended() from None
+        except TimeoutError:
+            self._given_up(number, quick=quick)
+            raise CaseError(
+                f"planning has not answered within {self._patience_s[quick]:g} s", code="planning_slow", mend=_MEND
+            ) from None
+        except asyncio.CancelledError:
+            self._forget(number)
+            raise
         finally:
             self._waiting.pop(number, None)
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # else one that nobody came to wait for ends the server as a bug
         if isinstance(answer, Failed):
             self._on_count(f"planning_{answer.code}", 1)
             raise _error_of(answer)
         if not isinstance(answer, expected):
             raise RuntimeError(f"the planning process answered with a {type(answer).__name__}")
         return answer
+
+    def _given_up(self, number: int, *, quick: bool) -> None:
+        """What was waited for in vain stands in a queue, or in a lane that is stuck: that ends the process."""
+        self._on_count("planning_slow", 1)
+        if self._answered_at[quick] + self._patience_s[quick] <= asyncio.get_running_loop().time():
+            self._end(self._process, f"has worked {self._patience_s[quick]:g} s on one question")
+        else:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        process = self._process
+        if process is not None and process.returncode is None and process.stdin is not None:
+            process.stdin.write(frame_of(Ask(number, Forget())))
+
+    def _end(self, process: asyncio.subprocess.Process | None, why: str) -> None:
+        if process is not None and process.returncode is None:
+            self._on_log("error", f"the planning process {why}, so it is ended")
+            process.kill()
 
     async def _running(self) -> asyncio.subprocess.Process:
         async with self._launching:
@@ -129,17 +188,43 @@ class PlanningProcess:
             return self._process
 
     async def _launched(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "drivers.planning_process",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "drivers.planning_process",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            # No memory, or no process left for it: the live path goes on without.
+            self._on_count("planning_not_started", 1)
+            raise CaseError(
+                f"the planning process cannot be started: {error.strerror or error}", code="planning_ended", mend=_MEND
+            ) from None
         assert process.stdin is not None
         process.stdin.write(frame_of(Start(settings=self._settings, data_dir=str(self._data_dir))))
         self._reader = start_task(self._read(process), name="planning-reader")
+        self._watcher = start_task(self._watch(process), name="planning-watcher")
         return process
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """A process that stands still while someone waits is ended: killed, it comes back; stopped, it would not."""
+        assert process.stdin is not None
+        patience_s = _START_S
+        while process.returncode is None:
+            await asyncio.sleep(self._silence_s / 4)
+            if not self._waiting:
+                continue
+            self._heard.clear()
+            process.stdin.write(frame_of(Ask(0, Ping())))
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._heard.wait()
+            except TimeoutError:
+                self._on_count("planning_process_silent", 1)
+                self._end(process, f"has said nothing for {patience_s:g} s")
+            patience_s = self._silence_s
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -147,20 +232,26 @@ class PlanningProcess:
             while True:
                 (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
                 told = decode_told(await process.stdout.readexactly(length))
-                future = self._waiting.get(told.number)
-                if future is not None and not future.done():
-                    future.set_result(told.answer)
+                self._heard.set()
+                waiting = self._waiting.get(told.number)
+                if waiting is not None and not isinstance(told.answer, Pong):
+                    self._answered_at[waiting.quick] = asyncio.get_running_loop().time()
+                    if not waiting.answer.done():
+                        waiting.answer.set_result(told.answer)
         except asyncio.IncompleteReadError:
+            if self._process is process:
+                self._process = None  # the next question starts another one, and is not among those that have failed
+            self._fail_waiting("the planning process ended before it answered", "planning_ended")
             code = await process.wait()
             if not self._stopped:
                 self._on_count("planning_process_ended", 1)
                 self._on_log("error", f"the planning process ended with {code}; the next question starts it anew")
-            self._fail_waiting("the planning process ended before it answered", "planning_ended")
+                self._on_ended()
 
     def _fail_waiting(self, message: str, code: str) -> None:
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(CaseError(message, code=code, mend="ask again"))
+        for waiting in self._waiting.values():
+            if not waiting.answer.done():
+                waiting.answer.set_exception(CaseError(message, code=code, mend="ask again"))
 
 
 def _ended() -> CaseError:

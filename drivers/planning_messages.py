@@ -90,11 +90,23 @@ Question = (
 )
 
 
+QUICK: Final = (ClearanceQuestion, ViewsQuestion, SurfaceQuestion)
+"""What is answered in a lane of its own: a drag must not wait behind a corridor search."""
+
+
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Answered at once with `Pong` by a process that still reads, whatever its lanes are busy with."""
+
+
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """Nobody waits for the question of that number any more: it need not be begun."""
+
+
 class Ask(msgspec.Struct, frozen=True):
     """A question with its number."""
 
     number: int
-    question: Question
+    question: Question | Ping | Forget
 
 
 class SurfaceAnswer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -130,6 +142,10 @@ class CorridorAnswer(msgspec.Struct, frozen=True, tag=True):
     corridor: Corridor
 
 
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """The process reads and answers."""
+
+
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The question has no answer; `kind` is the error's class, `fields` are (field, message) pairs at fault."""
 
@@ -147,7 +163,7 @@ class Told(msgspec.Struct, frozen=True):
     """An answer with its question's number."""
 
     number: int
-    answer: Answer
+    answer: Answer | Pong
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

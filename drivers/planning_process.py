@@ -9,6 +9,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -16,13 +17,14 @@ from drivers.planning_desk import PlanningDesk
 from drivers.planning_messages import (
     LARGEST_FRAME_BYTES,
     LENGTH,
+    QUICK,
     Answer,
     Ask,
-    ClearanceQuestion,
     Failed,
-    SurfaceQuestion,
+    Forget,
+    Ping,
+    Pong,
     Told,
-    ViewsQuestion,
     decode_ask,
     decode_start,
     frame_of,
@@ -31,8 +33,8 @@ from guidance.case import BadFieldsError
 from guidance.errors import CaseError, ConfigError, GeometryError, GuidanceError, WireError
 
 _NICENESS: Final = 5  # the live process goes first where both want a core
-# A drag must not wait behind a corridor search.
-_QUICK: Final = (ClearanceQuestion, ViewsQuestion, SurfaceQuestion)
+_LONG_NICENESS: Final = 15  # and a drag before a search
+_OUT_OF_MEMORY_SCORE: Final = "700"  # where memory ends, Linux shall end this process and never the live one
 
 
 class _Teller:
@@ -55,6 +57,8 @@ def main() -> int:
     descriptor = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.nice(_NICENESS)
+    with suppress(OSError):  # there is none but on Linux
+        Path("/proc/self/oom_score_adj").write_text(_OUT_OF_MEMORY_SCORE)
     warnings.simplefilter("ignore")  # odd values in files are findings, never lines on stderr
     source = sys.stdin.buffer
     first = _frame(source)
@@ -63,21 +67,35 @@ def main() -> int:
     start = decode_start(first)
     desk = PlanningDesk(start.settings, Path(start.data_dir))
     teller = _Teller(descriptor)
-    lanes = {name: _lane(name, desk.answer, teller) for name in ("quick", "long")}
+    forgotten: set[int] = set()
+    quick = _lane("quick", desk.answer, teller, forgotten, niceness=_NICENESS)
+    long = _lane("long", desk.answer, teller, forgotten, niceness=_LONG_NICENESS)
     while (frame := _frame(source)) is not None:
         ask = decode_ask(frame)
-        lanes["quick" if isinstance(ask.question, _QUICK) else "long"].put(ask)
+        match ask.question:
+            case Ping():
+                teller.tell(Told(ask.number, Pong()))
+            case Forget():
+                forgotten.add(ask.number)
+            case question:
+                (quick if isinstance(question, QUICK) else long).put(ask)
     return 0
 
 
-def _lane(name: str, answer: Callable[..., Answer], teller: _Teller) -> queue.SimpleQueue[Ask]:
+def _lane(
+    name: str, answer: Callable[..., Answer], teller: _Teller, forgotten: set[int], *, niceness: int
+) -> queue.SimpleQueue[Ask]:
     # Unbounded here: whoever asks keeps count of what is unanswered (`PlanningProcess`).
     waiting: queue.SimpleQueue[Ask] = queue.SimpleQueue()
 
     def run() -> None:
+        if sys.platform == "linux":  # where a thread has a niceness of its own; those it starts inherit it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
         while True:
             ask = waiting.get()
-            teller.tell(Told(ask.number, _answered(answer, ask)))
+            if ask.number not in forgotten:
+                teller.tell(Told(ask.number, _answered(answer, ask)))
+            forgotten.discard(ask.number)
 
     threading.Thread(target=run, name=f"planning-{name}", daemon=True).start()
     return waiting

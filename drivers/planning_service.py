@@ -43,7 +43,13 @@ class PlanningService:
     ) -> None:
         instruments, c_arms = instruments_of(settings), c_arms_of(settings)
         c_arm_of(settings, c_arms)  # a model that there is not is refused at the start, not with the first question
-        self.process = PlanningProcess(settings, data_dir, on_count=on_count, on_log=on_log)
+        self.process = PlanningProcess(
+            settings,
+            data_dir,
+            on_count=on_count,
+            on_log=on_log,
+            on_ended=lambda: self._follower.process_ended(),
+        )
         self.api = Planner(self.process, instruments=instruments, c_arms=c_arms, session=lambda: live.session)
         self._follower = PlanFollower(self.process, instruments, session=lambda: live.session, deliver=live.on_planned)
         self._importer = StoredZonesImporter(self.api, live, on_count=on_count, on_log=on_log)

@@ -132,7 +132,7 @@ class PlanningApi(Protocol):
     """Planning for HTTP; nothing here changes the case. The async ones are answered by another process.
 
     Raises:
-        CaseError: `planning_busy`, `planning_ended`, `stopping` (503); `no_active_volume` (409).
+        CaseError: `planning_busy`, `planning_slow`, `planning_ended`, `stopping` (503); `no_active_volume` (409).
         GeometryError, WireError: what the case or the file does not allow to answer (422).
     """
 

@@ -10,7 +10,7 @@ from guidance.kernels.silhouette import Surface
 from guidance.messages import PlannedPath, Zone, ZoneShape
 from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
 
-AidKey = tuple[PlannedPath, tuple[Zone, ...], int]
+AidKey = tuple[PlannedPath, tuple[Zone, ...], int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,7 +28,9 @@ class Planned:
 
 def aid_key(case: Case, path: PlannedPath) -> AidKey:
     """All that a path's margin and views depend on."""
-    return path, active_zones(case), case.epoch
+    # Late slices can give the same volume other voxels, in another block, without a new registration.
+    block = next((volume.shared_memory for volume in case.volumes if volume.id == case.active_volume_id), "")
+    return path, active_zones(case), case.epoch, block
 
 
 def zones_on_picture(case: Case, planned: Planned, before: ZonesOnPicture = NO_ZONES) -> ZonesOnPicture:

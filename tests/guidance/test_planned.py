@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from guidance.case import Case, create_path, create_zone, delete_zone, update_case, update_path, update_zone
+from guidance.case import (
+    Case,
+    create_path,
+    create_zone,
+    delete_zone,
+    update_case,
+    update_path,
+    update_zone,
+    volume_changed,
+)
 from guidance.config import OverlaySettings
 from guidance.messages import Zone
 from guidance.overlay.scene import frame_scene
 from guidance.overlay.zones import NO_ZONES, PathAid
 from guidance.planning.surface import ZoneSurface, surface_of_shape
 from guidance.session import CaseEdited, DrawFrame, FrameArrived, Planned, PlanWorkedOut, PublishZones, Session, aid_key
-from tests.helpers.live_session import after, drawn, live_frame, planned_case
+from tests.helpers.live_session import after, drawn, live_frame, planned_case, ready_volume
 
 _FORAMEN: dict[str, Any] = {
     "name": "S1 left",
@@ -119,3 +128,16 @@ def test_the_operators_switch_takes_all_outlines_off_and_the_picture_says_so() -
     session, effects = after(session, (CaseEdited(update_case(session.case, {"zones_shown": True})), 5.0))
     scene = frame_scene(again.track, session.case.paths, OverlaySettings(), age_ms=1.0, zones=session.zones)
     assert {line.zone_id for line in scene.lines if line.zone_id} == {zone.id}
+
+
+def test_a_margin_ends_with_the_voxels_that_it_was_measured_in() -> None:
+    session, _ = _with_zone()
+    path = session.case.paths[0]
+    planned = Planned(aids={path.id: (aid_key(session.case, path), PathAid(margin_mm=3.0))})
+    session, _ = after(session, (PlanWorkedOut(planned), 3.0))
+    assert session.aids
+    resent = volume_changed(session.case, ready_volume(shared_memory="another block"))
+    session, effects = after(session, (CaseEdited(resent), 4.0))
+    assert session.case.epoch == 1
+    assert session.aids == {}
+    assert drawn(effects)
