@@ -86,20 +86,25 @@ class GridField:
         self.spacing_mm = spacing_mm
         self.surface = NearestSurface(mask.points_lps_mm, mask.triangles)
 
-    def prepare(self) -> GridValues:
-        """Make the grid around the zone, once: for who asks again and again, and must be quick then.
+    def prepare(self, *, coarse_only: bool = False) -> None:
+        """Make the grids, once: for who asks again and again and must be quick then.
 
         Takes tenths of a second for a zone of 50 ml at 0.5 mm.
+
+        Args:
+            coarse_only: the coarser one alone, for what is mostly far away: 4 MB at most; near it a few exact
+                distances do.
         """
+        assert self.outer is not None
+        assert coarse_only or self.grid is not None
+
+    @property
+    def grid(self) -> GridValues:
+        """Around the zone; made by the first call."""
         with self._lock:
             if self._grid is None:
                 self._grid = _distances(self._mask, self.surface, self.bounds_lps_mm, self.spacing_mm, self._margin_mm)
             return self._grid
-
-    @property
-    def grid(self) -> GridValues:
-        """Around the zone."""
-        return self.prepare()
 
     @property
     def outer(self) -> GridValues:
@@ -127,7 +132,7 @@ class GridField:
         """(N,) signed distance of (N, 3) points to the surface, negative inside."""
         points = np.ascontiguousarray(points_lps_mm, np.float64)
         if len(points) <= _FEW and self._grid is None:
-            return self.surface.nearest(points)[1]
+            return self.surface.nearest(points)[1] if self._outer is None else self._coarse(self._outer, points)
         grid = self.grid
         far = self._outer or (self.outer if len(points) > _MANY and self._beyond(points) > _MANY else grid)
         return self.surface.sample(grid, far, points)
@@ -135,6 +140,14 @@ class GridField:
     def nearest_mm(self, points_lps_mm: F64) -> F64:
         """(N, 3) nearest points on the surface."""
         return self.surface.nearest(points_lps_mm)[0]
+
+    def _coarse(self, outer: GridValues, points: F64) -> F64:
+        """From the coarser grid where that is good enough, else exact."""
+        distances = self.surface.sample(outer, outer, points)
+        near = ~(distances >= self._margin_mm)
+        if near.any():
+            distances[near] = self.surface.nearest(points[near])[1]
+        return distances
 
     def _beyond(self, points: F64) -> int:
         """How many points lie off the grid."""

@@ -20,11 +20,11 @@ from guidance.planning.surface import ZoneSurface, surface_of_shape
 from guidance.planning.views import path_views
 from guidance.planning.volume import PlanningVolume
 
-_FIELDS_KEPT: Final = 64  # of a few MB each; a plan has ten zones, a whole-body segmentation a hundred
+_FIELDS_KEPT: Final = 128  # of a few MB each; a plan has ten zones, a whole-body segmentation a hundred
 
 
-# Bones are asked as one; a whole body's organs are mostly far away, where a few exact distances do.
-_NOT_PREPARED: Final = frozenset({ZoneSite.BONE, ZoneSite.OTHER})
+# A whole body's organs: fine grids of all would be gigabytes.
+_FAR_MOSTLY: Final = frozenset({ZoneSite.OTHER, ZoneSite.SKIN})
 
 
 class ZoneFields:
@@ -57,10 +57,10 @@ class ZoneFields:
                 del self._fields[next(iter(self._fields))]
         return made
 
-    def prepare(self, shapes: Sequence[ZoneShape]) -> None:
+    def prepare(self, zones: Sequence[Zone]) -> None:
         """Have distances to these zones answered quickly from now on; tenths of a second for each."""
-        for shape in shapes:
-            _prepare(self.field(shape))
+        for zone in zones:
+            _prepare(self.field(zone.shape), coarse_only=zone.site in _FAR_MOSTLY)
 
     def surface(self, shape: ZoneShape) -> ZoneSurface:
         """The zone's surface; not kept, for who shows it keeps it."""
@@ -113,7 +113,7 @@ class PlanningModel:
 
     def prepare(self, zones: Sequence[Zone]) -> BoneModel | None:
         """Work out everything that a drag needs: bone and skin, and grids of distances to them and to the zones."""
-        self._fields.prepare([zone.shape for zone in zones if zone.site not in _NOT_PREPARED])
+        self._fields.prepare(sorted(zones, key=lambda zone: zone.site in _FAR_MOSTLY))
         bone = self.bone(zones)
         if bone is not None:
             _prepare(bone.field)
@@ -175,9 +175,9 @@ class PlanningModel:
         )
 
 
-def _prepare(field: DistanceField | None) -> None:
+def _prepare(field: DistanceField | None, *, coarse_only: bool = False) -> None:
     if isinstance(field, GridField):
-        field.prepare()
+        field.prepare(coarse_only=coarse_only)
 
 
 def _bone_key(zones: Sequence[Zone]) -> tuple[ZoneShape, ...]:
