@@ -20,7 +20,7 @@ UNSEEN_HU: Final = -1400
 # Cortical bone ends near 2000 HU (Buzug, Computed Tomography, 2008); above it is metal or cement, not a patient's bone.
 FOREIGN_HU: Final = 2000
 _STEP_MM: Final = 0.5
-_MARGIN_STEP_MM: Final = 0.4  # a field changes by no more than the step: half of it is what a neck between may be less
+_MARGIN_STEP_MM: Final = 0.25  # a field changes by no more than the step: half of it is what a neck between may be less
 _SKIN_REACH_MM: Final = 300.0
 _SKIN_STEP_MM: Final = 4.0
 _FAR_REACH_MM: Final = 150.0
