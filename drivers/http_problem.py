@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,6 +19,8 @@ from guidance.wire.json_text import json_text
 # Planning's process is starting, full or ending: the same question is answered in a moment.
 _NOT_NOW: Final = frozenset({"planning_busy", "planning_slow", "planning_ended", "stopping"})
 _RETRY_AFTER_S: Final = "1"
+_IN_FILE: Final = re.compile(r"\w+\[\d+\](\.\w+|\[\d+\])*")  # markups[0].controlPoints[1].position
+_PARTS: Final = re.compile(r"\w+")
 
 
 class RequestError(Exception):
@@ -88,6 +91,9 @@ def _problem(status: int, detail: str, **members: Any) -> Problem:
 
 
 def _pointer(field: str) -> str:
-    # A member of the two objects in a request is told with a dot.
-    parts = field.split(".") if field.startswith(("shape.", "ablation.")) else [field]
+    # A member of the two objects in a request is told with a dot; so is one of a file, after the place in its list.
+    if _IN_FILE.fullmatch(field):
+        parts = _PARTS.findall(field)
+    else:
+        parts = field.split(".") if field.startswith(("shape.", "ablation.")) else [field]
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)

@@ -260,5 +260,5 @@ def _ended() -> CaseError:
 
 def _error_of(failed: Failed) -> GuidanceError:
     if failed.kind == "BadFieldsError":
-        return BadFieldsError([FieldError(field, message) for field, message in failed.fields])
+        return BadFieldsError([FieldError(field, message) for field, message in failed.fields], what=failed.what)
     return _ERRORS.get(failed.kind, CaseError)(failed.message, code=failed.code, mend=failed.mend)

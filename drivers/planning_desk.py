@@ -41,7 +41,7 @@ from guidance.planning.model import PlanningModel, ZoneFields
 from guidance.planning.volume import PlanningVolume
 from guidance.wire.label_names import label_names
 from guidance.wire.read_zones import check_against_volume
-from guidance.wire.zone_files import read_zone_file, zones_of
+from guidance.wire.zone_files import is_markups, read_drawn_zones, read_zone_file, zones_of
 
 _PROPOSALS: Final = {
     "bone": (propose_bone, "Bone (proposed)", ZoneSite.BONE, ZoneKind.TARGET),
@@ -127,6 +127,9 @@ class PlanningDesk:
 
     def _imported(self, question: ImportQuestion) -> Answer:
         data = Path(question.path).read_bytes()
+        if is_markups(data):
+            zones, findings = read_drawn_zones(data, origin=question.filename)
+            return ZonesAnswer(zones=zones, findings=findings, frame_of_reference_uid="")
         volume = self._model(question.volume).volume
         # Without names nobody knows what a number stands for: each label stays "label N", kept out of.
         names = {} if question.names is None else label_names(_text(question.names), origin="names")

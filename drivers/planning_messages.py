@@ -147,13 +147,14 @@ class Pong(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The question has no answer; `kind` is the error's class, `fields` are (field, message) pairs at fault."""
+    """The question has no answer; `kind` is the error's class, `fields` are (field, message) at fault of `what`."""
 
     kind: Literal["CaseError", "GeometryError", "WireError", "ConfigError", "BadFieldsError"]
     message: str
     code: str
     mend: str
     fields: tuple[tuple[str, str], ...] = ()
+    what: str = ""
 
 
 Answer = SurfaceAnswer | BoneAnswer | ZonesAnswer | ClearanceAnswer | ViewsAnswer | CorridorAnswer | Failed

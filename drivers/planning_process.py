@@ -119,7 +119,9 @@ def _failed(error: GuidanceError) -> Failed:
     message = str(error.args[0])
     if isinstance(error, BadFieldsError):
         fields = tuple((fault.field, fault.message) for fault in error.errors)
-        return Failed(kind="BadFieldsError", message=message, code=error.code, mend=error.mend, fields=fields)
+        return Failed(
+            kind="BadFieldsError", message=message, code=error.code, mend=error.mend, fields=fields, what=error.what
+        )
     match error:
         case GeometryError():
             return Failed(kind="GeometryError", message=message, code=error.code, mend=error.mend)

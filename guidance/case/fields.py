@@ -52,10 +52,11 @@ class FieldError:
 
 
 class BadFieldsError(CaseError):
-    """Fields that cannot be accepted; `errors` names each."""
+    """Fields that cannot be accepted; `errors` names each, `what` is refused for them."""
 
     def __init__(self, errors: Iterable[FieldError], *, what: str = "path") -> None:
         self.errors = tuple(errors)
+        self.what = what
         told = "; ".join(f"{error.field}: {error.message}" for error in self.errors)
         super().__init__(f"{what} refused: {told}", code="bad_fields")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from guidance.case.fields import BadFieldsError, FieldError
 from guidance.errors import WireError
 from guidance.messages import Finding, MaskShape, Severity, Zone, ZoneSite
 from guidance.planning.occupancy import Occupancy
@@ -18,13 +19,15 @@ from guidance.wire.dicom_structures import read_structures
 from guidance.wire.dicom_values import text
 from guidance.wire.label_map import read_label_map
 from guidance.wire.label_names import LabelNames, totalsegmentator
-from guidance.wire.markups import MarkupZone
+from guidance.wire.markups import MarkupZone, read_markups
 from guidance.wire.read_zones import ReadZone, ReadZones
 
 OUTLINED: Final = frozenset(ZoneSite) - {ZoneSite.BONE, ZoneSite.SKIN, ZoneSite.OTHER}
 """Sites that go onto the live picture unasked; outlines of every bone and organ would hide what they are there for."""
 
 _DICOM_MARK_AT: Final = slice(128, 132)
+_LONGEST_INDENT: Final = 256
+_MOST_NAMED: Final = 10
 
 
 def read_zone_file(
@@ -87,8 +90,31 @@ def zones_of(read: Sequence[ReadZone], keep: Callable[[Occupancy], MaskShape]) -
     )
 
 
+def is_markups(data: bytes) -> bool:
+    """Whether a file of zones is a markups file: it alone is text that begins as a JSON object."""
+    return data[:_LONGEST_INDENT].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+
+
+def read_drawn_zones(data: bytes, *, origin: str) -> tuple[tuple[Zone, ...], tuple[Finding, ...]]:
+    """The drawn zones of a markups file, and what is said of it; paths and points in it are left out and told.
+
+    Raises:
+        BadFieldsError: what is wrong with the file, or that it holds no zone.
+    """
+    read = read_markups(data, origin=origin)
+    left = [path.name for path in read.paths] + [point.name for point in read.points]
+    if not read.zones:
+        told = "holds no zone: draw a curve, or write r=4 mm into a point's description; paths come by POST /markups"
+        raise BadFieldsError([FieldError("markups", told)], what="markups file")
+    findings = read.findings
+    if left:
+        told = f"no zones, left out: {', '.join(left[:_MOST_NAMED])}; paths come by POST /markups"
+        findings += (Finding(code="no_zone", severity=Severity.WARNING, message=told),)
+    return drawn_zones_of(read.zones), findings
+
+
 def drawn_zones_of(read: Sequence[MarkupZone]) -> tuple[Zone, ...]:
-    """Drawn zones of a markups file the same way."""
+    """Drawn zones of a markups file as a case takes them."""
     return tuple(
         Zone(
             id="",

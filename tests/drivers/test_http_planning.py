@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from drivers.http import HttpServer
-from guidance.case import Author, Case, new_case, volume_changed
+from guidance.case import Author, BadFieldsError, Case, FieldError, new_case, volume_changed
 from guidance.config import HttpSettings
 from guidance.errors import CaseError, ConfigError, GeometryError, WireError
 from guidance.messages import Finding, PlanItem, Severity, SphereShape, Zone, ZoneKind, ZoneSide, ZoneSite
@@ -433,12 +433,21 @@ async def test_markups_out(client: httpx.AsyncClient) -> None:
     assert answer.json() == {"markups": ["P1"]}
 
 
+async def test_a_fault_in_a_markups_file_is_pointed_at(client: httpx.AsyncClient, planning: FakePlanningApi) -> None:
+    planning.error = BadFieldsError(
+        [FieldError("markups[0].controlPoints[1].position", "is text")], what="markups file"
+    )
+    told = problem(await client.post("/markups", content=b"{}", headers={"Content-Type": "application/json"}), 422)
+    assert told["errors"][0]["pointer"] == "/markups/0/controlPoints/1/position"
+    assert told["detail"].startswith("markups file refused: ")
+
+
 async def test_markups_in_as_json_and_as_file(client: httpx.AsyncClient, planning: FakePlanningApi) -> None:
     item = PlanItem(name="L", entry_lps_mm=(0, 0, 50), target_lps_mm=(0, 0, 0), diameter_mm=0)
     planning.plan = NewPlan(paths=(item,), zones=(_sphere("ball", origin_uid="m#1"),))
     told = problem(await client.post("/markups", content=b"{}", headers={"Content-Type": "application/json"}), 422)
-    assert told["errors"][0]["field"] == "paths"
-    assert "diameter_mm" in told["detail"]
+    assert told["errors"][0]["field"] == "diameter_mm"
+    assert "?diameter_mm=3.2" in told["detail"]
     assert (await client.get("/paths")).json() == (await client.get("/zones")).json() == {"items": []}
     made = await client.post("/markups?diameter_mm=3.2", content=b"{}", headers={"Content-Type": "application/json"})
     assert made.status_code == 201
