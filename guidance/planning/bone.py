@@ -21,9 +21,10 @@ I16 = npt.NDArray[np.int16]
 Mask = npt.NDArray[np.bool_]
 ZoneField = tuple[Zone, DistanceField, Occupancy | None]
 
-# CT values in HU. Muscle has 40 to 70, with contrast medium up to 120; cancellous bone 100 to 300, osteoporotic marrow
-# down to fat's; a cortex has more than 250 somewhere, however thin.
-BONE_HU: Final = 120.0
+# CT values in HU. 130 is where calcium begins for coronary scores (Agatston et al., J Am Coll Cardiol 1990;15:827) and
+# bone in 3D Slicer's tissue example; muscle has 25 to 70 there. Marrow may have less (it is filled in); a cortex has
+# more than 250 somewhere, however thin.
+BONE_HU: Final = 130.0
 _CORTEX_HU: Final = 250.0
 _METAL_HU: Final = 2200.0
 _AIR_HU: Final = -1000
@@ -67,7 +68,7 @@ def bone_model(voxels_hu: I16, affine_lps_from_ijk: F64, zones: Sequence[ZoneFie
     """
     bones = [zone for zone in zones if zone[0].site is ZoneSite.BONE]
     if bones:
-        solid = union_of([field for _, field, _ in bones], spacing_mm=working_spacing_mm(affine_lps_from_ijk))
+        solid = union_of(bones, spacing_mm=working_spacing_mm(affine_lps_from_ijk))
         source = "bone zones: " + ", ".join(zone.name for zone, _, _ in bones)
     else:
         solid = propose_bone(voxels_hu, affine_lps_from_ijk)
@@ -125,42 +126,68 @@ def propose_skin(voxels_hu: I16, affine_lps_from_ijk: F64) -> Occupancy:
     return cut(_shell(body, share), grid)
 
 
-def union_of(fields: Sequence[DistanceField], *, spacing_mm: float) -> Occupancy:
+def union_of(zones: Sequence[ZoneField], *, spacing_mm: float) -> Occupancy:
     """One solid of several that touch or overlap, on an isotropic grid along LPS.
 
     Shares of a voxel add up, so that two labels with a common face leave no crack between them.
     """
-    boxes = np.stack([field.bounds_lps_mm for field in fields])
+    boxes = np.stack([field.bounds_lps_mm for _, field, _ in zones])
     grid = grid_over(boxes[:, 0].min(axis=0) - 2.0 * spacing_mm, boxes[:, 1].max(axis=0) + 2.0 * spacing_mm, spacing_mm)
     total = np.zeros(grid.shape_kji, np.float32)
-    for field in fields:
-        total += share_on(field, grid)
+    for zone in zones:
+        block, part = share_in(zone, grid)
+        total[block] += part
     return Occupancy((np.minimum(total, 1.0) * 255.0 + 0.5).astype(np.uint8), grid.affine_lps_from_ijk)
 
 
-def share_on(field: DistanceField, grid: WorkingGrid) -> F32:
-    """How much of each voxel a solid fills, 0 to 1."""
-    share: F32 = np.clip(np.float32(0.5) - distance_on(field, grid) / np.float32(grid.spacing_mm), 0.0, 1.0)
-    return share
-
-
-def distance_on(field: DistanceField, grid: WorkingGrid) -> F32:
-    """A field's values on a grid; at most 7 mm, so lower bounds far from it."""
-    rim_mm = 7.0  # within what fields have on their grids: quick
-    out = np.full(grid.shape_kji, rim_mm, np.float32)
-    origin, size = np.asarray(grid.origin_lps_mm), np.asarray(grid.shape_kji[::-1])
-    low = np.clip(np.floor((field.bounds_lps_mm[0] - rim_mm - origin) / grid.spacing_mm), 0, size).astype(int)[::-1]
-    high = np.clip(np.ceil((field.bounds_lps_mm[1] + rim_mm - origin) / grid.spacing_mm) + 1, 0, size).astype(int)[::-1]
-    if np.any(high <= low):
-        return out
-    part = grid.part(low, high)
-    block = np.empty(part.shape_kji, np.float32)
-    for first in range(0, part.shape_kji[0], 16):
-        last = min(first + 16, part.shape_kji[0])
-        block[first:last] = field.distance_mm(part.points(first, last)).reshape(last - first, *part.shape_kji[1:])
-    np.minimum(block, rim_mm, out=block)
-    out[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = block
+def share_on(zone: ZoneField, grid: WorkingGrid) -> F32:
+    """How much of each voxel a zone fills, 0 to 1."""
+    out = np.zeros(grid.shape_kji, np.float32)
+    block, part = share_in(zone, grid)
+    out[block] = part
     return out
+
+
+def share_in(zone: ZoneField, grid: WorkingGrid) -> tuple[tuple[slice, ...], F32]:
+    """As `share_on`, for the block of the grid outside of which the zone fills nothing.
+
+    A mask's own voxels are averaged or interpolated: cheap, and one half stays where the mask's surface is. Drawn
+    shapes come from their distance.
+    """
+    _, field, occupancy = zone
+    bounds, origin, size = field.bounds_lps_mm, np.asarray(grid.origin_lps_mm), np.asarray(grid.shape_kji[::-1])
+    steps = np.zeros(3) if occupancy is None else np.abs(occupancy.affine_lps_from_ijk[:3, :3]).sum(axis=1)
+    rim = steps + grid.spacing_mm
+    low = np.clip(np.floor((bounds[0] - rim - origin) / grid.spacing_mm), 0, size).astype(int)[::-1]
+    high = np.clip(np.ceil((bounds[1] + rim - origin) / grid.spacing_mm) + 1, low[::-1], size).astype(int)[::-1]
+    block = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    part = grid.part(low, high)
+    if 0 in part.shape_kji:
+        return block, np.zeros(part.shape_kji, np.float32)
+    if occupancy is not None:
+        crop, affine = _crop_of(occupancy, part)
+        return block, onto_grid(crop, affine, part, outside=0.0) / np.float32(255.0)
+    places = part.points(0, part.shape_kji[0])
+    share = np.clip(0.5 - field.distance_mm(places) / grid.spacing_mm, 0.0, 1.0)
+    return block, share.reshape(part.shape_kji).astype(np.float32)
+
+
+def _crop_of(occupancy: Occupancy, grid: WorkingGrid) -> tuple[npt.NDArray[np.uint8], F64]:
+    """The voxels of a mask that reach into a grid."""
+    affine, values = occupancy.affine_lps_from_ijk, occupancy.values
+    low_lps, high_lps = box_of(grid.shape_kji, grid.affine_lps_from_ijk)
+    corners = np.stack(np.meshgrid(*zip(low_lps, high_lps, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
+    ijk = (corners - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+    size = np.asarray(values.shape[::-1])
+    # Twice the widest block that is averaged: so that blocks at the crop's border are whole ones.
+    low = np.clip(np.floor(ijk.min(axis=0)) - 16, 0, size - 1).astype(int)
+    high = np.clip(np.ceil(ijk.max(axis=0)) + 17, low + 1, size).astype(int)
+    cut_affine = affine.copy()
+    cut_affine[:3, 3] += affine[:3, :3] @ low
+    # A rim of nothing: the array's end is the zone's end.
+    padded = np.pad(values[low[2] : high[2], low[1] : high[1], low[0] : high[0]], 1)
+    cut_affine[:3, 3] -= affine[:3, :3] @ np.ones(3)
+    return padded, cut_affine
 
 
 def working_spacing_mm(affine_lps_from_ijk: F64) -> float:

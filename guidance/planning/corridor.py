@@ -13,15 +13,16 @@ from guidance.planning.corridor_problem import Asked, Best, Level, without_keep_
 from guidance.planning.free_corridor import free_corridor
 from guidance.planning.line_search import Progress
 from guidance.planning.pelvic_ring import ring_of_bone, ring_of_zones
-from guidance.planning.ring_corridor import in_sacrum, through_ring
+from guidance.planning.ring_corridor import in_sacrum, ring_fields, through_ring
 from guidance.planning.sacral_levels import level_gate
-from guidance.planning.signed import field_of_share, grid_of
 from guidance.planning.volume import PlanningVolume
 
 __all__ = ["MINIMUM_LENGTH_MM", "Level", "search_corridor"]
 
 MINIMUM_LENGTH_MM: Final = 30.0
 """A `free` corridor is at least this long, so that a scratch at an edge is none."""
+
+_FINEST_MM: Final = 1.0  # of the grid that is searched; the answer is that of the surface itself
 
 _LEVEL_NOT_VERIFIED: Final = Finding(
     code="level_not_verified",
@@ -67,27 +68,29 @@ def search_corridor(
     if level == "free":
         best = free_corridor(volume, zones, asked, bone, progress)
         return _answer(asked, best, "from any surface of bone to any other", volume, ())
-    ring = ring_of_zones(zones, working_spacing_mm(volume.affine_lps_from_ijk))
+    spacing_mm = max(working_spacing_mm(volume.affine_lps_from_ijk), _FINEST_MM)
+    ring = ring_of_zones(zones, spacing_mm)
     findings: tuple[Finding, ...] = ()
     if ring is None:
         occupancy = bone.solid if bone is not None else propose_bone(volume.voxels_hu, volume.affine_lps_from_ijk)
-        ring = ring_of_bone(occupancy, working_spacing_mm(volume.affine_lps_from_ijk))
+        ring = ring_of_bone(occupancy, spacing_mm)
         findings = (_LEVEL_NOT_VERIFIED,)
     if ring is None:
         return _nothing(asked, "sacrum and hips cannot be told apart in this volume: give zones of sacrum and hips")
-    share = without_keep_outs(ring.solid, ring.grid, zones, joints_too=False)
-    solid = field_of_share(share, ring.grid)
-    at = in_sacrum(ring, solid, asked) if findings else None
+    fields = ring_fields(ring, without_keep_outs(ring.solid, ring.grid, zones, joints_too=False))
+    if fields is None:
+        return _nothing(asked, "keep-out zones leave no bone", findings)
+    at = in_sacrum(ring, fields, asked) if findings else None
     if findings and at is None:
         return _nothing(
             asked,
             "no straight line lies in bone from ilium to ilium: the level cannot be told from the volume alone",
             findings,
         )
-    gate = level_gate(ring, grid_of(solid), "S2" if level == "s2" else "S1", at)
+    gate = level_gate(ring, fields.grid, "S2" if level == "s2" else "S1", at)
     if isinstance(gate, str):
         return _nothing(asked, gate, findings)
-    best = through_ring(ring, share, solid, gate, asked, side, progress)
+    best = through_ring(ring, fields, gate, asked, side, progress)
     words = gate.words + (" from the volume alone, not verified" if findings else "")
     return _answer(asked, best, words, volume, findings, swap=level != "iliosacral" and side is not ZoneSide.RIGHT)
 

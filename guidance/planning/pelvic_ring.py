@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,9 @@ from scipy import ndimage
 
 from guidance.messages import F64, Zone, ZoneSide, ZoneSite
 from guidance.planning.bone import ZoneField, share_on
-from guidance.planning.distance import GridField
 from guidance.planning.fill import dilated
 from guidance.planning.occupancy import Occupancy
-from guidance.planning.signed import field_of_share, on_grid
+from guidance.planning.signed import ShareSurface
 from guidance.planning.working_grid import F32, WorkingGrid, grid_over, onto_grid
 
 Mask = npt.NDArray[np.bool_]
@@ -24,6 +24,7 @@ Mask = npt.NDArray[np.bool_]
 JOINT_MM: Final = 6.0  # widest gap between sacrum and hip that is their joint's: 2 to 4 mm, and what 3 mm voxels add
 _FACING: Final = -0.8  # cosine between the ways to sacrum and hip: they face each other across the joint
 _ASIDE_MM: Final = 45.0  # of the ring beyond the sacrum, on all sides
+_LEAST_BLOCK: Final = 3  # voxels; nothing faces anything in less
 _HIP_ML: Final = 20.0  # a hip in a short field of view has more
 _OPEN_MM: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 _SACRAL_LEVELS: Final = ("S1", "S2", "S3", "S4", "S5")
@@ -40,7 +41,7 @@ class PelvicRing:
     Attributes:
         grid: isotropic, along LPS.
         sacrum: how much of each voxel it fills, 0 to 1.
-        left_hip, right_hip: distances to them.
+        left_hip, right_hip: their surfaces.
         solid: all of them with the joints closed; nothing is cut out yet.
         center_lps_mm: middle of the sacrum.
         left, head: unit vectors; `left` joins the hips' middles, `head` is across it.
@@ -50,8 +51,8 @@ class PelvicRing:
 
     grid: WorkingGrid
     sacrum: F32
-    left_hip: GridField
-    right_hip: GridField
+    left_hip: ShareSurface
+    right_hip: ShareSurface
     solid: F32
     center_lps_mm: F64
     left: F64
@@ -78,7 +79,7 @@ def ring_of_zones(zones: Sequence[ZoneField], spacing_mm: float) -> PelvicRing |
     low = np.maximum(low, np.minimum(hip_boxes[:, 0].min(axis=0), boxes[:, 0].min(axis=0)) - 2.0 * spacing_mm)
     high = np.minimum(high, np.maximum(hip_boxes[:, 1].max(axis=0), boxes[:, 1].max(axis=0)) + 2.0 * spacing_mm)
     grid = grid_over(low, high, spacing_mm)
-    shares = [share_on(field, grid) for _, field, _ in sacral]
+    shares = [share_on(entry, grid) for entry in sacral]
     levels = {zone.level: share for (zone, _, _), share in zip(sacral, shares, strict=True) if zone.level}
     sacrum = np.minimum(np.sum(shares, axis=0, dtype=np.float32), 1.0)
     if not (sacrum >= 0.5).any():
@@ -86,9 +87,9 @@ def ring_of_zones(zones: Sequence[ZoneField], spacing_mm: float) -> PelvicRing |
     middle = _centroid(sacrum, grid)
     sides = {ZoneSide.LEFT: np.zeros_like(sacrum), ZoneSide.RIGHT: np.zeros_like(sacrum)}
     is_left = grid.origin_lps_mm[0] + grid.spacing_mm * np.arange(grid.shape_kji[2]) > middle[0]
-    for zone, field, _ in hips:
-        share = share_on(field, grid)
-        side = _side_of(zone)
+    for entry in hips:
+        share = share_on(entry, grid)
+        side = _side_of(entry[0])
         if side is None:
             sides[ZoneSide.LEFT] += share * is_left
             sides[ZoneSide.RIGHT] += share * ~is_left
@@ -169,10 +170,13 @@ def _ring(
         left = np.array([1.0, 0.0, 0.0])
     head = np.array([0.0, 0.0, 1.0]) - left * left[2]
     solid = sacrum + left_hip + right_hip
-    to_sacrum = on_grid(field_of_share(sacrum, grid), grid)
-    hips = (field_of_share(left_hip, grid), field_of_share(right_hip, grid))
-    for hip in hips:
-        np.maximum(solid, _joint(to_sacrum, on_grid(hip, grid), grid.spacing_mm), out=solid)
+    surface, hips = ShareSurface(sacrum, grid), (ShareSurface(left_hip, grid), ShareSurface(right_hip, grid))
+    for hip, share in zip(hips, (left_hip, right_hip), strict=True):
+        low, high = _both_near(sacrum, share, math.ceil(JOINT_MM / grid.spacing_mm) + 2)
+        block, part = tuple(slice(a, b) for a, b in zip(low, high, strict=True)), grid.part(low, high)
+        if min(part.shape_kji) >= _LEAST_BLOCK:
+            joint = _joint(surface.on(part), hip.on(part), grid.spacing_mm)
+            solid[block] = np.maximum(solid[block], joint)
     return PelvicRing(
         grid,
         sacrum,
@@ -215,6 +219,13 @@ def _centroid(share: F32, grid: WorkingGrid) -> F64:
     weights = [share.sum(axis=tuple(m for m in range(3) if m != n), dtype=np.float64) for n in (2, 1, 0)]
     places = [float((w * np.arange(len(w))).sum() / w.sum()) for w in weights]
     return np.asarray(grid.origin_lps_mm) + grid.spacing_mm * np.array(places)
+
+
+def _both_near(one: F32, other: F32, rim: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The block within a rim of both; empty where there is none."""
+    (low_a, high_a), (low_b, high_b) = _box_around(one >= 0.5, rim), _box_around(other >= 0.5, rim)
+    low = np.maximum(low_a, low_b)
+    return low, np.maximum(np.minimum(high_a, high_b), low)
 
 
 def _box_around(mask: Mask, rim: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -166,16 +166,15 @@ def _gate(allowed: Mask, plane: _Plane, grid: WorkingGrid, words: str, from_zone
     distance = ndimage.distance_transform_edt(~allowed) - ndimage.distance_transform_edt(allowed)
     distance += np.where(allowed, 0.5, -0.5)
     gate = np.full(grid.shape_kji, 1e3, np.float32)
-    for first in range(0, grid.shape_kji[0], 16):
-        last = min(first + 16, grid.shape_kji[0])
-        _fill_gate(gate[first:last].reshape(-1), grid, first, last, plane, distance)
+    off = [
+        grid.origin_lps_mm[n] - plane.ring.center_lps_mm[n] + grid.spacing_mm * np.arange(grid.shape_kji[2 - n])
+        for n in range(3)
+    ]
+    x, y, z = (along * plane.ring.left[n] for n, along in enumerate(off))
+    k, j, i = np.nonzero(np.abs(z[:, None, None] + y[:, None] + x) <= 2.0 * grid.spacing_mm)
+    near = np.stack([off[0][i], off[1][j], off[2][k]], axis=-1)
+    rows, columns = near @ plane.ring.head + _PLANE_HALF_MM, near @ plane.ring.back + _PLANE_HALF_MM
+    places_px = np.stack([rows, columns]) / _PLANE_STEP_MM
+    gate[k, j, i] = ndimage.map_coordinates(distance, places_px, order=1, cval=1e3)
     places = _places(allowed, plane)
     return LevelGate(gate, places.min(axis=0) - 0.5, places.max(axis=0) + 0.5, words, from_zone)
-
-
-def _fill_gate(out: F32, grid: WorkingGrid, first: int, last: int, plane: _Plane, distance: F64) -> None:
-    off = grid.points(first, last) - plane.ring.center_lps_mm
-    near = np.abs(off @ plane.ring.left) <= 2.0 * grid.spacing_mm
-    near_off = off[near]
-    rows, columns = near_off @ plane.ring.head + _PLANE_HALF_MM, near_off @ plane.ring.back + _PLANE_HALF_MM
-    out[near] = ndimage.map_coordinates(distance, np.stack([rows, columns]) / _PLANE_STEP_MM, order=1, cval=1e3)

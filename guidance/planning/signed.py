@@ -1,19 +1,17 @@
-"""Shares of voxels -> signed distance to the surface, on the distance's own grid or on another."""
+"""Shares of voxels -> the surface where half of a voxel is filled, and signed distances to it on any grid."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from guidance.planning.distance import GridField, field_of_occupancy
-from guidance.planning.occupancy import Occupancy
-from guidance.planning.working_grid import F32, WorkingGrid, onto_grid
-
-_MARGIN_MM = 8.0
-_COARSEST_MM = 1.0
+from guidance.kernels.distance import NearestSurface
+from guidance.planning.grid_field import mask_surface
+from guidance.planning.occupancy import SURFACE_LEVEL, Occupancy
+from guidance.planning.working_grid import F32, WorkingGrid, box_of, grid_over, onto_grid
 
 
-def field_of_share(share: F32, grid: WorkingGrid) -> GridField:
-    """Signed distance around what a share of voxels fills.
+class ShareSurface:
+    """The surface of what a share of voxels fills.
 
     Args:
         share: `[k, j, i]` 0 to 1 on the grid.
@@ -21,19 +19,28 @@ def field_of_share(share: F32, grid: WorkingGrid) -> GridField:
     Raises:
         GeometryError: `empty_zone`: nothing is filled by half.
     """
-    values = np.clip(share * np.float32(255.0) + np.float32(0.5), 0.0, 255.0).astype(np.uint8)
-    return field_of_occupancy(
-        Occupancy(values, grid.affine_lps_from_ijk), spacing_mm=min(grid.spacing_mm, _COARSEST_MM), margin_mm=_MARGIN_MM
-    )
 
+    def __init__(self, share: F32, grid: WorkingGrid) -> None:
+        values = np.clip(share * np.float32(255.0) + np.float32(0.5), 0.0, 255.0).astype(np.uint8)
+        self._mask = mask_surface(Occupancy(values, grid.affine_lps_from_ijk))
+        self._surface = NearestSurface(self._mask.points_lps_mm, self._mask.triangles)
 
-def grid_of(field: GridField) -> WorkingGrid:
-    """The grid that a field's values stand on."""
-    k, j, i = field.values_mm.shape
-    x, y, z = (float(n) for n in field.affine_lps_from_ijk[:3, 3])
-    return WorkingGrid((x, y, z), float(field.affine_lps_from_ijk[0, 0]), (k, j, i))
+    def on(self, grid: WorkingGrid) -> F32:
+        """Signed distance at a grid's points, negative inside; near the surface exact."""
+        return self._surface.on_grid(
+            self._mask.crop,
+            self._mask.affine_lps_from_ijk,
+            SURFACE_LEVEL,
+            0.5 * self._mask.finest_mm,
+            origin_lps_mm=grid.origin_lps_mm,
+            spacing_mm=grid.spacing_mm,
+            shape_kji=grid.shape_kji,
+        ).values_mm
 
-
-def on_grid(field: GridField, grid: WorkingGrid) -> F32:
-    """A field on another grid; beyond its own grid at most its margin, so that it never tells too much."""
-    return onto_grid(field.values_mm, field.affine_lps_from_ijk, grid, outside=_MARGIN_MM)
+    def roughly_on(self, grid: WorkingGrid, spacing_mm: float) -> F32:
+        """As `on`, interpolated from a coarser grid of that spacing: never more than a part of it off."""
+        if spacing_mm <= grid.spacing_mm:
+            return self.on(grid)
+        low, high = box_of(grid.shape_kji, grid.affine_lps_from_ijk)
+        coarse = grid_over(low - spacing_mm, high + spacing_mm, spacing_mm)
+        return onto_grid(self.on(coarse), coarse.affine_lps_from_ijk, grid, outside=0.0)

@@ -9,14 +9,16 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from guidance.kernels.corridor import LineField, LineRules
+from guidance.kernels.distance import thread_count
 from guidance.messages import F64
-from guidance.planning.line_search import Found
+from guidance.planning.line_search import Found, axis_of
 from guidance.planning.working_grid import F32, WorkingGrid
 
 _AROUND_MM: Final = 8.0  # surface looked at, beyond the tunnel found on the grid
 _STEP_MM: Final = 0.4  # along the axis
-_FIRST_STEP_MM, _LAST_STEP_MM = 0.8, 0.02
-_DIRECTIONS: Final = 32
+_CLIMBING_MM: Final = 1.0  # the same while there is something to gain
+_FIRST_STEP_MM, _LAST_STEP_MM = 0.4, 0.02
+_DIRECTIONS: Final = 24
 _BEYOND_TIP_MM: Final = 10.0
 
 
@@ -41,19 +43,27 @@ class Tunnel:
 
 
 def exact_tunnel(
-    found: Found, share: F32, grid: WorkingGrid, field: LineField, rules: LineRules, charts: F64, *, reach_mm: float
+    found: Found,
+    share: F32,
+    grid: WorkingGrid,
+    field: LineField,
+    rules: LineRules,
+    charts: F64,
+    *,
+    reach_mm: float,
+    most_slope: F64,
 ) -> Tunnel:
     """Climb on from the grid's best line, with distances to the surface's own points.
 
     Args:
         share: how much of each voxel the solid fills, 0 to 1, on the grid.
-        field, rules, charts, reach_mm: those of the search.
+        field, rules, charts, reach_mm, most_slope: those of the search.
     """
     at, along = axis_of(found.line, charts)
     surface = cKDTree(
         surface_points(share, grid, at + found.start_t * along, at + found.end_t * along, found.radius_mm + _AROUND_MM)
     )
-    line, best = found.line, _measured(found.line[None], surface, field, rules, charts)[0]
+    line, best = found.line, _measured(found.line[None], surface, field, rules, charts, _CLIMBING_MM)[0]
     directions = np.random.default_rng(3).normal(size=(_DIRECTIONS, 4))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     directions = np.concatenate([directions, np.eye(4), -np.eye(4)]) / np.array([1.0, 1.0, reach_mm, reach_mm])
@@ -61,12 +71,14 @@ def exact_tunnel(
     while step >= _LAST_STEP_MM:
         tried = np.repeat(line[None], len(directions), axis=0)
         tried[:, 2:6] += step * directions
-        measured = _measured(tried, surface, field, rules, charts)
+        tried[:, 4:6] = np.clip(tried[:, 4:6], *most_slope)
+        measured = _measured(tried, surface, field, rules, charts, _CLIMBING_MM)
         n = int(measured[:, 0].argmax())
         if measured[n, 0] > best[0] + 1e-6:
             line, best = tried[n], measured[n]
         else:
             step *= 0.5
+    best = _measured(line[None], surface, field, rules, charts, _STEP_MM)[0]
     at, along = axis_of(line, charts)
     start_t, end_t = float(best[1]), float(best[2])
     if rules.tip_inside:
@@ -75,13 +87,6 @@ def exact_tunnel(
     count = max(round(float(np.linalg.norm(end - start)) / _STEP_MM), 2)
     depths = surface.query(start + np.linspace(0.0, 1.0, count)[:, None] * (end - start))[0]
     return Tunnel(start, end, float(best[0]), depths)
-
-
-def axis_of(line: F64, charts: F64) -> tuple[F64, F64]:
-    """Point at t = 0 and direction per t of a line's row."""
-    chart = charts[int(line[0])].reshape(4, 3)
-    at = chart[0] + line[1] * chart[1] + line[2] * chart[2] + line[3] * chart[3]
-    return at, chart[1] + line[4] * chart[2] + line[5] * chart[3]
 
 
 def surface_points(share: F32, grid: WorkingGrid, start: F64, end: F64, radius_mm: float) -> F64:
@@ -106,17 +111,21 @@ def surface_points(share: F32, grid: WorkingGrid, start: F64, end: F64, radius_m
     return np.asarray(points[np.linalg.norm(off - t[:, None] * along, axis=1) <= radius_mm])
 
 
-def _measured(lines: F64, surface: cKDTree, field: LineField, rules: LineRules, charts: F64) -> F64:
+def _measured(lines: F64, surface: cKDTree, field: LineField, rules: LineRules, charts: F64, step_mm: float) -> F64:
     """As `LineField.measure`, with exact depths."""
     out = field.measure(rules, charts, lines)
     for n in np.flatnonzero(out[:, 0] >= 0.0):
         at, along = axis_of(lines[n], charts)
         length = float(np.linalg.norm(along))
         start, end = out[n, 1], out[n, 2]
-        t = np.linspace(start, end, max(round((end - start) * length / _STEP_MM), 2))
-        depth = surface.query(at + t[:, None] * along)[0]
+        t = np.linspace(start, end, max(round((end - start) * length / step_mm), 2))
         to_end = (end - t if rules.tip_inside else np.minimum(end - t, t - start)) * length
-        counted = to_end >= rules.end_factor * np.maximum(depth, rules.radius_mm)
+        t, to_end = (
+            t[to_end >= rules.end_factor * rules.radius_mm],
+            to_end[to_end >= rules.end_factor * rules.radius_mm],
+        )
+        depth = surface.query(at + t[:, None] * along, workers=thread_count())[0]
+        counted = to_end >= rules.end_factor * depth
         out[n, 0] = depth[counted].min(initial=rules.widest_mm((end - start) * length))
     return out
 
