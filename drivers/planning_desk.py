@@ -82,7 +82,7 @@ class PlanningDesk:
                 # A drag is answered at once: bone and skin only where they are there already.
                 bone = model.known_bone(zones)
                 clearance = model.clearance(path, zones, others, bone=bone)
-                if bone is None and model.volume is not None:
+                if not model.bone_is_worked_out(zones):
                     words = "bone and skin are still being worked out: ask again in a few seconds"
                     pending = Finding(code="bone_pending", severity=Severity.WARNING, message=words)
                     clearance = msgspec.structs.replace(clearance, findings=(*clearance.findings, pending))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from guidance.config import PlanningSettings
+from guidance.errors import GeometryError
 from guidance.messages import MaskShape, PlannedPath, Vector3, Zone, ZoneShape, ZoneSide, ZoneSite
 from guidance.planning.answers import Clearance, Corridor, Views
 from guidance.planning.bone import BoneModel, bone_model
@@ -92,24 +93,17 @@ class PlanningModel:
         self._library = library
         self._c_arm = c_arm
         self._settings = settings
-        self._bone: tuple[tuple[ZoneShape, ...], BoneModel] | None = None
+        self._bone: tuple[tuple[ZoneShape, ...], BoneModel | None] | None = None
         self._lock = threading.Lock()
 
     def bone(self, zones: Sequence[Zone]) -> BoneModel | None:
-        """Bone and skin, worked out where they are not there yet (seconds); None without a volume."""
+        """Bone and skin, worked out where they are not there yet (seconds); None without a volume or any bone in it."""
         if self.volume is None:
             return None
         with self._lock:
-            known = self.known_bone(zones)
-            if known is None:
-                fields = [
-                    (zone, self._fields.field(zone.shape), self._fields.occupancy(zone.shape))
-                    for zone in zones
-                    if zone.site is ZoneSite.BONE
-                ]
-                known = bone_model(self.volume.voxels_hu, self.volume.affine_lps_from_ijk, fields)
-                self._bone = (_bone_key(zones), known)
-            return known
+            if not self.bone_is_worked_out(zones):
+                self._bone = (_bone_key(zones), self._bone_of(self.volume, zones))
+            return self.known_bone(zones)
 
     def prepare(self, zones: Sequence[Zone]) -> BoneModel | None:
         """Work out everything that a drag needs: bone and skin, and grids of distances to them and to the zones."""
@@ -119,6 +113,10 @@ class PlanningModel:
             _prepare(bone.field)
             _prepare(bone.skin)
         return bone
+
+    def bone_is_worked_out(self, zones: Sequence[Zone]) -> bool:
+        """Whether `known_bone` tells all there is to know: None then means that there is none."""
+        return self.volume is None or (self._bone is not None and self._bone[0] == _bone_key(zones))
 
     def known_bone(self, zones: Sequence[Zone]) -> BoneModel | None:
         """Bone and skin where they are there already."""
@@ -173,6 +171,19 @@ class PlanningModel:
             progress=progress,
             bone=self.bone(zones),
         )
+
+    def _bone_of(self, volume: PlanningVolume, zones: Sequence[Zone]) -> BoneModel | None:
+        fields = [
+            (zone, self._fields.field(zone.shape), self._fields.occupancy(zone.shape))
+            for zone in zones
+            if zone.site is ZoneSite.BONE
+        ]
+        try:
+            return bone_model(volume.voxels_hu, volume.affine_lps_from_ijk, fields)
+        except GeometryError as error:
+            if error.code != "no_bone":
+                raise
+            return None  # distances to the zones are known all the same
 
 
 def _prepare(field: DistanceField | None, *, coarse_only: bool = False) -> None:
