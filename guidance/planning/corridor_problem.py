@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
@@ -25,8 +26,9 @@ _ASPECT: Final = 4.0  # a free corridor is at least twice as long as wide
 _TOLERANCE_MM: Final = 0.25
 _STEP_MM: Final = 0.5
 _GRID_ERROR: Final = 0.35  # of a voxel: what a field's ridge loses between samples
-_MOST_BOUNDS: Final = 600_000  # some 2 s on two cores
-_EXACT: Final = 3  # lines that are climbed on from on the surface itself
+_MOST_BOUNDS: Final = 250_000  # some 2 s on one core
+_EXACT: Final = 2  # lines of each kind that are climbed on from on the surface itself
+_UPRIGHT: Final = 0.8  # of the end's length: what a depth of a few mm on the grid may be off
 _ROUNDS: Final = 4
 _CONSISTENT_MM: Final = 0.02
 _FOUND, _PROVEN = 0.4, 0.95  # of the work
@@ -114,72 +116,110 @@ def without_keep_outs(share: F32, grid: WorkingGrid, zones: Sequence[ZoneField],
 def solved(problem: Problem, asked: Asked, progress: Progress | None, side: ZoneSide | None = None) -> Best | None:
     """The roomiest corridor of a problem; None where no line has one.
 
-    Ends are measured with the asked radius; where that does not fit, with the one that does.
+    Ends are measured with the asked radius; where that does not fit, with the one that does, so that asking for the
+    largest diameter that was told finds it.
     """
+    tell = progress if progress is not None else _nobody
     rules = asked.rules(min(asked.radius_mm, problem.ceiling_mm))
-    lines = best_lines(
+    lines, firm = _lines(problem, rules, problem.starts)
+    for _ in range(_ROUNDS):
+        if not lines or lines[0].radius_mm >= rules.radius_mm - _CONSISTENT_MM:
+            break
+        rules = asked.rules(lines[0].radius_mm)
+        lines, firm = _lines(problem, rules, partial(_again, (*lines, *firm)))
+    tell(_FOUND)
+    best, bound = _proven(problem, rules, lines[0] if lines else None, tell)
+    if best is None:
+        return None
+    known = [best, *(line for line in lines if line is not lines[0])][:_EXACT] + firm[:_EXACT]
+    tunnel = max((_exact(problem, rules, line) for line in known), key=lambda one: one.radius_mm)
+    bound = max(bound + _GRID_ERROR * problem.field_step_mm, tunnel.radius_mm + _TOLERANCE_MM)
+    if tunnel.radius_mm < asked.radius_mm <= bound and _asked_is_excluded(problem, asked):
+        bound = max(asked.radius_mm, tunnel.radius_mm + _TOLERANCE_MM)
+    tell(1.0)
+    return Best(tunnel, bound, side)
+
+
+def _again(lines: Sequence[Found]) -> list[F64]:
+    return [np.array([line.line for line in lines])]
+
+
+def _nobody(_: float) -> None:
+    """Nobody is told."""
+
+
+def _lines(problem: Problem, rules: LineRules, starts: Callable[[], Iterable[F64]]) -> tuple[list[Found], list[Found]]:
+    """The widest lines; and those whose ends are so upright that no error of the grid turns an end into a side."""
+    upright = replace(rules, end_factor=_UPRIGHT * rules.end_factor)
+
+    def best(which: LineRules, batches: Iterable[F64]) -> list[Found]:
+        return best_lines(
+            problem.field, which, problem.charts, batches, reach_mm=problem.reach_mm, most_slope=problem.most_slope
+        )
+
+    firm = best(upright, starts())
+    return best(rules, [np.array([line.line for line in firm])] if firm else starts()), firm
+
+
+def _proven(problem: Problem, rules: LineRules, best: Found | None, tell: Progress) -> tuple[Found | None, float]:
+    """The best line, maybe a better one than was known, and what no line exceeds on the grid."""
+    radius = best.radius_mm if best is not None else rules.thin_mm
+    if radius + _TOLERANCE_MM >= problem.ceiling_mm:
+        return best, problem.ceiling_mm
+    least = max(rules.length_mm, rules.aspect * radius)
+    known = replace(rules, length_mm=least, center_mm=least / 8.0 if rules.center_mm > 0.0 else 0.0)
+    boxes = problem.boxes(known)
+    if len(boxes) > _MOST_BOUNDS and math.isfinite(problem.ceiling_mm):
+        return best, problem.ceiling_mm  # too much room: bounds would not come below what is known
+    best, excluded_mm = excluded(
+        problem.field,
+        known,
+        problem.charts,
+        boxes,
+        best,
+        tolerance_mm=_TOLERANCE_MM,
+        reach_mm=problem.reach_mm,
+        most_bounds=_MOST_BOUNDS,
+        most_slope=problem.most_slope,
+        progress=lambda part: tell(_FOUND + (_PROVEN - _FOUND) * part),
+    )
+    return best, min(problem.ceiling_mm, excluded_mm)
+
+
+def _asked_is_excluded(problem: Problem, asked: Asked) -> bool:
+    """Whether no line of the grid, the error of which is allowed for, has room for what is asked."""
+    rules = asked.rules(asked.radius_mm)
+    least = asked.radius_mm - _GRID_ERROR * problem.field_step_mm - _TOLERANCE_MM
+    if asked.radius_mm > problem.ceiling_mm + _GRID_ERROR * problem.field_step_mm:
+        return True
+    length = max(rules.length_mm, rules.aspect * asked.radius_mm)
+    rules = replace(rules, length_mm=length, center_mm=length / 8.0 if rules.center_mm > 0.0 else 0.0)
+    boxes = problem.boxes(rules)
+    if least <= rules.thin_mm or len(boxes) > _MOST_BOUNDS:
+        return False
+    nothing = Found(boxes[0], least, 0.0, 0.0, 0.0)
+    found, bound = excluded(
         problem.field,
         rules,
         problem.charts,
-        problem.starts(),
+        boxes,
+        nothing,
+        tolerance_mm=_TOLERANCE_MM,
+        reach_mm=problem.reach_mm,
+        most_bounds=_MOST_BOUNDS,
+        most_slope=problem.most_slope,
+    )
+    return found is nothing and bound <= least + _TOLERANCE_MM
+
+
+def _exact(problem: Problem, rules: LineRules, line: Found) -> Tunnel:
+    return exact_tunnel(
+        line,
+        problem.share,
+        problem.grid,
+        problem.field,
+        rules,
+        problem.charts,
         reach_mm=problem.reach_mm,
         most_slope=problem.most_slope,
     )
-    if progress is not None:
-        progress(_FOUND)
-    if lines and lines[0].radius_mm < rules.radius_mm:
-        rules, lines = _with_own_ends(problem, asked, lines)
-    best = lines[0] if lines else None
-    bound = problem.ceiling_mm
-    if best is None or best.radius_mm + _TOLERANCE_MM < bound:
-        least = max(rules.length_mm, rules.aspect * best.radius_mm) if best is not None else rules.length_mm
-        known = replace(rules, length_mm=least, center_mm=least / 8.0 if rules.center_mm > 0.0 else 0.0)
-        best, excluded_mm = excluded(
-            problem.field,
-            known,
-            problem.charts,
-            problem.boxes(known),
-            best,
-            tolerance_mm=_TOLERANCE_MM,
-            reach_mm=problem.reach_mm,
-            most_bounds=_MOST_BOUNDS,
-            most_slope=problem.most_slope,
-            progress=None if progress is None else lambda part: progress(_FOUND + (_PROVEN - _FOUND) * part),
-        )
-        bound = min(bound, excluded_mm)
-    if best is None:
-        return None
-    others = [line for line in lines[: _EXACT - 1] if line.radius_mm > best.radius_mm - _GRID_ERROR]
-    tunnels = [
-        exact_tunnel(
-            line,
-            problem.share,
-            problem.grid,
-            problem.field,
-            rules,
-            problem.charts,
-            reach_mm=problem.reach_mm,
-            most_slope=problem.most_slope,
-        )
-        for line in (best, *(line for line in others if line is not best))
-    ]
-    tunnel = max(tunnels, key=lambda one: one.radius_mm)
-    return Best(tunnel, max(bound + _GRID_ERROR * problem.field_step_mm, tunnel.radius_mm + _TOLERANCE_MM), side)
-
-
-def _with_own_ends(problem: Problem, asked: Asked, lines: list[Found]) -> tuple[LineRules, list[Found]]:
-    """The asked radius fits nowhere: ends are those of the radius that does, so that asking for it finds it."""
-    rules = asked.rules(lines[0].radius_mm)
-    for _ in range(_ROUNDS):
-        rules = asked.rules(lines[0].radius_mm)
-        lines = best_lines(
-            problem.field,
-            rules,
-            problem.charts,
-            [np.array([line.line for line in lines])],
-            reach_mm=problem.reach_mm,
-            most_slope=problem.most_slope,
-        )
-        if not lines or lines[0].radius_mm >= rules.radius_mm - _CONSISTENT_MM:
-            break
-    return rules, lines

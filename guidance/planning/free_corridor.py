@@ -18,10 +18,9 @@ from guidance.planning.line_starts import free_charts, lines_through
 from guidance.planning.occupancy import Occupancy
 from guidance.planning.signed import ShareSurface
 from guidance.planning.volume import PlanningVolume
-from guidance.planning.working_grid import F32, WorkingGrid, box_of, grid_over, onto_grid
+from guidance.planning.working_grid import F32, MOST_SEARCHED_VOXELS, WorkingGrid, box_of, grid_over, onto_grid
 
 _FINEST_MM: Final = 1.0
-_MOST_VOXELS: Final = 4_000_000
 _BOX_MM: Final = 6.0
 _SLOPE_HALF: Final = 0.25
 _SLOPES: Final = np.array([[-1.02, -1.02], [1.02, 1.02]])
@@ -76,11 +75,9 @@ def _working(solid: Occupancy) -> tuple[F32, WorkingGrid]:
     affine, (k, j, i) = solid.affine_lps_from_ijk, solid.values.shape
     own = WorkingGrid((float(affine[0, 3]), float(affine[1, 3]), float(affine[2, 3])), float(affine[0, 0]), (k, j, i))
     low, high = box_of(own.shape_kji, own.affine_lps_from_ijk)
-    size = high - low
-    spacing = max(own.spacing_mm, _FINEST_MM, float(np.cbrt(np.prod(size) / _MOST_VOXELS)))
-    if spacing < 1.05 * own.spacing_mm:
+    grid = grid_over(low, high, max(own.spacing_mm, _FINEST_MM), most_voxels=MOST_SEARCHED_VOXELS)
+    if grid.spacing_mm == own.spacing_mm:
         return solid.values.astype(np.float32) / np.float32(255.0), own
-    grid = grid_over(low - spacing, high + spacing, spacing)
     return onto_grid(solid.values, affine, grid, outside=0.0) / np.float32(255.0), grid
 
 

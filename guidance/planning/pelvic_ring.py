@@ -17,7 +17,7 @@ from guidance.planning.bone import ZoneField, share_on
 from guidance.planning.fill import dilated
 from guidance.planning.occupancy import Occupancy
 from guidance.planning.signed import ShareSurface
-from guidance.planning.working_grid import F32, WorkingGrid, grid_over, onto_grid
+from guidance.planning.working_grid import F32, MOST_SEARCHED_VOXELS, WorkingGrid, grid_over, onto_grid
 
 Mask = npt.NDArray[np.bool_]
 
@@ -78,7 +78,7 @@ def ring_of_zones(zones: Sequence[ZoneField], spacing_mm: float) -> PelvicRing |
     hip_boxes = np.stack([field.bounds_lps_mm for _, field, _ in hips])
     low = np.maximum(low, np.minimum(hip_boxes[:, 0].min(axis=0), boxes[:, 0].min(axis=0)) - 2.0 * spacing_mm)
     high = np.minimum(high, np.maximum(hip_boxes[:, 1].max(axis=0), boxes[:, 1].max(axis=0)) + 2.0 * spacing_mm)
-    grid = grid_over(low, high, spacing_mm)
+    grid = grid_over(low, high, spacing_mm, most_voxels=MOST_SEARCHED_VOXELS)
     shares = [share_on(entry, grid) for entry in sacral]
     levels = {zone.level: share for (zone, _, _), share in zip(sacral, shares, strict=True) if zone.level}
     sacrum = np.minimum(np.sum(shares, axis=0, dtype=np.float32), 1.0)

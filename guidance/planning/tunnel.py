@@ -17,7 +17,7 @@ from guidance.planning.working_grid import F32, WorkingGrid
 _AROUND_MM: Final = 8.0  # surface looked at, beyond the tunnel found on the grid
 _STEP_MM: Final = 0.4  # along the axis
 _CLIMBING_MM: Final = 1.0  # the same while there is something to gain
-_FIRST_STEP_MM, _LAST_STEP_MM = 0.4, 0.02
+_FIRST_STEP_MM, _LAST_STEP_MM = 0.8, 0.02
 _DIRECTIONS: Final = 24
 _BEYOND_TIP_MM: Final = 10.0
 
@@ -114,19 +114,25 @@ def surface_points(share: F32, grid: WorkingGrid, start: F64, end: F64, radius_m
 def _measured(lines: F64, surface: cKDTree, field: LineField, rules: LineRules, charts: F64, step_mm: float) -> F64:
     """As `LineField.measure`, with exact depths."""
     out = field.measure(rules, charts, lines)
-    for n in np.flatnonzero(out[:, 0] >= 0.0):
+    rows = np.flatnonzero(out[:, 0] >= 0.0)
+    places, to_ends, ends = [], [], [0]
+    for n in rows:
         at, along = axis_of(lines[n], charts)
         length = float(np.linalg.norm(along))
         start, end = out[n, 1], out[n, 2]
         t = np.linspace(start, end, max(round((end - start) * length / step_mm), 2))
         to_end = (end - t if rules.tip_inside else np.minimum(end - t, t - start)) * length
-        t, to_end = (
-            t[to_end >= rules.end_factor * rules.radius_mm],
-            to_end[to_end >= rules.end_factor * rules.radius_mm],
-        )
-        depth = surface.query(at + t[:, None] * along, workers=thread_count())[0]
-        counted = to_end >= rules.end_factor * depth
-        out[n, 0] = depth[counted].min(initial=rules.widest_mm((end - start) * length))
+        inner = to_end >= rules.end_factor * rules.radius_mm
+        places.append(at + t[inner, None] * along)
+        to_ends.append(to_end[inner])
+        ends.append(ends[-1] + int(inner.sum()))
+        out[n, 0] = rules.widest_mm((end - start) * length)
+    if ends[-1] == 0:
+        return out
+    depth, to_end = surface.query(np.concatenate(places), workers=thread_count())[0], np.concatenate(to_ends)
+    depth[to_end < rules.end_factor * depth] = np.inf
+    for n, first, last in zip(rows, ends[:-1], ends[1:], strict=True):
+        out[n, 0] = depth[first:last].min(initial=out[n, 0])
     return out
 
 

@@ -14,6 +14,8 @@ from guidance.messages import F64, Vector3
 F32 = npt.NDArray[np.float32]
 
 _MOST_VOXELS: Final = 48_000_000  # 200 MB of float32
+MOST_SEARCHED_VOXELS: Final = 2_000_000
+"""Of a grid that a corridor is searched on: what is finer is found on the surface itself."""
 _SWAP: Final = np.eye(4)[[2, 1, 0, 3]]  # arrays are [k, j, i]
 
 
@@ -49,11 +51,11 @@ class WorkingGrid:
         return WorkingGrid((x, y, z), self.spacing_mm, (k, j, i))
 
 
-def grid_over(low_lps_mm: F64, high_lps_mm: F64, spacing_mm: float) -> WorkingGrid:
-    """A grid that covers a box; coarser than asked where it would not fit into memory."""
+def grid_over(low_lps_mm: F64, high_lps_mm: F64, spacing_mm: float, *, most_voxels: int = _MOST_VOXELS) -> WorkingGrid:
+    """A grid that covers a box; coarser than asked where it would have too many voxels."""
     size = np.maximum(high_lps_mm - low_lps_mm, 0.0)
-    while np.prod(size / spacing_mm + 1.0) > _MOST_VOXELS:
-        spacing_mm *= 1.1
+    while np.prod(size / spacing_mm + 1.0) > most_voxels:
+        spacing_mm *= 1.05
     count = np.ceil(size / spacing_mm - 1e-6).astype(int) + 1
     first = (low_lps_mm + high_lps_mm) / 2.0 - (count - 1) / 2.0 * spacing_mm
     return WorkingGrid(
