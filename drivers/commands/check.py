@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from drivers.case_store import CaseStore
+from drivers.planning_library import c_arm_of, c_arms_of, instruments_of
 from drivers.settings import add_config_argument, load_settings
 from guidance.config import Settings
 from guidance.errors import ConfigError
@@ -69,6 +70,9 @@ def _probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "mqtt TLS", lambda: _certificate("mqtt", mqtt.tls_certificate, mqtt.tls_key, mqtt.tls_ca)
     if settings.geometry.calibration_table:
         yield "calibration table", lambda: _table(settings.geometry.calibration_table)
+    planning = settings.planning
+    yield "instruments", lambda: f"{len(instruments_of(planning).instruments)} in the library"
+    yield "C-arm models", lambda: f"views are for {c_arm_of(planning, c_arms_of(planning)).name}"
 
 
 def _folder(settings: Settings) -> str:

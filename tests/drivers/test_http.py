@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from drivers.http import HttpServer
+from drivers.http_connections import BoundedProtocol
 from guidance.config import HttpSettings
 from guidance.errors import ConfigError
 from guidance.messages import Finding, Severity, VolumeState
@@ -125,6 +128,21 @@ async def test_number_beyond_double_is_refused(client: httpx.AsyncClient) -> Non
     answer = await client.post("/api/v1/paths", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
     assert (await client.get("/api/v1/paths")).json() == {"items": []}
+
+
+async def test_an_answer_waits_for_no_acknowledgement(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    made = BoundedProtocol.connection_made
+
+    def spy(protocol: BoundedProtocol, transport: asyncio.Transport) -> None:
+        made(protocol, transport)
+        seen.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(BoundedProtocol, "connection_made", spy)
+    assert (await client.get("/healthz")).status_code == 200
+    assert seen == [1]
 
 
 async def test_method_not_allowed_names_those_that_are(client: httpx.AsyncClient) -> None:
