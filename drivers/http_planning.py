@@ -21,7 +21,16 @@ from drivers.http_requests import (
     uploaded,
 )
 from guidance import case as case_room
-from guidance.case import BadFieldsError, Case, FieldError, Imported, check_same_case, import_zones, take_plan
+from guidance.case import (
+    BadFieldsError,
+    Case,
+    FieldError,
+    Imported,
+    check_same_case,
+    check_same_registration,
+    import_zones,
+    take_plan,
+)
 from guidance.case.fields import LARGEST_DIAMETER_MM
 from guidance.case.values import checked_length_mm
 from guidance.messages import Finding, PlannedPath, Zone
@@ -155,29 +164,35 @@ class PlanningRoutes:
     async def get_clearance(self, request: Request) -> Response:
         case = self._api.case()
         path = case_room.find_path(case, request.path_params["id"])
-        return json_response(await self._planning.clearance(case, path))
+        return self._answered(case, await self._planning.clearance(case, path))
 
     async def try_clearance(self, request: Request) -> Response:
         fields = await json_object(request)
         case = self._api.case()
         path = case_room.tried_path(case, request.path_params["id"], fields, diameter_of=self._planning.diameter_of)
-        return json_response(await self._planning.clearance(case, path))
+        return self._answered(case, await self._planning.clearance(case, path))
 
     async def get_views(self, request: Request) -> Response:
         case = self._api.case()
         path = case_room.find_path(case, request.path_params["id"])
-        return json_response(await self._planning.views(case, path))
+        return self._answered(case, await self._planning.views(case, path))
 
     async def find_corridor(self, request: Request) -> Response:
         asked = corridor_question(await json_object(request))
+        case = self._api.case()
         corridor = await self._planning.corridor(
-            self._api.case(),
+            case,
             level=asked.level,
             diameter_mm=asked.diameter_mm,
             margin_mm=asked.margin_mm,
             side=asked.side,
         )
-        return json_response(corridor)
+        return self._answered(case, corridor)
+
+    def _answered(self, asked: Case, answer: object) -> Response:
+        # Places in a frame that no longer counts would be planned with in the one that does.
+        check_same_registration(asked, self._api.case())
+        return json_response(answer)
 
     # Libraries
 

@@ -25,6 +25,7 @@ from guidance.case.state import (
     Case,
     VolumeQuestion,
     check_same_case,
+    check_same_registration,
     is_in_active_frame,
     new_case,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "case_from_json",
     "case_to_json",
     "check_same_case",
+    "check_same_registration",
     "confirm_shared_frame",
     "create_path",
     "create_zone",

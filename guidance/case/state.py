@@ -108,6 +108,20 @@ def check_same_case(asked: Case, case: Case) -> None:
         )
 
 
+def check_same_registration(asked: Case, case: Case) -> None:
+    """Refuse to tell what was worked out in a registration, or for a patient, that no longer counts.
+
+    Raises:
+        CaseError: `case_changed`.
+    """
+    if (asked.epoch, asked.active_volume_id, asked.patient_id) != (case.epoch, case.active_volume_id, case.patient_id):
+        raise CaseError(
+            "another volume counts since this was asked, so the answer is not told",
+            code="case_changed",
+            mend="ask again: places and angles of the former registration do not hold in this one",
+        )
+
+
 def new_case(case: Case) -> Case:
     """An empty case for the next patient: volumes stay listed, the epoch goes on so that no number comes twice."""
     known = {*case.dismissed, *(volume.id for volume in case.volumes), case.active_volume_id} - {""}

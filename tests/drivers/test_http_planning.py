@@ -274,6 +274,22 @@ async def test_what_was_read_for_one_case_is_not_taken_into_another(
 # What is asked ---------------------------------------------------------------------------------------------------
 
 
+async def test_what_was_worked_out_in_a_former_registration_is_not_told(
+    client: httpx.AsyncClient, planning: FakePlanningApi, api: FakeCaseApi
+) -> None:
+    path = (await client.post("/paths", json=PATH)).json()["id"]
+    planning.meanwhile = lambda: api.edit(lambda case: (_another_grid(case), None), author=Author(via="server"))
+    for answer in (
+        await client.post("/corridors", json={"level": "free", "diameter_mm": 8}),
+        await client.get(f"/paths/{path}/clearance"),
+        await client.post(f"/paths/{path}/clearance", json={"diameter_mm": 4}),
+        await client.get(f"/paths/{path}/views"),
+    ):
+        assert problem(answer, 409)["code"] == "case_changed"
+    planning.meanwhile = lambda: api.edit(lambda case: (new_case(case), None), author=Author(via="server"))
+    assert problem(await client.get(f"/paths/{path}/views"), 409)["code"] == "case_changed"
+
+
 async def test_clearance_of_a_stored_path_and_of_one_that_is_tried(
     client: httpx.AsyncClient, api: FakeCaseApi, planning: FakePlanningApi
 ) -> None:
