@@ -78,8 +78,9 @@ def take_plan(
     ]
     unmeasured = [item.name for item in whole if not item.diameter_mm]
     if unmeasured:
-        told = f"is not told for {', '.join(map(repr, unmeasured))}; ask with ?diameter_mm=3.2 or write d=3.2 mm"
-        raise BadFieldsError([FieldError("diameter_mm", f"{told} into a point's description")], what="plan")
+        told = f"is not told for {', '.join(map(repr, unmeasured))}; give ?diameter_mm=3.2 (or --diameter-mm 3.2)"
+        mend = "write d=3.2 mm into a point's description"
+        raise BadFieldsError([FieldError("diameter_mm", f"{told}, or {mend}")], what="plan")
     taken, paths, refused = paths_from_plan(case, whole)
     if refused:
         raise BadFieldsError([FieldError("paths", str(error)) for error in refused], what="plan")

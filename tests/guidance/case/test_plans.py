@@ -61,9 +61,7 @@ def test_points_without_a_name_make_a_path_that_is_called_by_its_id() -> None:
 def test_nothing_is_taken_where_something_is_refused() -> None:
     case = planned()
     new = replace(LINE, name="new")
-    with pytest.raises(
-        BadFieldsError, match=r"diameter_mm: is not told for 'new'; ask with \?diameter_mm=3.2"
-    ) as error:
+    with pytest.raises(BadFieldsError, match=r"diameter_mm: is not told for 'new'; give \?diameter_mm=3.2") as error:
         take_plan(case, [LINE, new])
     assert [fault.field for fault in error.value.errors] == ["diameter_mm"]
     placed, _ = set_stage(case, "P1", {"stage": "placed"})
