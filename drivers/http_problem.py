@@ -19,6 +19,7 @@ from guidance.wire.json_text import json_text
 # Planning's process is starting, full or ending: the same question is answered in a moment.
 _NOT_NOW: Final = frozenset({"planning_busy", "planning_slow", "planning_ended", "stopping"})
 _RETRY_AFTER_S: Final = "1"
+_LOST_VOXELS: Final = "unknown_mask"  # the path or zone that was asked for is there; a file of a zone is not
 _IN_FILE: Final = re.compile(r"\w+\[\d+\](\.\w+|\[\d+\])*")  # markups[0].controlPoints[1].position
 _PARTS: Final = re.compile(r"\w+")
 
@@ -60,7 +61,7 @@ def _status(error: GuidanceError) -> int:
     if error.code in _NOT_NOW:
         return 503
     if isinstance(error, CaseError):
-        return 404 if error.code.startswith("unknown_") else 409
+        return 404 if error.code.startswith("unknown_") and error.code != _LOST_VOXELS else 409
     # The site's settings are at fault, not who asks; a file or a geometry that cannot be used is the asker's.
     return 500 if isinstance(error, ConfigError) else 422
 

@@ -348,6 +348,9 @@ async def test_bad_corridor(client: httpx.AsyncClient, fields: dict[str, Any], a
     ("error", "status"),
     [
         (CaseError("64 wait already", code="planning_busy", mend="ask again"), 503),
+        (CaseError("no answer within 60 s", code="planning_slow", mend="ask again"), 503),
+        (CaseError("the voxels of a zone are gone", code="unknown_mask", mend="import it again"), 409),
+        (CaseError("no path 'P9'", code="unknown_path", mend="GET /api/v1/paths lists them"), 404),
         (CaseError("the planning process ended", code="planning_ended", mend="ask again"), 503),
         (CaseError("no volume is active", code="no_active_volume", mend="send a CBCT"), 409),
         (GeometryError("the path leaves the volume", code="outside_volume", mend="move it"), 422),
