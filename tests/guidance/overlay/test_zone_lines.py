@@ -79,13 +79,12 @@ def test_switched_off_there_is_no_zone(switch):
     )
     if switch == "operator":
         # What an operator has switched off is said, so that nobody takes the picture for one without anything to hit.
-        words = [text.text for text in scene.texts]
-        assert "zones switched off" in words
+        assert "zones switched off" in words_of(scene)
     else:
         np.testing.assert_array_equal(layer, alone)
+        assert "zone" not in words_of(scene)
     assert not scene.under
     assert not [vector for vector in scene.vectors if vector.zone_id]
-    assert "zone" not in words_of(scene)
 
 
 def test_a_degraded_picture_keeps_its_zones():
