@@ -181,6 +181,7 @@ def _proven(problem: Problem, rules: LineRules, best: Found | None, tell: Progre
         reach_mm=problem.reach_mm,
         most_bounds=_MOST_BOUNDS,
         most_slope=problem.most_slope,
+        ceiling_mm=problem.ceiling_mm,
         progress=lambda part: tell(_FOUND + (_PROVEN - _FOUND) * part),
     )
     return best, min(problem.ceiling_mm, excluded_mm)

@@ -5,6 +5,7 @@ Work is counted, not timed: the same question has the same answer on a busy mach
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -131,6 +132,7 @@ def excluded(
     reach_mm: float,
     most_bounds: int,
     most_slope: F64,
+    ceiling_mm: float = math.inf,
     progress: Progress | None = None,
 ) -> tuple[Found | None, float]:
     """Split boxes of lines until none can hold one wider than the best by the tolerance, or the work is done.
@@ -139,6 +141,7 @@ def excluded(
         boxes: (N, 10), as `LineField.bound` takes them: all lines that count.
         best: the best line known; a better one that is met takes its place.
         most_bounds: how many boxes may be bounded in all, those given aside.
+        ceiling_mm: known before; where no less can be shown, it stops.
         progress: called with 0 to 1; what it raises ends the search.
 
     Returns:
@@ -169,7 +172,7 @@ def excluded(
             # Too many to go on with: the widest are, so that what is given up is as narrow as can be.
             given_up = max(given_up, float(widths[at_once // 2]))
             boxes, widths = boxes[: at_once // 2], widths[: at_once // 2]
-        if len(boxes) == 0 or float((boxes[:, _HALF] * weights).max()) < _SMALLEST_BOX_MM:
+        if given_up >= ceiling_mm or len(boxes) == 0 or float((boxes[:, _HALF] * weights).max()) < _SMALLEST_BOX_MM:
             break
         boxes = _split(boxes, weights)
         if progress is not None:
