@@ -21,6 +21,8 @@ MARGIN_MM: Final = 8.0
 OUTER_MARGIN_MM: Final = 60.0
 _OUTER_MM: Final = 2.0
 _MOST_OUTER_VOXELS: Final = 1_000_000
+_FAR_MARGIN_MM: Final = 250.0
+_MOST_FAR_VOXELS: Final = 120_000  # some 8 mm apart: beyond 60 mm that is right to 0.15 mm
 _FEW: Final = 2000  # points at once that are asked of the surface while there is no grid: some 10 ms
 _MANY: Final = 10_000  # points off the grid that are worth the coarser one
 _FINEST_MM, _COARSEST_MM = 0.3, 1.0
@@ -82,6 +84,7 @@ class GridField:
         self._lock = threading.Lock()
         self._grid: GridValues | None = None
         self._outer: GridValues | None = None
+        self._far: GridValues | None = None
         self.bounds_lps_mm = _bounds(mask)
         self.spacing_mm = spacing_mm
         self.surface = NearestSurface(mask.points_lps_mm, mask.triangles)
@@ -97,6 +100,9 @@ class GridField:
         """
         assert self.outer is not None
         assert coarse_only or self.grid is not None
+        with self._lock:
+            if self._far is None:
+                self._far = self._coarser(_FAR_MARGIN_MM, _MOST_FAR_VOXELS)
 
     @property
     def grid(self) -> GridValues:
@@ -111,10 +117,13 @@ class GridField:
         """Coarser, `OUTER_MARGIN_MM` around the zone; made by the first call."""
         with self._lock:
             if self._outer is None:
-                size = self.bounds_lps_mm[1] - self.bounds_lps_mm[0] + 2.0 * OUTER_MARGIN_MM
-                coarse = max(_OUTER_MM, self.spacing_mm, float(np.cbrt(np.prod(size) / _MOST_OUTER_VOXELS)))
-                self._outer = _distances(self._mask, self.surface, self.bounds_lps_mm, coarse, OUTER_MARGIN_MM)
+                self._outer = self._coarser(OUTER_MARGIN_MM, _MOST_OUTER_VOXELS)
             return self._outer
+
+    def _coarser(self, margin_mm: float, most_voxels: int) -> GridValues:
+        size = self.bounds_lps_mm[1] - self.bounds_lps_mm[0] + 2.0 * margin_mm
+        spacing_mm = max(_OUTER_MM, self.spacing_mm, float(np.cbrt(np.prod(size) / most_voxels)))
+        return _distances(self._mask, self.surface, self.bounds_lps_mm, spacing_mm, margin_mm)
 
     @property
     def values_mm(self) -> F32:
@@ -131,10 +140,22 @@ class GridField:
     def distance_mm(self, points_lps_mm: F64) -> F64:
         """(N,) signed distance of (N, 3) points to the surface, negative inside."""
         points = np.ascontiguousarray(points_lps_mm, np.float64)
+        if self._far is not None and self._outer is not None:
+            away = self._beyond(points, OUTER_MARGIN_MM)
+            if away.any():
+                distances = np.empty(len(points))
+                distances[away] = self.surface.sample(self._outer, self._far, points[away])
+                distances[~away] = self._near(points[~away])
+                return distances
+        return self._near(points)
+
+    def _near(self, points: F64) -> F64:
         if len(points) <= _FEW and self._grid is None:
             return self.surface.nearest(points)[1] if self._outer is None else self._coarse(self._outer, points)
         grid = self.grid
-        far = self._outer or (self.outer if len(points) > _MANY and self._beyond(points) > _MANY else grid)
+        far = self._outer or (
+            self.outer if len(points) > _MANY and self._beyond(points, self._margin_mm).sum() > _MANY else grid
+        )
         return self.surface.sample(grid, far, points)
 
     def nearest_mm(self, points_lps_mm: F64) -> F64:
@@ -149,10 +170,11 @@ class GridField:
             distances[near] = self.surface.nearest(points[near])[1]
         return distances
 
-    def _beyond(self, points: F64) -> int:
-        """How many points lie off the grid."""
-        low, high = self.bounds_lps_mm[0] - self._margin_mm, self.bounds_lps_mm[1] + self._margin_mm
-        return int(((points < low) | (points > high)).any(axis=1).sum())
+    def _beyond(self, points: F64, margin_mm: float) -> npt.NDArray[np.bool_]:
+        """(N,) which points lie farther off the zone's box."""
+        low, high = self.bounds_lps_mm[0] - margin_mm, self.bounds_lps_mm[1] + margin_mm
+        outside: npt.NDArray[np.bool_] = ((points < low) | (points > high)).any(axis=1)
+        return outside
 
 
 def field_of_occupancy(
