@@ -30,10 +30,10 @@ def grey_picture(values: npt.NDArray[np.float32], low: float, high: float, outsi
 
 def line(canvas: U8, points: F64, color: Rgb, *, closed: bool = False, width_px: int = 1, halo: bool = False) -> None:
     """An antialiased polyline through (N, 2) sub-pixel points; with a dark rim where it must stand out from bone."""
-    fixed = np.round(points * (1 << _SUBPIXEL_BITS)).astype(np.int32).reshape(1, -1, 2)
+    fixed = np.round(points * (1 << _SUBPIXEL_BITS)).astype(np.int32).reshape(-1, 2)
     if halo:
-        cv2.polylines(canvas, fixed, closed, _HALO, width_px + 2, cv2.LINE_AA, _SUBPIXEL_BITS)
-    cv2.polylines(canvas, fixed, closed, color, width_px, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.polylines(canvas, [fixed], closed, _HALO, width_px + 2, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.polylines(canvas, [fixed], closed, color, width_px, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def text(

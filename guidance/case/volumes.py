@@ -99,7 +99,7 @@ def confirm_shared_frame(case: Case, confirmed: bool) -> Case:
 
 
 def update_case(case: Case, fields: Mapping[str, Any]) -> Case:
-    """Apply `PUT /case`: `active_volume_id` (text), `shared_frame_confirmed` and `zones_shown` (true or false), any of them.
+    """Apply `PUT /case`: any of `active_volume_id` (text), `shared_frame_confirmed`, `zones_shown` (true or false).
 
     Raises:
         BadFieldsError: none given, unknown name or wrong type.
