@@ -145,7 +145,7 @@ def real_zones() -> list[ZoneField]:
         shape = MaskShape(
             mask_id=zone.name,
             shape_kji=(k, j, i),
-            affine_lps_from_ijk=tuple(affine.ravel().tolist()),  # type: ignore[arg-type]  # 16 of them
+            affine_lps_from_ijk=tuple(affine.ravel().tolist()),
             volume_ml=1.0,
         )
         described = Zone(
