@@ -47,8 +47,7 @@ def demo_paths(which: Which, center_lps_mm: F64 | None = None) -> list[dict[str,
             "target_lps_mm": [round(value, 2) for value in target],
             "diameter_mm": diameter_mm,
             "color": color,
-            "instrument": "screw" if diameter_mm > 4.0 else "guidepin",
-            "approach": "demonstration",
+            "instrument": "screw_7_3_full" if diameter_mm > 4.0 else "guidepin_2_8",
         }
         for (label, entry, target, diameter_mm), color in zip(lines, _COLORS, strict=True)
     ]

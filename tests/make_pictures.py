@@ -28,7 +28,7 @@ _DRAWN: Final = "['Live', 'trusted'].every((word) => document.body?.innerText.in
 # frame numbers of the script: still at a path's progression view, and at its bull's-eye view
 _VIEWS: Final = (("page.png", 130), ("bulls_eye.png", 245))
 # Foramina and canal drawn by hand on the real pelvis CT: an example, no advice for any patient.
-_ZONES: Final = Path(__file__).resolve().parents[1] / "docs" / "examples" / "pelvis_zones.json"
+_ZONES: Final = Path(__file__).resolve().parents[1] / "simulators" / "data" / "pelvis_zones.json"
 _PLANS: Final = (
     ("plan_short_axis", "S1 short axis left", "42,-40,228", "26,-100,219", "3.2"),
     ("plan_transsacral", "S1 transsacral", "84,-107.5,216.5", "-82,-107.5,216.5", "7.3"),

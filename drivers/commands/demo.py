@@ -22,6 +22,7 @@ from guidance.errors import CaseError
 from guidance.shapes import NOTICE
 from simulators.cbct import DicomPeer
 from simulators.demo_paths import Which, demo_paths
+from simulators.demo_zones import demo_zones
 from simulators.pelvis import ProceduralPelvis
 from simulators.suite import SimulatedSuite, SuitePlan
 from simulators.volumes import HuVolume, load_volume
@@ -103,6 +104,8 @@ async def _play(
     volume_s = time.monotonic() - began
     for path in paths:
         await asyncio.to_thread(server.call, "POST", "/api/v1/paths", path)
+    for zone in demo_zones(patient.which):
+        await asyncio.to_thread(server.call, "POST", "/api/v1/zones", zone)
     if not arguments.headless:
         print(f"\n  {NOTICE}.\n  Page: http://127.0.0.1:{server.ports['http']}/   (Ctrl-C ends all)\n", flush=True)
     states: Counter[str] = Counter()
