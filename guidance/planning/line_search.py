@@ -24,6 +24,8 @@ _AT_ONCE: Final = 1 << 16
 _KEPT: Final = 4000  # of all lines that were looked at
 _LIKE_MM: Final = 5.0  # ends nearer than this: the same corridor, seen twice
 _DIRECTIONS: Final = 24
+_SETS: Final = 16
+_SHORTER: Final = 0.75  # a step after none was better
 _CLIMBED: Final = ((64, 2.0, 0.5), (16, 0.5, 0.1), (6, 0.1, 0.02))  # how many lines, from what step to what step, mm
 _LEVELS: Final = 28  # of splitting: each box 7 times in each of its 4 widths
 _LOOKED_AT: Final = 256  # centre lines of boxes, per level
@@ -102,11 +104,14 @@ def climbed(
         lines: (N, 10).
         first_mm, last_mm: of the steps.
     """
-    moves = _moves(reach_mm)
+    kinds = _moves(reach_mm)
     lines = lines.copy()
     values = field.measure(rules, charts, lines)
     steps = np.full(len(lines), first_mm)
+    turn = 0
     while (active := np.flatnonzero(steps >= last_mm)).size:
+        moves = kinds[turn % len(kinds)]  # others every time: a ridge is narrow, and a fixed set may miss it for good
+        turn += 1
         tried = np.repeat(lines[active], len(moves), axis=0)
         tried[:, _FREE] += (steps[active, None, None] * moves).reshape(-1, 4)
         tried[:, 4:6] = np.clip(tried[:, 4:6], *most_slope)
@@ -117,7 +122,7 @@ def climbed(
         rows = tried.reshape(len(active), len(moves), LINE_NUMBERS)[np.arange(len(active)), choice]
         lines[active[better]] = rows[better]
         values[active[better]] = won[better]
-        steps[active[~better]] *= 0.5
+        steps[active[~better]] *= _SHORTER
     return lines, values
 
 
@@ -232,11 +237,15 @@ def _diverse(lines: F64, values: F64, charts: F64, most: int) -> npt.NDArray[np.
     return np.array(chosen, np.intp)
 
 
-def _moves(reach_mm: float) -> F64:
-    """(M, 4) changes of u, v, a, b that move a line by 1 mm within its reach, all directions alike."""
-    directions = np.random.default_rng(7).normal(size=(_DIRECTIONS, 4))
-    directions /= np.linalg.norm(directions, axis=1)[:, None]
-    return np.asarray(np.concatenate([directions, np.eye(4), -np.eye(4)]) / np.array([1.0, 1.0, reach_mm, reach_mm]))
+def _moves(reach_mm: float) -> list[F64]:
+    """(M, 4) changes of u, v, a, b that move a line by 1 mm within its reach, all directions alike; several sets."""
+    random = np.random.default_rng(7)
+    sets = []
+    for _ in range(_SETS):
+        directions = random.normal(size=(_DIRECTIONS, 4))
+        directions /= np.linalg.norm(directions, axis=1)[:, None]
+        sets.append(np.concatenate([directions, np.eye(4), -np.eye(4)]) / np.array([1.0, 1.0, reach_mm, reach_mm]))
+    return sets
 
 
 def _bounds(field: LineField, rules: LineRules, charts: F64, boxes: F64, cutoff: float) -> F64:
