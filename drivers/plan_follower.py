@@ -184,8 +184,7 @@ class PlanFollower:
                 self._before_bone.add(path.id)
             instrument = self._library.find(path.instrument)
             aid = PathAid(
-                # Without bone the margin to the zones alone would be a ring of room that may not be there.
-                margin_mm=clearance.clearance.margin_mm if clearance.clearance.bone_source else None,
+                margin_mm=clearance.clearance.margin_mm,
                 side_hole_depths_mm=instrument.side_hole_depths_mm if instrument else (),
                 views=views.views.views,
             )

@@ -79,7 +79,7 @@ class Clearance(msgspec.Struct, frozen=True, kw_only=True):
             the two ends aside; negative where it leaves the bone; null without bone.
         bone_source: what bone and skin were made of, and whether anybody has verified it; "" without bone.
         margin_mm: what is left all round: the least of `bone_margin_mm` and the distances to keep-out zones that are
-            not permitted; null where neither is known.
+            not permitted; null while bone is not known and nothing is hit: it would tell more room than there is.
         mediolateral_deg: angle in the axial plane to the sagittal plane, 0 straight to the front; positive towards the
             patient's left, walking from entry to target; [-180, 180].
         craniocaudal_deg: angle to the axial plane; positive towards the head; [-90, 90].

@@ -132,7 +132,7 @@ def path_clearance(
         target_to_far_cortex_mm=way.target_to_far_cortex_mm if way else None,
         bone_margin_mm=bone_margin,
         bone_source=bone.source if bone else "",
-        margin_mm=_margin(bone_margin, told_zones),
+        margin_mm=_margin(bone_margin, told_zones, bone_known=bone is not None),
         tip_bone=tip,
         mediolateral_deg=mediolateral_deg,
         craniocaudal_deg=craniocaudal_deg,
@@ -218,9 +218,11 @@ def _where(axis: Axis, least: Least, field: Field) -> tuple[float, Vector3]:
     return depth_mm, (x, y, z)
 
 
-def _margin(bone_margin: float | None, zones: Sequence[ZoneClearance]) -> float | None:
+def _margin(bone_margin: float | None, zones: Sequence[ZoneClearance], *, bone_known: bool) -> float | None:
     known = [zone.min_distance_mm for zone in zones if zone.kind == ZoneKind.KEEP_OUT and not zone.permitted]
-    return min([*known, *([] if bone_margin is None else [bone_margin])], default=None)
+    least = min([*known, *([] if bone_margin is None else [bone_margin])], default=None)
+    # While bone is not known, the room to the zones alone would be more than there is; what is hit is hit all the same.
+    return least if bone_known or (least is not None and least < 0.0) else None
 
 
 def _holding_target(axis: Axis, zones: Sequence[tuple[Zone, Field]]) -> frozenset[str]:

@@ -40,7 +40,7 @@ _FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
 
 
 class FakeProcess:
-    """Answers at once: a margin of 9 mm to the zones, of 2 mm once bone is known; a radius of 13 mm ends it."""
+    """Answers at once: no margin, one of 2 mm once bone is known; a radius of 13 mm ends it."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -67,7 +67,7 @@ class FakeProcess:
                         length_mm=1.0,
                         diameter_mm=path.diameter_mm,
                         zones=(),
-                        margin_mm=2.0 if self.bone_known else 9.0,
+                        margin_mm=2.0 if self.bone_known else None,
                         bone_source="threshold" if self.bone_known else "",
                         mediolateral_deg=0.0,
                         craniocaudal_deg=0.0,

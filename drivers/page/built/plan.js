@@ -1,4 +1,4 @@
-// Built from src/plan.ts, sha256 a6a462690b5fc4bba78ffe609f6d701d002cf9a8849372f37e4cd933605acbc3; change that, then run: make page
+// Built from src/plan.ts, sha256 c489ed96c7c4cffd8a6b7e0f5f22428b099724a670a6f1f1b59a46fa5368eb13; change that, then run: make page
 // The chosen path: how near it comes to everything, how far it has come, and from where to look at it.
 import { asProblem, request } from "./api.js";
 import { byId, h, setText, showWhenChanged } from "./dom.js";
@@ -8,6 +8,7 @@ const STAGES = {
     planned: "Planned", placed: "Pin placed", verified: "Verified", screw_in: "Screw in", cemented: "Cemented",
 };
 const KINDS = { bulls_eye: "Bull's-eye", progression: "Progression", en_face: "En face" };
+const NARROW_MM = 2;
 export class PlanPanel {
     changed;
     told;
@@ -90,8 +91,9 @@ export class PlanPanel {
     }
     clearanceTable(clearance) {
         const margin = clearance.margin_mm;
-        const level = margin === null ? "caution" : margin > 0 ? "good" : "bad";
-        const sign = margin === null ? "?" : margin > 0 ? "✓" : "✕";
+        // Below 2 mm the voxels and the registration may take all of it.
+        const level = margin === null || (margin > 0 && margin < NARROW_MM) ? "caution" : margin > 0 ? "good" : "bad";
+        const sign = margin === null ? "?" : margin >= NARROW_MM ? "✓" : margin > 0 ? "!" : "✕";
         const nearest = clearance.zones[0];
         const rows = [
             ["Margin", `${sign} ${millimetres(margin)}`, level],

@@ -11,6 +11,8 @@ const STAGES: Record<Stage, string> = {
 };
 const KINDS = { bulls_eye: "Bull's-eye", progression: "Progression", en_face: "En face" };
 
+const NARROW_MM = 2;
+
 export class PlanPanel {
   private path: Path | null = null;
   private key = "";
@@ -85,8 +87,9 @@ export class PlanPanel {
 
   private clearanceTable(clearance: Clearance): HTMLElement {
     const margin = clearance.margin_mm;
-    const level = margin === null ? "caution" : margin > 0 ? "good" : "bad";
-    const sign = margin === null ? "?" : margin > 0 ? "✓" : "✕";
+    // Below 2 mm the voxels and the registration may take all of it.
+    const level = margin === null || (margin > 0 && margin < NARROW_MM) ? "caution" : margin > 0 ? "good" : "bad";
+    const sign = margin === null ? "?" : margin >= NARROW_MM ? "✓" : margin > 0 ? "!" : "✕";
     const nearest = clearance.zones[0];
     const rows: [string, string, string?][] = [
       ["Margin", `${sign} ${millimetres(margin)}`, level],

@@ -73,8 +73,11 @@ def test_distance_place_and_depth() -> None:
     assert told.at_depth_mm == pytest.approx(50.0, abs=0.05)
     assert told.point_lps_mm == pytest.approx((50.0, 15.0, 0.0), abs=0.05)
     assert (answer.length_mm, answer.diameter_mm) == (100.0, 7.3)
-    assert answer.margin_mm == pytest.approx(told.min_distance_mm)
+    # Bone is not known: the room to the zone alone would be more than there may be.
+    assert answer.margin_mm is None
     assert answer.bone_margin_mm is None
+    within = measured(path(), [FORAMEN], bone=BoneOf(Slab((0.0, 0.0, 1.0), 0.0, 500.0)))
+    assert within.margin_mm == pytest.approx(told.min_distance_mm)
     assert answer.approach.id == ""
 
 
@@ -116,6 +119,9 @@ def test_touching_is_told_unless_permitted() -> None:
     permitted = measured(path(permitted_zone_ids=("J",)), [joint, FORAMEN])
     assert "touches_keep_out" not in codes(permitted)
     assert {told.zone_id: told.permitted for told in permitted.zones} == {"J": True, "F": False}
+    assert permitted.margin_mm is None
+    in_bone = BoneOf(Slab((0.0, 0.0, 1.0), 0.0, 500.0))
+    permitted = measured(path(permitted_zone_ids=("J",)), [joint, FORAMEN], bone=in_bone)
     assert permitted.margin_mm == pytest.approx(11.35, abs=1e-3)
 
 
