@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from guidance.errors import ConfigError
+from guidance.planning.instruments import instrument_library
 from simulators.demo_paths import demo_paths
 from simulators.gantry import PATIENT_POSITIONS, Gantry
 from simulators.suite import SimulatedSuite, SuitePlan, path_views
@@ -61,8 +62,10 @@ def test_demo_paths_are_four_bodies_of_post_requests(which):
             "diameter_mm",
             "color",
             "instrument",
-            "approach",
         }
+        found = instrument_library().find(path["instrument"])
+        assert found is not None
+        assert found.diameter_mm == path["diameter_mm"]
 
 
 def test_without_paths_there_is_no_plan():
