@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from guidance.geometry.camera import source_of
 from guidance.geometry.tube import TubeProjection
@@ -17,24 +19,64 @@ from guidance.overlay.pieces import Line
 from guidance.overlay.stage_lines import dashes, half_width_px, ring_px
 from guidance.overlay.words import Words
 from guidance.overlay.zones import PathAid
-from guidance.planning.answers import Views
-from guidance.planning.views import nearest_useful_view, view_words, views_with_offsets
+from guidance.planning.answers import View
+from guidance.planning.reach import directions_of
+from guidance.planning.views import useful_views, view_words
 
 DOWN_THE_PATH_DEG: Final = 3.0
 """A ray to the path's middle nearer to its axis than this looks down the path: over 100 mm it strays by 5 mm."""
 
+_DOWN_THE_PATH_TAN: Final = math.tan(math.radians(DOWN_THE_PATH_DEG))
+_NEAR_DEG: Final = 10.0
 _LEAST_RING_PX: Final = 2.0
 _MOST_PATHS_SAID: Final = 3
 _FRAMES_KEPT: Final = 64
 
 
-def looks_down(path: PlannedPath, pixel_from_patient: F64) -> bool:
-    """Whether the ray to the path's middle runs along its axis, whichever way."""
-    entry, target = np.array(path.entry_lps_mm), np.array(path.target_lps_mm)
-    axis, ray = target - entry, (entry + target) / 2 - source_of(pixel_from_patient)
-    return math.atan2(float(np.linalg.norm(np.cross(axis, ray))), abs(float(axis @ ray))) < math.radians(
-        DOWN_THE_PATH_DEG
+@dataclass(frozen=True, slots=True, eq=False)
+class Aids:
+    """What stays of the drawn paths' aids from frame to frame; N paths, M useful views of all of them.
+
+    Attributes:
+        aided: each drawn path with its aid.
+        axis_mm, middle_mm: (N, 3) of each.
+        views: the reachable ones that show what they are for.
+        toward_detector: (M, 3) unit vectors, patient LPS.
+        owner: (M,) whose each is.
+    """
+
+    aided: tuple[tuple[PlannedPath, PathAid], ...]
+    axis_mm: F64
+    middle_mm: F64
+    views: tuple[View, ...]
+    toward_detector: F64
+    owner: npt.NDArray[np.intp]
+
+
+def aids_of(aided: tuple[tuple[PlannedPath, PathAid], ...]) -> Aids:
+    """Make the drawn paths' aids ready."""
+    entry = np.array([path.entry_lps_mm for path, _ in aided]).reshape(-1, 3)
+    target = np.array([path.target_lps_mm for path, _ in aided]).reshape(-1, 3)
+    owned = [(index, view) for index, (_, aid) in enumerate(aided) for view in useful_views(aid.views)]
+    return Aids(
+        aided=aided,
+        axis_mm=target - entry,
+        middle_mm=(entry + target) / 2,
+        views=tuple(view for _, view in owned),
+        toward_detector=directions_of(
+            np.array([view.primary_deg for _, view in owned]), np.array([view.secondary_deg for _, view in owned])
+        ).reshape(-1, 3),
+        owner=np.array([index for index, _ in owned], np.intp),
     )
+
+
+def looks_down(aids: Aids, pixel_from_patient: F64) -> list[bool]:
+    """Of each path, whether the ray to its middle runs along its axis, whichever way."""
+    axis, ray = aids.axis_mm, aids.middle_mm - source_of(pixel_from_patient)
+    along = (axis * ray).sum(axis=1) ** 2
+    across = (axis * axis).sum(axis=1) * (ray * ray).sum(axis=1) - along
+    down: list[bool] = (across < _DOWN_THE_PATH_TAN**2 * along).tolist()
+    return down
 
 
 def bulls_eye_lines(
@@ -81,24 +123,30 @@ def margin_words(label: str, aid: PathAid) -> str:
 
 
 @lru_cache(maxsize=_FRAMES_KEPT)
-def aid_words(
-    aided: tuple[tuple[PlannedPath, PathAid], ...], pixel_from_patient: Matrix34, looked_down: tuple[bool, ...]
-) -> tuple[Words, ...]:
+def aid_words(aids: Aids, pixel_from_patient: Matrix34, looked_down: tuple[bool, ...]) -> tuple[Words, ...]:
     """What does not fit; and for paths that the view does not look down, the nearest useful view and how far off it is.
 
     Args:
-        aided: drawn paths with their aids; the first three are spoken of, and all of those that do not fit.
-        looked_down: of each.
+        aids: the first three paths are spoken of, and all of those that do not fit.
+        looked_down: of each path.
     """
-    said, hints = [], []
-    for (path, aid), down in zip(aided, looked_down, strict=True):
+    central = np.array(pixel_from_patient[8:11])
+    cosines = aids.toward_detector @ (central / np.linalg.norm(central))
+    said: list[Words] = []
+    hints: list[Words] = []
+    for index, ((path, aid), down) in enumerate(zip(aids.aided, looked_down, strict=True)):
         label = path.label.strip() or path.id
-        if down:
-            if aid.margin_mm is not None and aid.margin_mm < 0.0:
-                said.append(Words(f"{label}: MARGIN {aid.margin_mm:.1f} mm, it does not fit", ALARM))
-            continue
-        views = Views(path_id=path.id, c_arm="", patient_position="", views=aid.views)
-        view = nearest_useful_view(views_with_offsets(views, pixel_from_patient))
-        if view is not None:
+        own = np.flatnonzero(aids.owner == index)
+        if down and aid.margin_mm is not None and aid.margin_mm < 0.0:
+            said.append(Words(f"{label}: MARGIN {aid.margin_mm:.1f} mm, it does not fit", ALARM))
+        elif not down and len(own) and len(hints) < _MOST_PATHS_SAID:
+            best = own[np.argmax(cosines[own])]
+            off_deg = math.degrees(math.acos(min(max(float(cosines[best]), -1.0), 1.0)))
+            view = msgspec.structs.replace(aids.views[best], off_deg=_told_deg(off_deg))
             hints.append(Words(f"{label}: {view_words(view)}", CALM))
-    return (*said, *hints[:_MOST_PATHS_SAID])
+    return (*said, *hints)
+
+
+def _told_deg(off_deg: float) -> float:
+    """To 5 deg where far off: a number that changes with each picture can't be read, and costs its letters anew."""
+    return round(off_deg) if off_deg < _NEAR_DEG else 5.0 * round(off_deg / 5.0)

@@ -15,7 +15,7 @@ from guidance.geometry.tube import Tubes, project_tubes, tubes_of_paths
 from guidance.kernels import F32, I32
 from guidance.kernels.tubes import TubePlan, label_spots, tube_strokes
 from guidance.messages import F64, GeometryState, Matrix34, PlannedPath
-from guidance.overlay.bulls_eye import aid_words, bulls_eye_lines, looks_down, margin_words
+from guidance.overlay.bulls_eye import Aids, aid_words, aids_of, bulls_eye_lines, looks_down, margin_words
 from guidance.overlay.colors import ALARM, Rgb, apart_from, rgb_of
 from guidance.overlay.layout import Placed, Sheet, placed_marks, placed_words, sheet_of
 from guidance.overlay.path_lines import path_lines
@@ -84,8 +84,8 @@ def frame_scene(
             said += zone_words(zones.missing, withheld_names(outlined, outlines_of(outlined, matrix)))
         else:
             said += ZONES_OFF
-    if drawing.aided:
-        said += aid_words(drawing.aided, matrix, _strokes(drawing, matrix).looked_down)
+    if drawing.aids is not None:
+        said += aid_words(drawing.aids, matrix, _strokes(drawing, matrix).looked_down)
     return _scene(drawing, matrix, placed_words(said, drawing.sheet), outlined)
 
 
@@ -98,7 +98,7 @@ class _Drawing:
         colors, labels: of each.
         label_sizes: (N, 2) rows and columns.
         instruments: what each path's is.
-        aided: each path with its aid, an empty one where planning told nothing; () without any, or switched off.
+        aids: of all paths, empty ones where planning told nothing; None without any, or switched off.
         zone_labels: the setting.
     """
 
@@ -111,13 +111,18 @@ class _Drawing:
     labels: tuple[str, ...]
     label_sizes: I32
     instruments: tuple[Instrument, ...]
-    aided: tuple[tuple[PlannedPath, PathAid], ...]
+    aids: Aids | None
     zone_labels: bool
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether the kernel draws all paths; circles of a bull's-eye view aside."""
+        return all(instrument.plain for instrument in self.instruments)
 
     @property
     def plain(self) -> bool:
         """Whether the kernel draws all of it."""
-        return not self.aided and all(instrument.plain for instrument in self.instruments)
+        return self.aids is None and self.unmarked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +165,9 @@ def _drawing_of(
         labels=labels,
         label_sizes=np.array(sizes, np.int32).reshape(-1, 2),
         instruments=tuple(instrument_of(path, aid_of.get(path.id, _NO_AID).side_hole_depths_mm) for path in drawn),
-        aided=tuple((path, aid_of.get(path.id, _NO_AID)) for path in drawn) if aid_of and settings.view_aids else (),
+        aids=aids_of(tuple((path, aid_of.get(path.id, _NO_AID)) for path in drawn))
+        if aid_of and settings.view_aids
+        else None,
         zone_labels=settings.zone_labels,
     )
 
@@ -193,7 +200,12 @@ def _strokes(drawing: _Drawing, pixel_from_patient: Matrix34) -> _PathStrokes:
     looked_down: tuple[bool, ...] = ()
     if not drawing.plain:
         barrel = summary[:, _BARREL].astype(bool).tolist()
-        looked_down = tuple([barrel[i] or looks_down(path, matrix) for i, (path, _) in enumerate(drawing.aided)])
+        if drawing.aids is not None:
+            along = looks_down(drawing.aids, matrix)
+            looked_down = tuple([short or down for short, down in zip(barrel, along, strict=True)])
+        if drawing.unmarked and not any(looked_down):
+            strokes.flags.writeable = False
+            return _PathStrokes(strokes, summary, looked_down)
         ends = np.cumsum(summary[:, _STROKES].astype(int))[:-1]
         own = np.split(strokes, ends)
         for index, lines in enumerate(_marked_lines(drawing, matrix, looked_down)):
@@ -221,7 +233,7 @@ def _marked_lines(drawing: _Drawing, matrix: F64, looked_down: tuple[bool, ...])
             )
         if tube.drawn and any(looked_down[index : index + 1]):
             alarm = apart_from(ALARM, sheet.taken)
-            aid = drawing.aided[index][1]
+            aid = drawing.aids.aided[index][1] if drawing.aids is not None else _NO_AID
             lines += bulls_eye_lines(
                 tube, path, aid, matrix, color, alarm, line_width_px=sheet.line_width_px, scale=sheet.scale
             )
@@ -256,8 +268,8 @@ def _labels(drawing: _Drawing, paths: _PathStrokes, boxes: I32) -> tuple[Text, .
     sheet = drawing.sheet
     gap_px = _LABEL_GAP_PART * sheet.size_px
     labels, sizes = drawing.labels, drawing.label_sizes
-    if any(paths.looked_down):
-        told = zip(labels, drawing.aided, paths.looked_down, strict=True)
+    if any(paths.looked_down) and drawing.aids is not None:
+        told = zip(labels, drawing.aids.aided, paths.looked_down, strict=True)
         labels = tuple(margin_words(label, aid) if down else label for label, (_, aid), down in told)
         sizes = np.array([text_bitmap(label, sheet.size_px).coverage.shape for label in labels], np.int32)
     spots = label_spots(paths.summary, sizes, boxes, (sheet.rows, sheet.columns), gap_px).tolist()

@@ -137,13 +137,14 @@ def views_with_offsets(views: Views, pixel_from_patient: Matrix34 | None) -> Vie
     )
 
 
+def useful_views(views: Sequence[View]) -> tuple[View, ...]:
+    """The reachable ones that still show what they are for."""
+    return tuple(view for view in views if view.reachable and view.ideal_off_deg <= USEFUL_OFF_DEG[view.kind])
+
+
 def nearest_useful_view(views: Views) -> View | None:
-    """The reachable view that is least off the present one and still shows what it is for; None without one."""
-    told = [
-        view
-        for view in views.views
-        if view.reachable and view.off_deg is not None and view.ideal_off_deg <= USEFUL_OFF_DEG[view.kind]
-    ]
+    """The useful view that is least off the present one; None without one."""
+    told = [view for view in useful_views(views.views) if view.off_deg is not None]
     return min(told, key=lambda view: view.off_deg or 0.0, default=None)
 
 

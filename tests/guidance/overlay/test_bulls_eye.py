@@ -96,7 +96,7 @@ def test_near_the_axis_counts_as_down_the_path(primary_deg, down):
 def test_elsewhere_the_nearest_useful_view_is_told_with_how_far_off_it_is():
     told = views((8, 9), (60, 0)) + views((33, 0), kind="progression") + views((21, 0), reachable=False)
     scene, _ = draw((DOWN,), view(20, 9), aids={"P1": PathAid(views=told)})
-    assert "S1: bull's-eye LAO 8 CRAN 9, 12 deg off" in words_of(scene)
+    assert "S1: bull's-eye LAO 8 CRAN 9, 10 deg off" in words_of(scene)
     # What planning said of how far off it is may be older than the picture: it is worked out anew.
     scene, _ = draw((DOWN,), view(40, 0), aids={"P1": PathAid(views=told)})
     assert "S1: progression LAO 33 CRAN 0, 7 deg off" in words_of(scene)
