@@ -91,6 +91,8 @@ def _lane(
     def run() -> None:
         if sys.platform == "linux":  # where a thread has a niceness of its own; those it starts inherit it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+            if niceness == _LONG_NICENESS:
+                _leave_a_core()
         while True:
             ask = waiting.get()
             if ask.number not in forgotten:
@@ -99,6 +101,13 @@ def _lane(
 
     threading.Thread(target=run, name=f"planning-{name}", daemon=True).start()
     return waiting
+
+
+def _leave_a_core() -> None:
+    """Keep the calling thread, and those it starts, off one core: seconds of work must not delay pictures of 3 ms."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        os.sched_setaffinity(0, cores[1:])
 
 
 def _answered(answer: Callable[..., Answer], ask: Ask) -> Answer:
