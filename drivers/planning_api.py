@@ -20,7 +20,7 @@ from drivers.planning_messages import (
 )
 from guidance.case import Case, active_zones, drawable_paths, is_in_active_frame
 from guidance.errors import CaseError
-from guidance.messages import CbctVolume, Finding, PlannedPath, Severity, VolumeState, Zone, ZoneSide
+from guidance.messages import CbctVolume, Finding, PlannedPath, Severity, VolumeState, ZoneSide
 from guidance.planning.answers import Clearance, Corridor, Views
 from guidance.planning.approaches import Approach, templates
 from guidance.planning.c_arms import CArmLibrary, CArmModel
@@ -29,6 +29,7 @@ from guidance.planning.views import views_with_offsets
 from guidance.ports import NewPlan, NewZones
 from guidance.session import Session
 from guidance.wire.markups import markups_of, read_markups
+from guidance.wire.zone_files import drawn_zones_of
 
 
 class Planner:
@@ -102,25 +103,11 @@ class Planner:
 
     async def read_markups(self, case: Case, data: bytes, *, filename: str) -> NewPlan:
         read = read_markups(data, origin=filename)
-        zones = tuple(
-            Zone(
-                id="",
-                name=zone.name,
-                site=zone.site,
-                side=zone.side,
-                kind=zone.kind,
-                level=zone.level,
-                shape=zone.shape,
-                color=zone.color,
-                origin="markups",
-            )
-            for zone in read.zones
-        )
         findings = read.findings
         if read.points:
             words = f"points that make no path are left out: {', '.join(point.name for point in read.points[:10])}"
             findings += (Finding(code="unpaired_points", severity=Severity.WARNING, message=words),)
-        return NewPlan(paths=read.paths, zones=zones, findings=findings)
+        return NewPlan(paths=read.paths, zones=drawn_zones_of(read.zones), findings=findings)
 
     async def write_markups(self, case: Case) -> bytes:
         return markups_of(drawable_paths(case), active_zones(case))
