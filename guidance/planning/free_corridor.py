@@ -26,6 +26,7 @@ _SLOPE_HALF: Final = 0.25
 _SLOPES: Final = np.array([[-1.02, -1.02], [1.02, 1.02]])
 _REACH_MM: Final = 40.0
 _HALVINGS: Final = 7
+_SURFACE_VOXELS: Final = 1.5
 
 
 def free_corridor(
@@ -36,8 +37,8 @@ def free_corridor(
     progress: Progress | None,
 ) -> Best | None:
     """See `guidance.planning.corridor.search_corridor`; None where nothing is solid, or no line is long enough."""
-    share, grid = _working(bone.solid if bone is not None else _solid_of(volume, zones))
-    share = without_keep_outs(share, grid, zones, joints_too=True)
+    whole, grid = _working(bone.solid if bone is not None else _solid_of(volume, zones))
+    share = without_keep_outs(whole, grid, zones, joints_too=True)
     if not (share >= 0.5).any():
         return None
     solid_mm = ShareSurface(share, grid).on(grid)
@@ -45,13 +46,15 @@ def free_corridor(
     if ceiling is None:
         return None
 
+    outside = None if share is whole or np.array_equal(share, whole) else _outside_mm(whole, grid)
+
     def boxes(rules: LineRules) -> F64:
         return _boxes(grid, 2.0 * rules.center_mm)
 
     problem = Problem(
         grid=grid,
         share=share,
-        field=LineField(solid_mm, grid.origin_lps_mm, grid.spacing_mm),
+        field=LineField(solid_mm, grid.origin_lps_mm, grid.spacing_mm, reach_plus_mm=outside, reach_minus_mm=outside),
         field_step_mm=grid.spacing_mm,
         charts=free_charts(grid),
         starts=lambda: lines_through(-solid_mm, grid, 0.1 * ceiling),
@@ -61,6 +64,11 @@ def free_corridor(
         ceiling_mm=ceiling,
     )
     return solved(problem, asked, progress)
+
+
+def _outside_mm(whole: F32, grid: WorkingGrid) -> F32:
+    """Where a corridor may end, 0 or less: at bone's own surface, not at the wall of a zone cut out of it."""
+    return np.ascontiguousarray(-ShareSurface(whole, grid).on(grid) - _SURFACE_VOXELS * grid.spacing_mm, np.float32)
 
 
 def _solid_of(volume: PlanningVolume, zones: Sequence[ZoneField]) -> Occupancy:

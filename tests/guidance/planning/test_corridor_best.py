@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from guidance.messages import F64, MaskShape, Zone, ZoneSide
+from guidance.messages import F64, MaskShape, TubeShape, Zone, ZoneKind, ZoneSide, ZoneSite
 from guidance.planning.answers import Corridor
 from guidance.planning.bone import ZoneField
 from guidance.planning.corridor import Level, search_corridor
@@ -191,3 +191,23 @@ def test_a_real_pelvis_has_room_where_it_is_told(level: Level, least_mm: float) 
     middle = (target[0] + entry[0]) / 2.0 if level == "s1" else target[0]
     body = inner[np.abs(points[:, 0] - middle) < 30.0]
     assert body.min() >= answer.largest_diameter_mm / 2.0 - 1.0
+
+
+@pytest.mark.parametrize("margin_mm", [0.0, 1.0, 2.0])
+def test_a_free_corridor_begins_and_ends_at_bone_and_not_at_a_canals_wall(margin_mm: float) -> None:
+    """A bar of 76 x 20 x 20 mm with a canal through it: the halves are wide, but nobody can enter from the canal."""
+    x, y, z = (first + np.arange(count) for first, count in ((-45.0, 91), (-16.0, 33), (-16.0, 33)))
+    inside = (np.abs(x)[None, None] < 38.0) & (np.abs(y)[None, :, None] < 10.0) & (np.abs(z)[:, None, None] < 10.0)
+    affine = np.eye(4)
+    affine[:3, 3] = (-45.0, -16.0, -16.0)
+    bar = PlanningVolume(np.where(inside, 900, 0).astype(np.int16), affine)
+    shape = TubeShape(points_lps_mm=((0.0, -6.0, -40.0), (0.0, -6.0, 40.0)), radius_mm=4.0)
+    canal = Zone(id="Z1", name="canal", site=ZoneSite.CANAL, kind=ZoneKind.KEEP_OUT, shape=shape)
+    found = search_corridor(
+        bar, [(canal, distance_field(shape), None)], level="free", diameter_mm=7.0, margin_mm=margin_mm
+    )
+    assert found.exists
+    entry, target = ends(found)
+    for end in (entry, target):
+        assert abs((np.abs(end) - (38.0, 10.0, 10.0)).max()) < 1.5
+    assert distance_field(shape).distance_mm(np.linspace(entry, target, 200)).min() > 3.5 + margin_mm - 0.5
