@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _START_WITHIN_S = 60
+_LIES_STILL_MS = 150
 _ANSWER_WITHIN_S = 30
 _FLAGS = (
     "--headless=new",
@@ -79,11 +80,20 @@ class Page:
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     async def click(self, selector: str) -> None:
-        """A real mouse click in the middle of the element."""
+        """A real mouse click in the middle of the element, once it lies still and nothing is over it.
+
+        While the page fills its lists what stands below them moves: a person waits for that too.
+        """
+        name = json.dumps(selector)
+        await self.evaluate("window.lay = null")
         place = await self.wait_for(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); if (!e) return null;"
+            f"(() => {{ const e = document.querySelector({name}); if (!e) return null;"
             "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
-            "return r.width ? [r.x + r.width / 2, r.y + r.height / 2] : null; })()"
+            "const at = [r.x + r.width / 2, r.y + r.height / 2], top = document.elementFromPoint(...at);"
+            "if (!r.width || !top || !(e.contains(top) || top.contains(e))) { window.lay = null; return null; }"
+            "const now = performance.now(), key = at.join();"
+            "if (!window.lay || window.lay.key !== key) window.lay = {key, since: now};"
+            f"return now - window.lay.since >= {_LIES_STILL_MS} ? at : null; }})()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             await self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
