@@ -99,6 +99,7 @@ class ZoneStore:
                 code="unknown_mask",
                 mend="import the zone again, or restore the folder from a backup",
             ) from None
+        # NotImplementedError is zipfile's word for a damaged entry that names a compression it does not know.
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
             raise _damaged(path, str(error)) from None
         if values.dtype != np.uint8 or values.ndim != 3 or affine.dtype != np.float64 or affine.shape != (4, 4):

@@ -112,8 +112,9 @@ def ring_of_bone(bone: Occupancy, spacing_mm: float) -> PelvicRing | None:
     None where bone cannot be parted that way.
     """
     values = bone.values
+    x, y, z = bone.affine_lps_from_ijk[:3, 3].tolist()
     here = WorkingGrid(
-        tuple(float(n) for n in bone.affine_lps_from_ijk[:3, 3]),  # type: ignore[arg-type]  # three of them
+        (x, y, z),
         float(bone.affine_lps_from_ijk[0, 0]),
         (values.shape[0], values.shape[1], values.shape[2]),
     )

@@ -52,8 +52,8 @@ async def _published(*effects: DrawFrame, count: int) -> tuple[OverlayPublisher,
     failures: list[BaseException] = []
     publisher = OverlayPublisher(
         OverlaySettings(),
-        receivers,  # type: ignore[arg-type]  # only what a publisher calls
-        receivers,  # type: ignore[arg-type]  # as above
+        receivers,
+        receivers,
         may_be_shown=lambda track: track.verdict.code != "too old by now",
         on_published=lambda latency_ms: None,
         on_failure=failures.append,

@@ -90,7 +90,7 @@ class Followed:
         self.margins: list[float | None] = []
         self._told = asyncio.Event()
         self.follower = PlanFollower(
-            process,  # type: ignore[arg-type]  # all of it that is asked
+            process,
             instrument_library(),
             session=lambda: self.session,
             deliver=self._deliver,

@@ -55,7 +55,7 @@ def grid(low: tuple[float, float, float], high: tuple[float, float, float], step
 
 def share(solid: Solid, shape_kji: tuple[int, ...], affine: F64) -> F64:
     """How much of each voxel is filled, to first order."""
-    at = places(shape_kji, affine)  # type: ignore[arg-type]
+    at = places(shape_kji, affine)
     return np.asarray(np.clip(0.5 - solid(at) / np.linalg.norm(affine[:3, :3], axis=0).mean(), 0.0, 1.0))
 
 

@@ -18,7 +18,7 @@ def test_every_body_makes_a_zone(which: Which, count: int) -> None:
         case, _ = create_zone(case, body)
     assert len(case.zones) == count
     assert sorted({zone.site.value for zone in case.zones}) == (["canal", "foramen"] if count else [])
-    sides = [(zone.side, np.mean([point[0] for point in zone.shape.points_lps_mm])) for zone in case.zones]  # type: ignore[union-attr]
+    sides = [(zone.side, np.mean([point[0] for point in zone.shape.points_lps_mm])) for zone in case.zones]
     assert all(x > 5.0 for side, x in sides if side == "left")
     assert all(x < -5.0 for side, x in sides if side == "right")
 

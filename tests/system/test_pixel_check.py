@@ -115,7 +115,7 @@ def _case(pose: Pose) -> Case:
 
 def _drawn(pose: Pose, picture: Any) -> tuple[DrawFrame, Any]:
     """The overlay layer that the server draws on the picture, and what it knew."""
-    telling = Telling(geometry=pose.form, frame_of_reference_uid=FRAME_UID)  # type: ignore[arg-type]  # one of FORMS
+    telling = Telling(geometry=pose.form, frame_of_reference_uid=FRAME_UID)
     metadata = frame_metadata(pose.gantry, telling, _TECHNIQUE, frame_number=1, live=True)
     session = Session(case=_case(pose))
     stamp = 1_700_000_000 << 32

@@ -154,6 +154,6 @@ def test_numbers_that_are_none_are_refused(blob: np.ndarray, change: dict[str, F
 
 def test_arrays_of_another_kind_are_refused(blob: np.ndarray) -> None:
     with pytest.raises(TypeError):
-        LineField(blob.astype(np.float64), (0.0, 0.0, 0.0), STEP_MM)  # type: ignore[arg-type]
+        LineField(blob.astype(np.float64), (0.0, 0.0, 0.0), STEP_MM)
     with pytest.raises(ValueError, match="one shape"):
         LineField(blob, (0.0, 0.0, 0.0), STEP_MM, gate_mm=blob[:-1].copy())

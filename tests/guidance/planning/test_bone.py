@@ -25,7 +25,7 @@ def at(occupancy: Occupancy, point: tuple[float, float, float]) -> int:
 @pytest.fixture(scope="module")
 def shell() -> np.ndarray:
     """An osteoporotic bone: a cortex of 3 mm around marrow of fat's HU, with a canal through and a leak of 2 mm."""
-    p: F64 = places(SHAPE, AFFINE)  # type: ignore[arg-type]
+    p: F64 = places(SHAPE, AFFINE)
     outer, inner = box((-25.0,) * 3, (25.0,) * 3)(p), box((-22.0,) * 3, (22.0,) * 3)(p)
     hu = np.full(SHAPE, 50, np.int16)
     hu[outer <= 0.0] = 700
@@ -85,7 +85,7 @@ def test_two_labels_with_a_common_face_are_one_solid(shell: np.ndarray) -> None:
 
 
 def test_skin_is_the_body_s_surface_with_its_holes_filled() -> None:
-    p = places(SHAPE, AFFINE)  # type: ignore[arg-type]
+    p = places(SHAPE, AFFINE)
     hu = np.full(SHAPE, -1000, np.int16)
     hu[cylinder((0.0, 0.0, 0.0), (0, 0, 1), 25.0, 99.0)(p) <= 0.0] = 40
     hu[cylinder((8.0, 0.0, 0.0), (0, 0, 1), 6.0, 99.0)(p) <= 0.0] = -900  # gas that leaves the volume

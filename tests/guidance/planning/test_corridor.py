@@ -21,7 +21,7 @@ AROUND = grid((-36.0, -22.0, -18.0), (36.0, 22.0, 18.0), 1.25)
 
 
 def free(pv: PlanningVolume, *, diameter_mm: float = 7.3, zones: tuple[ZoneField, ...] = (), **more: float) -> Corridor:
-    return search_corridor(pv, zones, level="free", diameter_mm=diameter_mm, **more)  # type: ignore[arg-type]
+    return search_corridor(pv, zones, level="free", diameter_mm=diameter_mm, **more)
 
 
 def test_a_pin_of_bone_in_closed_form() -> None:
@@ -164,11 +164,11 @@ def test_the_best_is_what_scipy_and_brute_force_say() -> None:
     lengths = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
     solid = (lengths >= 40.0) & (depth > 0.0).all(axis=1)
     assert solid.sum() > 100
-    ends_mm = 1.5 * np.maximum(radius + answer.uncertainty_mm, 3.65)  # type: ignore[operator]
+    ends_mm = 1.5 * np.maximum(radius + answer.uncertainty_mm, 3.65)
     along = t[0, :, 0] * lengths[:, None]
     counted = np.minimum(along, lengths[:, None] - along) >= ends_mm
     widest = np.where(counted, depth, np.inf).min(axis=1)[solid]
-    assert widest.max() <= radius + answer.uncertainty_mm  # type: ignore[operator]
+    assert widest.max() <= radius + answer.uncertainty_mm
 
 
 def test_progress_is_told_and_may_end_the_search() -> None:
@@ -191,5 +191,5 @@ def test_progress_is_told_and_may_end_the_search() -> None:
 def test_requests_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     asked: dict[str, object] = {"level": "free", "diameter_mm": 7.3, **wrong}
     with pytest.raises(GeometryError) as caught:
-        search_corridor(volume(PIN, *AROUND), (), **asked)  # type: ignore[arg-type]
+        search_corridor(volume(PIN, *AROUND), (), **asked)
     assert caught.value.code == "bad_corridor_request"

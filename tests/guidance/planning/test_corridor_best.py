@@ -30,7 +30,7 @@ WIDE = grid((-88.75,) * 3, (88.75,) * 3, 2.5)
 @pytest.fixture(scope="module")
 def body() -> PlanningVolume:
     """A bone across an ellipsoidal body in air, 72^3 voxels of 2.5 mm."""
-    at = places(*WIDE)  # type: ignore[arg-type]
+    at = places(*WIDE)
     tissue = np.where(((at / [85.0, 60.0, 85.0]) ** 2).sum(axis=-1) < 1.0, 40.0, -1000.0)
     filled = share(cylinder((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), RADIUS_MM, HALF_MM), *WIDE)
     return PlanningVolume(np.rint(tissue + filled * (700.0 - tissue)).astype(np.int16), WIDE[1])
@@ -101,7 +101,7 @@ def test_a_tilted_slab_in_closed_form(diameter_mm: float) -> None:
 def pelvis_zones(variant: Variant) -> tuple[PlanningVolume, list[ZoneField]]:
     pelvis = ProceduralPelvis(variant)
     shape, affine = grid((-104.0, -45.0, -58.0), (104.0, 48.0, 40.0), 2.5)
-    points = places(shape, affine)  # type: ignore[arg-type]
+    points = places(shape, affine)
     flat = points.reshape(-1, 3)
     sacrum = pelvis.sacrum_distance_mm(flat).reshape(shape)
     hips = pelvis.hip_distance_mm(flat).reshape(shape)
@@ -132,7 +132,7 @@ def test_a_procedural_pelvis_has_s1_and_a_dysmorphic_one_has_none() -> None:
         found[variant] = answer
     assert found[USUAL].exists
     assert not found[DYSMORPHIC].exists
-    assert found[DYSMORPHIC].largest_diameter_mm < 6.0  # type: ignore[operator]
+    assert found[DYSMORPHIC].largest_diameter_mm < 6.0
     assert "not excluded" not in found[DYSMORPHIC].reason
 
 
