@@ -17,6 +17,8 @@ _COMMANDS: Final = {
     "demo": "server, simulated suite and page in one command",
     "simulate": "a simulated device alone, against any server",
     "geometry": "print where points must land",
+    "calibrate": "pictures of a bead phantom to a calibration table",
+    "register": "where a volume is seen in pictures, or in another volume",
     "plan": "clearance, corridors and views, without a server",
     "bench": "measure, print figures",
     "check": "validate configuration, ports, certificates, geometry tables",

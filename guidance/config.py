@@ -95,6 +95,30 @@ class GeometrySettings(_Section, frozen=True):
     maximum_source_to_detector_mm: float = 2500.0
 
 
+class ConsistencySettings(_Section, frozen=True):
+    """When a picture contradicts its geometry (design section 4)."""
+
+    enabled: bool = True  # hold every frame against the volume's projection
+    warning_mm: float = 1.0  # residual at the isocentre above which the overlay is marked
+    limit_mm: float = 2.0  # residual above which it goes
+
+
+class RegistrationSettings(_Section, frozen=True):
+    """2D/3D registration of live pictures (contract 5.4)."""
+
+    automatic: bool = False  # register by itself when the patient has moved
+
+
+class UncertaintySettings(_Section, frozen=True):
+    """What is not told of the geometry's accuracy, one standard deviation each."""
+
+    shift_mm: float = 0.3  # of the isocentre as told
+    turn_deg: float = 0.1  # of the angles as told
+    principal_point_px: float = 1.0  # of a picture 1024 px wide
+    focal_relative: float = 0.001
+    timing_ms: float = 5.0  # between the exposure and the geometry that is told for it
+
+
 class OverlaySettings(_Section, frozen=True):
     """What is drawn."""
 
@@ -132,6 +156,9 @@ class Settings(_Section, frozen=True):
     http: HttpSettings = HttpSettings()
     mqtt: MqttSettings = MqttSettings()
     geometry: GeometrySettings = GeometrySettings()
+    consistency: ConsistencySettings = ConsistencySettings()
+    registration: RegistrationSettings = RegistrationSettings()
+    uncertainty: UncertaintySettings = UncertaintySettings()
     overlay: OverlaySettings = OverlaySettings()
     planning: PlanningSettings = PlanningSettings()
     log: LogSettings = LogSettings()
@@ -219,6 +246,7 @@ _POSITIVE = {
     "http": ("picture_rate_hz",),
     "mqtt": ("keep_alive_s", "outbox_limit"),
     "geometry": ["maximum_age_ms", "degraded_age_ms", "minimum_source_to_detector_mm", "maximum_source_to_detector_mm"],
+    "consistency": ("warning_mm", "limit_mm"),
     "overlay": ("line_width_px", "depth_tick_mm", "text_height_px"),
     "planning": ("tip_length_mm", "maximum_import_mib", "undo_steps"),
 }

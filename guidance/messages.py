@@ -347,6 +347,73 @@ class PathProjection:
     drawn: bool
 
 
+class CheckState(StrEnum):
+    """What a picture itself says of the geometry that is told for it."""
+
+    UNCHECKED = "unchecked"  # nothing to compare it with yet, or switched off
+    CANNOT_TELL = "cannot_tell"  # picture or volume shows too little there
+    AGREES = "agrees"
+    WARNING = "warning"
+    CONTRADICTS = "contradicts"
+
+
+class PatientMotion(StrEnum):
+    """How what is seen moves against what is told."""
+
+    STILL = "still"
+    BREATHING = "breathing"
+    DRIFT = "drift"
+    JUMP = "jump"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCheck:
+    """A frame held against the volume's projection.
+
+    Attributes:
+        state: see `CheckState`.
+        reason: words for the operator; "" where it agrees.
+        code: stable snake_case name of the reason; "" where it agrees.
+        residual_mm, residual_px: how far off what is seen lies, at the isocentre's depth and in px of the picture as
+            sent, smoothed over the last frames; None where it cannot be told.
+        raw_mm, raw_px: the same of this frame alone.
+        similarity: agreement of picture and projection after the residual is taken out, 1 = the same.
+        motion: how it moves; None where not known yet.
+        breathing_mm: peak to peak of the breathing; None without.
+        registration_offered: a registration may mend it.
+    """
+
+    state: CheckState = CheckState.UNCHECKED
+    reason: str = ""
+    code: str = ""
+    residual_mm: float | None = None
+    residual_px: float | None = None
+    raw_mm: float | None = None
+    raw_px: float | None = None
+    similarity: float | None = None
+    motion: PatientMotion | None = None
+    breathing_mm: float | None = None
+    registration_offered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedRegistration:
+    """Where the active volume is seen, as found by registration; ends with its epoch.
+
+    Attributes:
+        seen_lps_from_volume_lps: 16 numbers, row-major; a volume point x is seen where the told geometry puts M x.
+        pivot_lps_mm, covariance: 36 numbers, of a small motion after M (`guidance.registration.values`).
+        residual_px: that it was accepted with.
+        inputs: whose pictures it was made from.
+    """
+
+    seen_lps_from_volume_lps: tuple[float, ...]
+    pivot_lps_mm: Vector3
+    covariance: tuple[float, ...]
+    residual_px: float | None = None
+    inputs: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeometryVerdict:
     """What was found out about a frame's geometry.
@@ -356,8 +423,10 @@ class GeometryVerdict:
         reason: words for the operator; "" when trusted.
         code: stable snake_case name of the reason, counted in /metrics; "" when trusted.
         pixel_from_patient: 12 numbers row-major, pixel of the picture as sent from patient LPS mm at the time of
-            the CBCT, scaled so that w is mm along the central ray; None unless trusted or degraded.
+            the CBCT, scaled so that w is mm along the central ray, an accepted registration applied; None unless
+            trusted or degraded.
         source: `metadata_matrix`, `metadata_angles`, `transforms`, `table` or "".
+        check: what the picture itself says.
     """
 
     state: GeometryState
@@ -365,6 +434,7 @@ class GeometryVerdict:
     code: str = ""
     pixel_from_patient: Matrix34 | None = None
     source: str = ""
+    check: ImageCheck = ImageCheck()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,13 @@ _BENCHMARKS: Final = {
     "latency": ("drivers.commands.bench_latency", "run_latency", "frame in to overlay out, beside a floor and pyigtl"),
     "dicom": ("drivers.commands.bench_dicom", "run_dicom", "receive and assemble, beside dcmtk's storescp"),
     "planning": ("drivers.commands.bench_planning", "run_planning", "path drags, corridor search, zone outlines"),
+    "drr": ("drivers.commands.bench_drr", "run_drr", "radiographs from CT, beside other CPU projectors"),
+    "registration": ("drivers.commands.bench_registration", "run_registration", "2D/3D and 3D/3D on simulated views"),
+    "consistency": ("drivers.commands.bench_consistency", "run_consistency", "each frame held against the volume"),
+    "faults": ("drivers.commands.bench_faults", "run_faults", "what is noticed of a lying stream, and when"),
+    "calibration": ("drivers.commands.bench_calibration", "run_calibration", "bead phantom to calibration table"),
+    "uncertainty": ("drivers.commands.bench_uncertainty", "run_uncertainty", "whether 95 % bands hold 95 %"),
+    "instruments": ("drivers.commands.bench_instruments", "run_instruments", "needles found in one and two views"),
     "kernels": ("drivers.commands.bench_kernels", "run_kernels", "native kernels beside their twins and a memory pass"),
 }
 

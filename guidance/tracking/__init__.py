@@ -1,0 +1,1 @@
+"""Instruments found in the live picture, and in 3D from two of them."""
