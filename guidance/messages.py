@@ -405,6 +405,8 @@ class AcceptedRegistration:
         pivot_lps_mm, covariance: 36 numbers, of a small motion after M (`guidance.registration.values`).
         residual_px: that it was accepted with.
         inputs: whose pictures it was made from.
+        frame_of_reference_uid: that the streams told; "" where they told none. It is the registration that connects
+            such a stream with the volume.
     """
 
     seen_lps_from_volume_lps: tuple[float, ...]
@@ -412,6 +414,7 @@ class AcceptedRegistration:
     covariance: tuple[float, ...]
     residual_px: float | None = None
     inputs: tuple[str, ...] = ()
+    frame_of_reference_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from guidance.case.paths import (
     update_path,
 )
 from guidance.case.plans import paths_from_plan, take_plan
+from guidance.case.registration import accept_registration, drop_registration
 from guidance.case.stages import next_stages
 from guidance.case.state import (
     ActiveVolume,
@@ -69,6 +70,7 @@ __all__ = [
     "Imported",
     "Undone",
     "VolumeQuestion",
+    "accept_registration",
     "activate_volume",
     "active_zones",
     "case_from_json",
@@ -81,6 +83,7 @@ __all__ = [
     "delete_path",
     "delete_zone",
     "drawable_paths",
+    "drop_registration",
     "find_path",
     "find_volume",
     "find_zone",

@@ -151,6 +151,7 @@ def _case_fields(case: Case) -> dict[str, Any]:
         "epoch": case.epoch,
         "shared_frame_confirmed": case.shared_frame_confirmed,
         "zones_shown": case.zones_shown,
+        "registration": None if case.registration is None else msgspec.to_builtins(case.registration),
     }
 
 

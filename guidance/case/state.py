@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from guidance.case.changes import History
 from guidance.errors import CaseError
-from guidance.messages import CbctVolume, PlannedPath, Zone
+from guidance.messages import AcceptedRegistration, CbctVolume, PlannedPath, Zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,9 @@ class Case:
         volumes: every volume the server holds, oldest first.
         active: the volume that counts; None until one is ready.
         patient_id, study_instance_uid: whose case it is, from the first active volume on; None for an empty case.
-        epoch: number of the registration; 0 before the first volume, +1 with each active volume or frame.
+        epoch: number of the registration; 0 before the first volume, +1 with each active volume, frame or accepted
+            registration.
+        registration: where the active volume is seen, as found by registration; None: where the geometry tells.
         shared_frame_confirmed: the operator said that stream and active volume share a frame; ends with the epoch.
         question: pending question about a newer volume.
         path_count, zone_count: ever made in this case; ids come from them and are never reused.
@@ -66,6 +68,7 @@ class Case:
     patient_id: str | None = None
     study_instance_uid: str | None = None
     epoch: int = 0
+    registration: AcceptedRegistration | None = None
     shared_frame_confirmed: bool = False
     question: VolumeQuestion | None = None
     path_count: int = 0

@@ -8,17 +8,18 @@ import msgspec
 
 from guidance.case.changes import History, restored_path, restored_zone
 from guidance.case.fields import check_ends, checked_path_fields
+from guidance.case.registration import check_registration
 from guidance.case.state import ActiveVolume, Case
 from guidance.case.zones import check_held_zone
 from guidance.errors import CaseError
-from guidance.messages import PlannedPath, Zone
+from guidance.messages import AcceptedRegistration, PlannedPath, Zone
 
-# 1 knew no zones and no history; what it lacks has its default here.
-_VERSION: Final = 2
+# 1 knew no zones and no history, 2 no registration; what they lack has its default here.
+_VERSION: Final = 3
 
 
 class _StoredCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
     paths: tuple[PlannedPath, ...]
     active: ActiveVolume | None
     patient_id: str | None
@@ -32,6 +33,7 @@ class _StoredCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     history: History = History()
     imported: tuple[str, ...] = ()
     zones_shown: bool = True
+    registration: AcceptedRegistration | None = None
 
 
 def case_to_json(case: Case) -> bytes:
@@ -55,6 +57,7 @@ def case_to_json(case: Case) -> bytes:
         history=case.history,
         imported=case.imported,
         zones_shown=case.zones_shown,
+        registration=case.registration,
     )
     return msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
 
@@ -73,6 +76,8 @@ def case_from_json(text: bytes) -> Case:
             check_ends(values["entry_lps_mm"], values["target_lps_mm"])
         for zone in stored.zones:
             check_held_zone(zone)
+        if stored.registration is not None:
+            check_registration(stored.registration)
         _check_ids("path", [path.id for path in stored.paths])
         _check_ids("zone", [zone.id for zone in stored.zones])
         _check_history(stored.history)
@@ -96,6 +101,7 @@ def case_from_json(text: bytes) -> Case:
         history=stored.history,
         imported=stored.imported,
         zones_shown=stored.zones_shown,
+        registration=stored.registration,
     )
 
 
@@ -115,6 +121,7 @@ def lasting(case: Case) -> tuple[object, ...]:
         case.history,
         case.imported,
         case.zones_shown,
+        case.registration,
     )
 
 

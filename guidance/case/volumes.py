@@ -159,6 +159,7 @@ def _activated(case: Case, volume: CbctVolume) -> Case:
         patient_id=volume.patient_id,
         study_instance_uid=volume.study_instance_uid,
         epoch=case.epoch + 1,
+        registration=None,
         shared_frame_confirmed=False,
         question=None,
     )
@@ -193,7 +194,7 @@ def _active_changed(case: Case, volume: CbctVolume) -> Case:
         return case
     if volume.state is VolumeState.REFUSED:
         # What late instances have shown to be wrong can no longer carry an overlay.
-        return replace(case, active=None, epoch=case.epoch + 1, shared_frame_confirmed=False)
+        return replace(case, active=None, epoch=case.epoch + 1, registration=None, shared_frame_confirmed=False)
     same_frame = active.frame_of_reference_uid == (volume.frame_of_reference_uid or volume.series_instance_uid)
     same_grid = (active.shape_kji, active.affine_lps_from_ijk) == (volume.shape_kji, volume.affine_lps_from_ijk)
     same_patient = (active.patient_id, active.study_instance_uid) == (volume.patient_id, volume.study_instance_uid)

@@ -20,6 +20,7 @@ from guidance.geometry.told import ToldGeometry, missing_keys, told_geometry
 from guidance.geometry.told_patient import reference_of
 from guidance.messages import (
     F64,
+    AcceptedRegistration,
     CbctVolume,
     FluoroFrame,
     GeometryState,
@@ -57,6 +58,8 @@ def judge(
     frame_interval_ms: float = 0.0,
     transform_frame: str = "ras",
     calibration: CalibrationTable | None = None,
+    registration: AcceptedRegistration | None = None,
+    for_registration: bool = False,
 ) -> GeometryVerdict:
     """Judge one picture's geometry.
 
@@ -72,6 +75,9 @@ def judge(
         frame_interval_ms: the stream's usual interval, for pairing; 0 if not known yet.
         transform_frame: "ras" or "lps": what "patient" means in the transforms.
         calibration: the suite's table.
+        registration: where the active volume is seen.
+        for_registration: the pose as told is wanted, whatever frames stream and volume are in; nothing may be drawn
+            with it.
 
     Returns:
         The verdict; never raises for what a stream may send.
@@ -90,6 +96,8 @@ def judge(
             frame_interval_ms,
             transform_frame,
             calibration,
+            None if for_registration else registration,
+            for_registration,
         )
     except GeometryError as error:
         return GeometryVerdict(state=GeometryState.WITHHELD, reason=str(error), code=error.code)
@@ -106,6 +114,8 @@ def _judge(
     frame_interval_ms: float,
     transform_frame: str,
     calibration: CalibrationTable | None,
+    registration: AcceptedRegistration | None,
+    any_frame: bool,
 ) -> GeometryVerdict:
     xray = read_metadata(frame.metadata)
     read_frame_number(frame.metadata)
@@ -127,7 +137,9 @@ def _judge(
             )
     _check_live(xray, held, age_ms, settings)
     ready = _check_volume(volume)
-    _check_same_frame(xray, ready, shared_frame)
+    if not any_frame:
+        _check_same_frame(xray, ready, shared_frame, registration)
+    _check_same_position(xray, ready)
     rows, columns = frame.pixels.shape
     told = told_geometry(
         xray,
@@ -142,6 +154,8 @@ def _judge(
     if told is None:
         return GeometryVerdict(state=GeometryState.ABSENT, reason="no geometry", code="no_geometry")
     matrix = _checked(told, xray, ready, settings)
+    if registration is not None:
+        matrix = matrix @ np.array(registration.seen_lps_from_volume_lps).reshape(4, 4)
     flat = tuple(matrix.ravel().tolist())
     if age_ms > settings.degraded_age_ms:
         return GeometryVerdict(
@@ -168,21 +182,34 @@ def _check_volume(volume: CbctVolume | None) -> CbctVolume:
     return volume
 
 
-def _check_same_frame(xray: XRayMetadata, volume: CbctVolume, shared_frame: bool) -> None:
+def _check_same_frame(
+    xray: XRayMetadata, volume: CbctVolume, shared_frame: bool, registration: AcceptedRegistration | None
+) -> None:
     stream_uid, volume_uid = xray.frame_of_reference_uid, volume.frame_of_reference_uid
-    if stream_uid and volume_uid and stream_uid != volume_uid:
+    if registration is not None:
+        # It says where the volume is seen in the frame of the streams that it was made from, and in no other.
+        if registration.frame_of_reference_uid != (stream_uid or ""):
+            raise GeometryError(
+                "the registration was made from a stream in another frame of reference",
+                code="frame_of_reference_mismatch",
+                mend="register this input too",
+            )
+    elif stream_uid and volume_uid and stream_uid != volume_uid:
         raise GeometryError(
             f"stream is in another frame of reference ({stream_uid}) than the volume ({volume_uid})",
             code="frame_of_reference_mismatch",
             mend="register, or make the volume of that frame of reference active",
         )
-    if not (stream_uid and volume_uid) and not shared_frame:
+    elif not (stream_uid and volume_uid) and not shared_frame:
         who = "stream names" if not stream_uid else "volume has"
         raise GeometryError(
             f"{who} no frame of reference: not known to be the volume's",
             code="no_frame_of_reference",
             mend="send XRay.FrameOfReferenceUID, or confirm that stream and volume share a frame",
         )
+
+
+def _check_same_position(xray: XRayMetadata, volume: CbctVolume) -> None:
     if xray.patient_position and volume.patient_position and xray.patient_position != volume.patient_position:
         raise GeometryError(
             f"patient position {xray.patient_position} contradicts the volume's {volume.patient_position}",

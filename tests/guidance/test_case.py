@@ -415,7 +415,7 @@ def test_a_case_that_the_first_version_stored_is_still_read() -> None:
     case = case_from_json(json.dumps(stored).encode())
     assert (case.paths[0].label, case.paths[0].stage, case.paths[0].permitted_zone_ids) == ("S1", "planned", ())
     assert (case.zones, case.history.done, case.epoch, case.dismissed) == ((), (), 3, ("V7",))
-    assert json.loads(case_to_json(case))["schema_version"] == 2
+    assert json.loads(case_to_json(case))["schema_version"] == 3
 
 
 @pytest.mark.parametrize(
