@@ -1,4 +1,4 @@
-"""`guidance bench [NAME] [--quick] [--json]`: every figure that the product promises has its command here."""
+"""`guidance bench [NAME] [--quick] [--json] [--plots DIR]`: every figure that the product promises has its command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import importlib
 import json
 import sys
-from typing import Final
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
 
 from drivers.commands.bench_report import print_report
 from guidance.errors import ConfigError
@@ -33,6 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(_BENCHMARKS)}; all without it")
     parser.add_argument("--quick", action="store_true", help="end within 45 s on two cores")
     parser.add_argument("--json", action="store_true", help="print JSON; with all benchmarks one object a line")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the benchmark's charts there as SVG")
     parser.set_defaults(run=_run)
 
 
@@ -46,9 +49,34 @@ def _run(arguments: argparse.Namespace) -> int:
     for name in _BENCHMARKS if arguments.name is None else [arguments.name]:
         module, function, summary = _BENCHMARKS[name]
         print(f"{name}: {summary} ...", file=sys.stderr, flush=True)
-        answer = getattr(importlib.import_module(module), function)(quick=arguments.quick)
+        room = importlib.import_module(module)
+        answer = getattr(room, function)(quick=arguments.quick)
+        if arguments.plots is not None:
+            for path in write_charts(room, answer, arguments.plots):
+                print(f"wrote {path}", file=sys.stderr, flush=True)
         if arguments.json:
             print(json.dumps(answer, indent=None if arguments.name is None else 2), flush=True)
         else:
             print_report(answer)
     return 0
+
+
+def write_charts(room: ModuleType, answer: dict[str, Any], folder: Path) -> list[Path]:
+    """Write the charts of one answer.
+
+    Args:
+        room: the benchmark's module; it may offer `charts_of(answer) -> dict[file stem, SVG text]`.
+        answer: what it answered.
+        folder: where to; made if need be.
+
+    Returns:
+        The files written, in the room's order; none where it offers no chart.
+    """
+    charts: dict[str, str] = room.charts_of(answer) if hasattr(room, "charts_of") else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for stem, text in charts.items():
+        path = folder / f"{stem}.svg"
+        path.write_text(text, encoding="utf-8")
+        paths.append(path)
+    return paths
