@@ -128,6 +128,7 @@ class OverlaySettings(_Section, frozen=True):
     zones: bool = True
     zone_labels: bool = True
     view_aids: bool = True
+    bands: bool = True
 
 
 class PlanningSettings(_Section, frozen=True):

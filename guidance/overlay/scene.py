@@ -35,6 +35,7 @@ from guidance.overlay.zone_lines import (
 )
 from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
 from guidance.session import InputTrack
+from guidance.uncertainty.values import FrameUncertainty
 
 _LABEL_GAP_PART: Final = 0.3  # of the text size
 _NO_AID: Final = PathAid()
@@ -53,6 +54,7 @@ def frame_scene(
     age_ms: float,
     zones: ZonesOnPicture = NO_ZONES,
     aids: Mapping[str, PathAid] = _NO_AIDS,
+    uncertainty: FrameUncertainty | None = None,
 ) -> Scene:
     """Everything that goes onto the track's newest frame.
 
@@ -63,6 +65,8 @@ def frame_scene(
         age_ms: age of the picture.
         zones: those of the active volume's frame.
         aids: by path id; a path without one is drawn from what it says itself.
+        uncertainty: of the frame's geometry, the same object while nothing of it changes; what is unknown is said to
+            be so. None: not asked for, as of a picture that is only drawn and never measured.
     """
     assert track.frame is not None
     verdict = track.verdict
