@@ -17,7 +17,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from guidance.errors import WireError
 from guidance.geometry.volume_resample import AIR_HU, fill
-from guidance.messages import F64, Finding, Severity, Vector3
+from guidance.messages import F64, CbctVolume, Finding, Severity, Vector3, VolumeState
 from guidance.planning.volume import PlanningVolume
 from guidance.wire.dicom_instance import parse, read_instance
 from guidance.wire.dicom_pixels import PADDING_BELOW_HU, decode_slices
@@ -41,12 +41,14 @@ class FileVolume:
     Attributes:
         volume: what planning needs.
         description: what it is, for people.
+        told: as the server would know it; what a file does not say is empty.
         isocenter_lps_mm: from the objects; None where they do not say.
         findings: what was found about it, and what else was there.
     """
 
     volume: PlanningVolume
     description: str
+    told: CbctVolume
     isocenter_lps_mm: Vector3 | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -106,14 +108,23 @@ def read_nifti_volume(data: bytes, *, origin: str) -> FileVolume:
     if values.ndim != 3 or values.dtype.kind not in "iuf" or min(values.shape) < 2:
         shape = " x ".join(str(count) for count in values.shape)
         raise WireError(f"{origin} holds {shape} of {values.dtype}", code="not_a_volume", mend="one CT in HU")
-    voxels = np.empty(values.shape[::-1], np.int16)
+    columns, rows, slices = values.shape
+    voxels = np.empty((slices, rows, columns), np.int16)
     for k in range(len(voxels)):  # slice by slice: floats of a whole 512^3 would take a gigabyte
         plane = np.nan_to_num(values[:, :, k].T.astype(np.float32), nan=AIR_HU, posinf=32767.0, neginf=AIR_HU)
         is_padding = (plane <= PADDING_BELOW_HU) | (plane >= _UNSIGNED_PADDING_HU)
         voxels[k] = np.rint(np.where(is_padding, AIR_HU, np.minimum(plane, 32767.0)))
     voxels.flags.writeable = False
     return FileVolume(
-        volume=PlanningVolume(voxels_hu=voxels, affine_lps_from_ijk=grid.affine_lps_from_ijk), description=origin
+        volume=PlanningVolume(voxels_hu=voxels, affine_lps_from_ijk=grid.affine_lps_from_ijk),
+        description=origin,
+        told=CbctVolume(
+            id=origin,
+            series_instance_uid="",
+            state=VolumeState.READY,
+            shape_kji=(slices, rows, columns),
+            affine_lps_from_ijk=tuple(grid.affine_lps_from_ijk.ravel().tolist()),
+        ),
     )
 
 
@@ -167,6 +178,7 @@ def read_dicom_volume(files: Iterable[tuple[str, bytes]], *, origin: str, series
             patient_position=told.patient_position,
         ),
         description=told.description or origin,
+        told=told,
         isocenter_lps_mm=told.isocenter_lps_mm,
         findings=told.findings + (several if others else ()) + (damaged if problems else ()),
     )
