@@ -13,8 +13,9 @@ from guidance.kernels import crc64
 from guidance.messages import F64
 from guidance.wire.openigtlink import Transform, pack, pack_image_parts, picture_matrix, timestamp_from_unix_ns
 from simulators.carm_metadata import Technique, Telling, frame_metadata, frame_transforms, reference_point_mm
-from simulators.faults import STALE_NS, Chunks, Fault, bytes_with_fault, metadata_with_fault
+from simulators.faults import STALE_NS, Chunks, Fault, Faults, bytes_with_fault, each_fault, metadata_with_fault
 from simulators.gantry import Gantry
+from simulators.lies import picture_with_fault, told_with_fault, turned_from_taken
 from simulators.scene import Exposed, Exposure, NoiseFields
 
 PixelType = Literal["uint8", "int8", "uint16", "int16", "float32"]
@@ -23,6 +24,8 @@ PIXEL_TYPES: Final = ("uint8", "int8", "uint16", "int16", "float32")
 _TUBE_CURRENT_MA: Final = 20.0
 _PULSE_WIDTH_MS: Final = 8.0
 _KERMA_PER_DAP: Final = 1e-3 / 100.0  # mGy mm2 to Gy cm2
+_CLOCK_JUMP_NS: Final = 3_600_000_000_000
+_LAST_PICTURE: Final = {Fault.REPEATED_PIXELS, Fault.LYING_HELD, Fault.HELD, Fault.FROZEN_PICTURE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class CArmScript:
         rate_hz: pictures per second.
         released: while the pedal is up: `silent`, `held` (last picture, Live 0) or `lying` (last picture as if live).
         header_version: 1 (no metadata) or 2.
-        faults: frame index -> fault.
+        faults: frame index -> fault, or several at once.
         seed: of the noise.
         loop: begin again after the last stop.
     """
@@ -66,7 +69,7 @@ class CArmScript:
     rate_hz: float = 30.0
     released: Literal["silent", "held", "lying"] = "silent"
     header_version: int = 2
-    faults: Mapping[int, Fault] = field(default_factory=dict)
+    faults: Mapping[int, Faults] = field(default_factory=dict)
     seed: int = 1
     loop: bool = True
 
@@ -85,7 +88,10 @@ class SentFrame:
         pixels: (rows, columns); None while nothing is sent.
         metadata: as sent.
         gantry: where the picture was taken.
-        fault: what is wrong with it.
+        faults: what is wrong with it.
+        taken: index of the frame that the picture was exposed for; less than its own where it is shown again.
+        pixel_from_patient: (3, 4): where points of the CBCT really are on `pixels`, whatever is told.
+        late: an older frame whose bytes follow this one's in `chunks`.
     """
 
     chunks: Chunks
@@ -93,7 +99,10 @@ class SentFrame:
     pixels: npt.NDArray[Any] | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     gantry: Gantry | None = None
-    fault: Fault | None = None
+    faults: tuple[Fault, ...] = ()
+    taken: int = 0
+    pixel_from_patient: F64 | None = None
+    late: SentFrame | None = None
 
 
 class SimulatedCArm:
@@ -112,6 +121,8 @@ class SimulatedCArm:
         self._index = 0
         self._number = 0
         self._last: SentFrame | None = None
+        self._told: Gantry | None = None
+        self._kept_back: SentFrame | None = None
         self._kerma_mgy = 0.0
         self._dap_gycm2 = 0.0
         self._frozen_ns: int | None = None
@@ -144,51 +155,53 @@ class SimulatedCArm:
             unix_ns: the sender's clock.
         """
         stop, index = self.stop, self._index
-        fault = self.script.faults.get(index)
+        faults = each_fault(self.script.faults.get(index))
         self._index += 1
         self._taken += 1
         if not stop.pedal:
-            return self._released(fault, unix_ns)
-        if fault not in (Fault.REPEATED_FRAME_NUMBER, Fault.LYING_HELD):
+            return self._released(faults, unix_ns)
+        if Fault.REPEATED_MESSAGE in faults and self._last is not None:
+            return replace(self._last, faults=faults, late=None)
+        if not {Fault.REPEATED_FRAME_NUMBER, Fault.LYING_HELD} & set(faults):
             self._number += 1
-        if fault in (Fault.REPEATED_PIXELS, Fault.LYING_HELD, Fault.HELD) and self._last and self._last.gantry:
-            assert self._last.pixels is not None
-            return self._send(self._last.pixels, self._last.gantry, exposed, unix_ns, fault=fault, live=True)
-        picture = self._noise.apply(exposed, index)
-        return self._send(
-            _as_type(picture, stop.pixel_type), stop.gantry, exposed, unix_ns, fault=fault, live=True, new=True
-        )
+        last = self._last
+        if last is not None and last.pixels is not None and last.gantry and _LAST_PICTURE & set(faults):
+            told = stop.gantry if Fault.FROZEN_PICTURE in faults else last.gantry
+            return self._send(last, told, unix_ns, faults, live=True)
+        self._count_dose(stop.gantry, exposed)
+        picture = _as_type(self._noise.apply(exposed, index), stop.pixel_type)
+        turn = np.eye(3)
+        for fault in faults:
+            turn = turned_from_taken(fault, picture.shape[0], picture.shape[1]) @ turn
+            picture = picture_with_fault(fault, picture)
+        matrix = turn @ stop.gantry.pixel_from_patient()
+        taken = SentFrame([], pixels=picture, gantry=stop.gantry, taken=index, pixel_from_patient=matrix)
+        return self._send(taken, stop.gantry, unix_ns, faults, live=True)
 
-    def _released(self, fault: Fault | None, unix_ns: int) -> SentFrame:
+    def _released(self, faults: tuple[Fault, ...], unix_ns: int) -> SentFrame:
         last = self._last
         if last is None or last.gantry is None or last.pixels is None or self.script.released == "silent":
-            return SentFrame([], fault=fault)
-        live = self.script.released == "lying"
-        return self._send(last.pixels, last.gantry, None, unix_ns, fault=fault, live=live)
+            return SentFrame([], faults=faults)
+        return self._send(last, last.gantry, unix_ns, faults, live=self.script.released == "lying")
 
     def _send(
-        self,
-        pixels: npt.NDArray[Any],
-        gantry: Gantry,
-        exposed: Exposed | None,
-        unix_ns: int,
-        *,
-        fault: Fault | None,
-        live: bool,
-        new: bool = False,
+        self, taken: SentFrame, gantry: Gantry, unix_ns: int, faults: tuple[Fault, ...], *, live: bool
     ) -> SentFrame:
-        if new and exposed is not None:
-            self._count_dose(gantry, exposed)
-        script = self.script
-        metadata = metadata_with_fault(
-            fault,
-            frame_metadata(gantry, script.telling, self._technique(), frame_number=self._number, live=live),
-        )
-        timestamp = timestamp_from_unix_ns(self._clock_ns(fault, unix_ns))
+        """Send a picture, new or shown again, with what is told of `gantry`."""
+        script, pixels = self.script, taken.pixels
+        assert pixels is not None
+        told, self._told = gantry, gantry if self._told is None else self._told
+        for fault in faults:
+            told = told_with_fault(fault, told, self._told)
+        self._told = gantry
+        metadata = frame_metadata(told, script.telling, self._technique(), frame_number=self._number, live=live)
+        for fault in faults:
+            metadata = metadata_with_fault(fault, metadata)
+        timestamp = timestamp_from_unix_ns(self._clock_ns(faults, unix_ns))
         chunks: Chunks = []
         if script.telling.geometry == "transforms":
             suffix = script.device[-1] if script.device.endswith(("A", "B")) else ""
-            for name, matrix in frame_transforms(gantry, suffix).items():
+            for name, matrix in frame_transforms(told, suffix).items():
                 message = Transform(device=name, timestamp_igtl=timestamp, matrix=_matrix12(matrix))
                 chunks.append(pack(message, script.header_version))
         prefix, rest = pack_image_parts(
@@ -197,22 +210,37 @@ class SimulatedCArm:
             pixels.shape,
             pixels.dtype,
             pixels_crc64=crc64(pixels.data.cast("B")),
-            matrix=picture_matrix(gantry.picture_pitch_mm),
+            matrix=picture_matrix(told.picture_pitch_mm),
             metadata=metadata,
             header_version=script.header_version,
             message_id=self._index & 0xFFFFFFFF,
         )
-        image, hang_up = bytes_with_fault(fault, [prefix, pixels.data.cast("B"), rest])
-        sent = SentFrame([*chunks, *image], hang_up, pixels, metadata, gantry, fault)
-        self._last = sent
+        image: Chunks = [prefix, pixels.data.cast("B"), rest]
+        hang_up = False
+        for fault in faults:
+            image, hangs_up = bytes_with_fault(fault, image)
+            hang_up = hang_up or hangs_up
+        sent = replace(
+            taken, chunks=[*chunks, *image], hang_up=hang_up, metadata=metadata, faults=faults, late=self._kept_back
+        )
+        self._last = replace(sent, late=None)
+        if Fault.LATE in faults:
+            self._kept_back = self._last
+            return SentFrame([], faults=faults)
+        if self._kept_back is not None:
+            sent.chunks.extend(self._kept_back.chunks)
+            self._kept_back = None
         return sent
 
-    def _clock_ns(self, fault: Fault | None, unix_ns: int) -> int:
-        if fault is Fault.FROZEN_CLOCK:
+    def _clock_ns(self, faults: tuple[Fault, ...], unix_ns: int) -> int:
+        if Fault.NO_CLOCK in faults:
+            return 0
+        if Fault.FROZEN_CLOCK in faults:
             self._frozen_ns = self._frozen_ns or unix_ns
             return self._frozen_ns
         self._frozen_ns = None
-        return unix_ns - STALE_NS if fault is Fault.STALE else unix_ns
+        jump_ns = _CLOCK_JUMP_NS * ((Fault.CLOCK_FORWARD in faults) - (Fault.CLOCK_BACKWARD in faults))
+        return unix_ns + jump_ns - (STALE_NS if Fault.STALE in faults else 0)
 
     def _count_dose(self, gantry: Gantry, exposed: Exposed) -> None:
         at_detector_mgy = exposed.photons_per_mm2 * self.script.exposure.beam.kerma_mgy_per_photon_mm2

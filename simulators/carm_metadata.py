@@ -10,7 +10,7 @@ import numpy as np
 
 from guidance.errors import ConfigError
 from guidance.messages import F64
-from simulators.gantry import Gantry, lps_from_equipment
+from simulators.gantry import STILL, Gantry, angles_of, lps_from_equipment
 
 GeometryForm = Literal["matrix", "angles", "isocenter", "transforms", "none"]
 GEOMETRY_FORMS: Final = ("matrix", "angles", "isocenter", "transforms", "none")
@@ -80,7 +80,9 @@ def frame_metadata(
         texts["XRay.TableMm"] = _texts(gantry.table_mm)
     if telling.table == "difference":
         texts["XRay.TableAtCbctMm"] = _texts(gantry.table_at_cbct_mm)
-    told = gantry if telling.table == "applied" else replace(gantry, table_mm=gantry.table_at_cbct_mm)
+    told = replace(gantry, patient_moved=STILL)
+    if telling.table != "applied":
+        told = replace(told, table_mm=gantry.table_at_cbct_mm)
     if telling.geometry == "matrix":
         return texts | {"XRay.ProjectionMatrix": _texts(told.pixel_from_patient().ravel().tolist())}
     return texts | _angles(told, telling)
@@ -88,10 +90,11 @@ def frame_metadata(
 
 def frame_transforms(gantry: Gantry, suffix: str = "") -> dict[str, F64]:
     """TRANSFORM messages of form (b), RAS: device name -> (4, 4)."""
+    told = replace(gantry, patient_moved=STILL)
     source = np.eye(4)
-    source[:3, 3] = gantry.source_lps_mm()
+    source[:3, 3] = told.source_lps_mm()
     return {
-        f"DetectorToPatient{suffix}": _RAS_FROM_LPS @ gantry.lps_from_picture(),
+        f"DetectorToPatient{suffix}": _RAS_FROM_LPS @ told.lps_from_picture(),
         f"SourceToPatient{suffix}": _RAS_FROM_LPS @ source,
     }
 
@@ -99,14 +102,14 @@ def frame_transforms(gantry: Gantry, suffix: str = "") -> dict[str, F64]:
 def patient_angles(gantry: Gantry) -> tuple[float, float, float]:
     """Primary, secondary angle and detector rotation relative to the patient, whatever the gantry is told in."""
     along_u, _, toward = gantry.axes_lps()
-    return _angles_of(along_u, toward)
+    return angles_of(along_u, toward)
 
 
 def equipment_angles(gantry: Gantry) -> tuple[float, float, float]:
     """The same relative to the equipment."""
     along_u, _, toward = gantry.axes_lps()
     to_equipment = lps_from_equipment(gantry.patient_position).T
-    return _angles_of(to_equipment @ along_u, to_equipment @ toward)
+    return angles_of(to_equipment @ along_u, to_equipment @ toward)
 
 
 def reference_point_mm(gantry: Gantry) -> float:
@@ -145,14 +148,6 @@ def _plain(gantry: Gantry, system: Literal["patient", "equipment"]) -> tuple[flo
     if gantry.angles == system:
         return gantry.primary_deg, gantry.secondary_deg, gantry.detector_rotation_deg
     return patient_angles(gantry) if system == "patient" else equipment_angles(gantry)
-
-
-def _angles_of(along_u: F64, toward: F64) -> tuple[float, float, float]:
-    primary = float(np.degrees(np.arctan2(toward[0], -toward[1])))
-    secondary = float(np.degrees(np.arcsin(np.clip(toward[2], -1.0, 1.0))))
-    plain_u, plain_v, _ = Gantry(primary_deg=primary, secondary_deg=secondary).axes_lps()
-    # u = cos r * plain u - sin r * plain v
-    return primary, secondary, float(np.degrees(np.arctan2(-along_u @ plain_v, along_u @ plain_u)))
 
 
 def _text(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Scripted faults of a C-arm's stream: by frame index, never random."""
+"""Scripted faults of a C-arm's stream: by frame index, never random; what they do to text and bytes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,26 @@ class Fault(StrEnum):
     MIRRORED_MATRIX = "mirrored_matrix"
     ABSURD_SOURCE_DISTANCE = "absurd_source_distance"
     EQUIPMENT_ANGLES_ALONE = "equipment_angles_alone"
+    INFINITE_METADATA = "infinite_metadata"
+    PREVIOUS_GEOMETRY = "previous_geometry"
+    SOURCE_DISTANCE_2_PERCENT = "source_distance_2_percent"
+    SOURCE_DISTANCE_10_PERCENT = "source_distance_10_percent"
+    OTHER_ZOOM = "other_zoom"
+    TURNED_ABOUT_X = "turned_about_x"
+    TURNED_ABOUT_Y = "turned_about_y"
+    TURNED_ABOUT_Z = "turned_about_z"
+    NEGATED_PRIMARY = "negated_primary"
+    TABLE_NOT_TOLD = "table_not_told"
+    TABLE_TOLD_TWICE = "table_told_twice"
+    # The picture.
+    MIRRORED_PICTURE = "mirrored_picture"
+    UPSIDE_DOWN_PICTURE = "upside_down_picture"
+    HALF_TURNED_PICTURE = "half_turned_picture"
+    QUARTER_TURNED_PICTURE = "quarter_turned_picture"
+    TRANSPOSED_PICTURE = "transposed_picture"
+    NAN_PIXELS = "nan_pixels"
+    INFINITE_PIXELS = "infinite_pixels"
+    BLACK_PICTURE = "black_picture"
     # The time.
     FROZEN_CLOCK = "frozen_clock"
     REPEATED_FRAME_NUMBER = "repeated_frame_number"
@@ -41,6 +61,12 @@ class Fault(StrEnum):
     STALE = "stale"
     HELD = "held"
     LYING_HELD = "lying_held"
+    FROZEN_PICTURE = "frozen_picture"  # the last picture with a new number and the geometry of now
+    REPEATED_MESSAGE = "repeated_message"
+    LATE = "late"  # comes after the frame that follows it
+    CLOCK_FORWARD = "clock_forward"
+    CLOCK_BACKWARD = "clock_backward"
+    NO_CLOCK = "no_clock"
 
 
 _HEADER_BYTES: Final = 58
@@ -52,11 +78,14 @@ _GEOMETRY: Final = ("XRay.ProjectionMatrix", "XRay.SourceToDetectorMm", "XRay.Pr
 _POSITION_OF: Final = {"HFS": "HFP"}
 
 
-def faults_from_toml(text: str) -> dict[int, Fault]:
+Faults = Fault | tuple[Fault, ...]
+
+
+def faults_from_toml(text: str) -> dict[int, Faults]:
     """Read a script: `[[fault]]` tables with `kind`, `frame` and, for more than one frame, `count`.
 
     Returns:
-        frame index (from 0, pictures sent or withheld) -> fault.
+        frame index (from 0, pictures sent or withheld) -> fault, or faults where `kind` is a list.
 
     Raises:
         ConfigError: not TOML, unknown kind or key, two faults for one frame.
@@ -65,7 +94,7 @@ def faults_from_toml(text: str) -> dict[int, Fault]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the fault script is not TOML: {error}", code="bad_fault_script") from None
-    script: dict[int, Fault] = {}
+    script: dict[int, Faults] = {}
     entries = table.get("fault", [])
     if set(table) - {"fault"} or not isinstance(entries, list):
         raise _refused(table)
@@ -73,18 +102,25 @@ def faults_from_toml(text: str) -> dict[int, Fault]:
         for frame in _frames(entry):
             if frame in script:
                 raise ConfigError(f"frame {frame} has two faults", code="bad_fault_script", mend="give each its own")
-            script[frame] = Fault(entry["kind"])
+            kinds = entry["kind"]
+            script[frame] = Fault(kinds) if isinstance(kinds, str) else tuple(Fault(kind) for kind in kinds)
     return script
+
+
+def each_fault(faults: Faults | None) -> tuple[Fault, ...]:
+    """All that is wrong with a frame, in the script's order."""
+    return () if faults is None else (faults,) if isinstance(faults, Fault) else tuple(faults)
 
 
 def metadata_with_fault(fault: Fault | None, metadata: Mapping[str, str]) -> dict[str, str]:
     """The metadata as the faulty sender gives them."""
     texts = dict(metadata)
     match fault:
-        case Fault.NAN_METADATA:
+        case Fault.NAN_METADATA | Fault.INFINITE_METADATA:
+            word = "nan" if fault is Fault.NAN_METADATA else "inf"
             for key in _GEOMETRY:
                 if key in texts:
-                    texts[key] = " ".join(["nan", *texts[key].split()[1:]])
+                    texts[key] = " ".join([word, *texts[key].split()[1:]])
         case Fault.MISSING_KEYS:
             for key in (*_GEOMETRY, "XRay.SourceToIsocenterMm", "XRay.IsocenterPrimaryAngleDeg"):
                 texts.pop(key, None)
@@ -165,8 +201,11 @@ def _sum_up(head: bytearray, rest: Chunks) -> None:
 def _frames(entry: Any) -> range:
     if not isinstance(entry, dict) or set(entry) - {"kind", "frame", "count"} or "frame" not in entry:
         raise _refused(entry)
-    frame, count = entry["frame"], entry.get("count", 1)
-    if entry.get("kind") not in list(Fault) or not isinstance(frame, int) or not isinstance(count, int):
+    frame, count, kind = entry["frame"], entry.get("count", 1), entry.get("kind")
+    kinds = kind if isinstance(kind, list) else [kind]
+    if not kinds or any(one not in list(Fault) for one in kinds):
+        raise _refused(entry)
+    if not isinstance(frame, int) or not isinstance(count, int):
         raise _refused(entry)
     return range(frame, frame + count)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from guidance.errors import ConfigError
 from guidance.messages import F64, Vector3
@@ -29,6 +30,10 @@ _LEFT_BACK_HEAD: Final[dict[str, tuple[str, str, str]]] = {
 PATIENT_POSITIONS: Final = tuple(_LEFT_BACK_HEAD)
 
 AngleSystem = Literal["patient", "equipment"]
+Motion = tuple[float, float, float, float, float, float]
+"""Shift x, y, z in mm, then a rotation vector in deg (its length is the angle)."""
+
+STILL: Final[Motion] = (0.0,) * 6
 
 
 def lps_from_equipment(patient_position: str) -> F64:
@@ -61,6 +66,8 @@ class Gantry:
         isocenter_lps_mm: isocentre in the patient with the table where it was at the CBCT.
         table_mm, table_at_cbct_mm: equipment axes.
         patient_position: one of DICOM's eight.
+        patient_moved: what the patient did on the table since the CBCT: turned about the isocentre, then shifted, in
+            LPS. Every projection has it; no equipment can tell it.
     """
 
     primary_deg: float = 0.0
@@ -80,6 +87,7 @@ class Gantry:
     table_mm: Vector3 = (0.0, 0.0, 0.0)
     table_at_cbct_mm: Vector3 = (0.0, 0.0, 0.0)
     patient_position: str = "HFS"
+    patient_moved: Motion = STILL
 
     @property
     def crop(self) -> tuple[int, int, int, int]:
@@ -101,6 +109,15 @@ class Gantry:
     def zoomed(self, factor: float) -> Gantry:
         """Electronic magnification: as many pixels over a field `factor` times smaller."""
         return replace(self, pitch_row_mm=self.pitch_row_mm / factor, pitch_column_mm=self.pitch_column_mm / factor)
+
+    def turned(self, turn_deg: Vector3) -> Gantry:
+        """Source and detector carried about the isocentre by a rotation vector in LPS; told relative to the patient."""
+        turn = Rotation.from_rotvec(turn_deg, degrees=True).as_matrix()
+        along_u, _, toward = (turn @ axis for axis in self.axes_lps())
+        primary, secondary, rotation = angles_of(along_u, toward)
+        return replace(
+            self, primary_deg=primary, secondary_deg=secondary, detector_rotation_deg=rotation, angles="patient"
+        )
 
     def isocenter_now_lps_mm(self) -> F64:
         """(3,): the table carried the patient on, so the isocentre lies elsewhere in the patient."""
@@ -130,7 +147,7 @@ class Gantry:
     def project(self, points_lps_mm: F64) -> F64:
         """(N, 3) u, v, w by cutting each ray with the detector's plane, then crop, turn and flip pixel by pixel."""
         along_u, along_v, toward_detector = self.axes_lps()
-        from_source = np.asarray(points_lps_mm) - self.source_lps_mm()
+        from_source = self._where_moved(np.asarray(points_lps_mm)) - self.source_lps_mm()
         depth = from_source @ toward_detector
         on_detector = from_source * (self.source_to_detector_mm / depth)[:, None]
         u = (self.detector_columns - 1) / 2.0 + on_detector @ along_u / self.pitch_column_mm
@@ -146,6 +163,14 @@ class Gantry:
         if self.fov_flip:
             u = self.size[1] - 1 - u
         return np.stack([u, v, depth], axis=1)
+
+    def _where_moved(self, points_lps_mm: F64) -> F64:
+        if self.patient_moved == STILL:
+            return points_lps_mm
+        turn: F64 = Rotation.from_rotvec(self.patient_moved[3:], degrees=True).as_matrix()
+        middle = self.isocenter_now_lps_mm()
+        moved: F64 = (points_lps_mm - middle) @ turn.T + middle + np.asarray(self.patient_moved[:3])
+        return moved
 
     def pixel_from_patient(self) -> F64:
         """(3, 4), w in mm along the central ray: read off `project` at four places, for it is linear in u w, v w, w."""
@@ -170,3 +195,12 @@ class Gantry:
         result[:3, 2] = -toward_detector
         result[:3, 3] = places[0]
         return result
+
+
+def angles_of(along_u: F64, toward_detector: F64) -> tuple[float, float, float]:
+    """Primary, secondary angle and detector rotation of axes, in the system that the axes are in."""
+    primary = float(np.degrees(np.arctan2(toward_detector[0], -toward_detector[1])))
+    secondary = float(np.degrees(np.arcsin(np.clip(toward_detector[2], -1.0, 1.0))))
+    plain_u, plain_v, _ = Gantry(primary_deg=primary, secondary_deg=secondary).axes_lps()
+    # u = cos r * plain u - sin r * plain v
+    return primary, secondary, float(np.degrees(np.arctan2(-along_u @ plain_v, along_u @ plain_u)))
