@@ -1,19 +1,22 @@
-"""Geometry form (c): the suite's calibration table, from TOML text to the projection of a pose near a stored one."""
+"""The suite's calibration table as TOML text: read with every key checked, and written."""
 
 from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from guidance.errors import ConfigError, GeometryError
+from guidance.geometry.calibration_field import FieldModel
+from guidance.geometry.calibration_table import CalibratedView, CalibrationTable
 from guidance.geometry.camera import check_plausible, decomposed, normalised
 from guidance.geometry.detector import FOV_ROTATIONS_DEG
 from guidance.geometry.positioner import positioner_axes
 from guidance.messages import F64
+
+__all__ = ["FORMAT", "CalibratedView", "CalibrationTable", "calibration_table_from_text", "text_of_calibration_table"]
 
 FORMAT: Final = "guidance-calibration-table"
 _TOP_KEYS: Final = {
@@ -26,10 +29,9 @@ _TOP_KEYS: Final = {
     "fov_flip",
     "tolerance_deg",
     "tolerance_mm",
+    "model",
     "view",
 }
-# A field of view ("zoom") has its own pitch; neighbouring ones differ by 20 % and more.
-_PITCH_TOLERANCE: Final = 0.02
 _VIEW_KEYS: Final = {
     "primary_deg",
     "secondary_deg",
@@ -39,112 +41,10 @@ _VIEW_KEYS: Final = {
     "intrinsics_px",
     "camera_from_equipment",
     "translation_mm",
+    "covariance",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CalibratedView:
-    """One calibrated stand of the gantry.
-
-    Attributes:
-        primary_deg, secondary_deg, detector_rotation_deg: equipment-related angles as the equipment shows them.
-        source_to_detector_mm: as the equipment shows it.
-        pixel_from_equipment: (3, 4), equipment axes with the isocentre as origin -> pixel as sent; w in mm.
-    """
-
-    primary_deg: float
-    secondary_deg: float
-    detector_rotation_deg: float
-    source_to_detector_mm: float
-    pixel_from_equipment: F64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CalibrationTable:
-    """The suite's calibrated views.
-
-    Attributes:
-        suite: whose it is, for people.
-        rows, columns: size of the pictures that it is true for, as sent.
-        fov_rotation_deg, fov_flip: turn and flip of those pictures.
-        tolerance_deg: how far (turn of the whole gantry, degrees) a pose may be from a calibrated one.
-        tolerance_mm: how far its source to detector distance may be from the calibrated one's.
-        views: at least one.
-    """
-
-    suite: str
-    rows: int
-    columns: int
-    fov_rotation_deg: int
-    fov_flip: bool
-    tolerance_deg: float
-    tolerance_mm: float
-    views: tuple[CalibratedView, ...]
-
-    def pixel_from_equipment(
-        self,
-        *,
-        primary_deg: float,
-        secondary_deg: float,
-        detector_rotation_deg: float,
-        source_to_detector_mm: float,
-        rows: int,
-        columns: int,
-        fov_rotation_deg: int = 0,
-        fov_flip: bool = False,
-        pitch_row_mm: float | None = None,
-    ) -> F64:
-        """Projection for a pose: the nearest calibrated view's, turned about the isocentre by the difference.
-
-        The nearest view carries what calibration found (sag, true focus, true centre); the small rest of the way is
-        turned as the angles say, so that a pose that was calibrated gives exactly its matrix.
-
-        Args:
-            primary_deg, secondary_deg, detector_rotation_deg: equipment-related.
-            source_to_detector_mm: as the equipment shows it.
-            rows, columns: of the picture as sent.
-            fov_rotation_deg, fov_flip: turn and flip that are in it.
-            pitch_row_mm: Imager Pixel Spacing's first value if it is told; another one is another field of view.
-
-        Returns:
-            (3, 4), w in mm along the central ray.
-
-        Raises:
-            GeometryError: `view_not_calibrated` if nothing within the tolerances was calibrated, or the picture's
-                size, turn, flip or field of view is not the table's.
-        """
-        ours = (self.columns, self.rows, self.fov_rotation_deg, self.fov_flip)
-        if (columns, rows, fov_rotation_deg, fov_flip) != ours:
-            raise GeometryError(
-                f"picture of {columns} x {rows} pixels, turned {fov_rotation_deg} deg, flip {fov_flip:d}: "
-                "the calibration table is for {} x {}, {} deg, {:d}".format(*ours),
-                code="view_not_calibrated",
-                mend="send the calibrated kind of picture or calibrate this one",
-            )
-        now = positioner_axes(primary_deg, secondary_deg, detector_rotation_deg)
-        near = [v for v in self.views if abs(v.source_to_detector_mm - source_to_detector_mm) <= self.tolerance_mm]
-        turns = [equipment_turn(view, now) for view in near]
-        degrees = [_turned_deg(turn) for turn in turns]
-        best = min(range(len(near)), key=degrees.__getitem__, default=None)
-        if best is None or degrees[best] > self.tolerance_deg:
-            raise GeometryError(
-                f"no view within {self.tolerance_deg:g} deg and {self.tolerance_mm:g} mm of {primary_deg:.1f} / "
-                f"{secondary_deg:.1f} deg at {source_to_detector_mm:.0f} mm is in the calibration table",
-                code="view_not_calibrated",
-                mend="calibrate this view or go to one that is",
-            )
-        view = near[best]
-        if pitch_row_mm is not None:
-            calibrated_mm = view.source_to_detector_mm / decomposed(view.pixel_from_equipment).focal_v_px
-            if abs(pitch_row_mm / calibrated_mm - 1.0) > _PITCH_TOLERANCE:
-                raise GeometryError(
-                    f"pixel spacing {pitch_row_mm:.4f} mm, the calibration table's view has {calibrated_mm:.4f} mm",
-                    code="view_not_calibrated",
-                    mend="calibrate this field of view",
-                )
-        matrix = view.pixel_from_equipment.copy()
-        matrix[:, :3] = matrix[:, :3] @ turns[best]
-        return matrix
+_MODEL_KEYS: Final = {"local_deg", "local_share", "signal_mm"}
+_NUMBERS: Final = 9
 
 
 def calibration_table_from_text(toml_text: str, *, origin: str = "calibration table") -> CalibrationTable:
@@ -185,19 +85,50 @@ def calibration_table_from_text(toml_text: str, *, origin: str = "calibration ta
         tolerance_deg=_number(table, "tolerance_deg", origin, 0.0, 10.0, 2.0),
         tolerance_mm=_number(table, "tolerance_mm", origin, 0.0, 50.0, 1.0),
         views=tuple(_view(view, f"{origin}, view {index}") for index, view in enumerate(views, start=1)),
+        model=_model(table["model"], origin) if "model" in table else None,
     )
 
 
-def equipment_turn(view: CalibratedView, axes_now: F64) -> F64:
-    """(3, 3): turns equipment vectors so that the calibrated view sees them as the pose of `axes_now` would."""
-    then = positioner_axes(view.primary_deg, view.secondary_deg, view.detector_rotation_deg)
-    turn: F64 = then.T @ axes_now
-    return turn
+def text_of_calibration_table(table: CalibrationTable) -> str:
+    """What `calibration_table_from_text` reads again: the same numbers to the last bit, covariances to 9 digits."""
+    model = table.field_model
+    lines = [
+        f'format = "{FORMAT}"',
+        "version = 1",
+        f"suite = {_quoted(table.suite)}",
+        f"rows = {table.rows}",
+        f"columns = {table.columns}",
+        f"fov_rotation_deg = {table.fov_rotation_deg}",
+        f"fov_flip = {'true' if table.fov_flip else 'false'}",
+        f"tolerance_deg = {table.tolerance_deg!r}",
+        f"tolerance_mm = {table.tolerance_mm!r}",
+        "",
+        "[model]",
+        f"local_deg = {model.local_deg!r}",
+        f"local_share = {model.local_share!r}",
+        f"signal_mm = {model.signal_mm!r}",
+    ]
+    for view in table.views:
+        numbers = ", ".join(repr(value) for value in view.pixel_from_equipment.ravel().tolist())
+        lines += [
+            "",
+            "[[view]]",
+            f"primary_deg = {view.primary_deg!r}",
+            f"secondary_deg = {view.secondary_deg!r}",
+            f"detector_rotation_deg = {view.detector_rotation_deg!r}",
+            f"source_to_detector_mm = {view.source_to_detector_mm!r}",
+            f"pixel_from_equipment = [{numbers}]",
+        ]
+        if view.covariance is not None:
+            triangle = view.covariance[np.tril_indices(_NUMBERS)].tolist()
+            lines.append(f"covariance = [{', '.join(f'{value:.9g}' for value in triangle)}]")
+    return "\n".join(lines) + "\n"
 
 
-def _turned_deg(turn: F64) -> float:
-    cosine = (float(turn[0, 0] + turn[1, 1] + turn[2, 2]) - 1.0) / 2.0
-    return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
+def _quoted(text: str) -> str:
+    """A TOML basic string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
 def _view(view: dict[str, Any], where: str) -> CalibratedView:
@@ -231,7 +162,32 @@ def _view(view: dict[str, Any], where: str) -> CalibratedView:
         detector_rotation_deg=_number(view, "detector_rotation_deg", where, -360.0, 360.0, 0.0),
         source_to_detector_mm=_number(view, "source_to_detector_mm", where, 1.0, 5000.0),
         pixel_from_equipment=matrix,
+        covariance=_covariance(view, where) if "covariance" in view else None,
     )
+
+
+def _model(model: Any, origin: str) -> FieldModel:
+    if not isinstance(model, dict):
+        raise _refused(f"{origin}: model is no table")
+    where = f"{origin}, model"
+    _only_known(model, _MODEL_KEYS, where)
+    return FieldModel(
+        local_deg=_number(model, "local_deg", where, 1.0, 180.0),
+        local_share=_number(model, "local_share", where, 0.001, 1.0),
+        signal_mm=_number(model, "signal_mm", where, 0.01, 100.0),
+    )
+
+
+def _covariance(view: dict[str, Any], where: str) -> F64:
+    """(9, 9) from its lower triangle, row by row."""
+    rows = np.tril_indices(_NUMBERS)
+    covariance = np.zeros((_NUMBERS, _NUMBERS))
+    covariance[rows] = _numbers(view, "covariance", where, len(rows[0]))
+    covariance += np.tril(covariance, -1).T
+    scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    if np.linalg.eigvalsh(covariance / np.outer(scale, scale))[0] < -1e-6:
+        raise _refused(f"{where}: covariance is none: it has a negative variance")
+    return covariance
 
 
 def _numbers(table: dict[str, Any], key: str, where: str, count: int) -> F64:

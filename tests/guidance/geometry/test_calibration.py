@@ -67,13 +67,17 @@ def test_between_views_an_ideal_gantry_stays_ideal():
         np.testing.assert_allclose(found, project(POINTS, nominal(primary, secondary, rotation)), atol=1e-6)
 
 
-def test_the_nearest_view_is_taken():
+def test_between_two_views_the_departure_goes_over_from_one_to_the_other():
     offset = nominal(0.0, 0.0)
     offset[0] += 10.0 * offset[2]  # this view's pictures lie 10 px further right
     table = calibration_table_from_text(HEADER + view_text(0.0, 0.0, offset) + view_text(3.0, 0.0, nominal(3.0, 0.0)))
-    for primary, right_px in ((1.4, 10.0), (1.6, 0.0)):
+    found = []
+    for primary in (0.0, 0.75, 1.5, 2.25, 3.0):
         shift = project(POINTS, seen(table, primary, 0.0)) - project(POINTS, nominal(primary, 0.0))
-        np.testing.assert_allclose(shift, np.tile((right_px, 0.0, 0.0), (4, 1)), atol=1e-6)
+        np.testing.assert_allclose(shift, np.tile((shift[0, 0], 0.0, 0.0), (4, 1)), atol=1e-6)
+        found.append(shift[0, 0])
+    np.testing.assert_allclose(np.array(found)[[0, 2, 4]], (10.0, 5.0, 0.0), atol=1e-6)
+    assert found == sorted(found, reverse=True)
 
 
 def test_three_parts_are_the_same_as_the_matrix():

@@ -12,7 +12,17 @@ from guidance.geometry.positioner import PATIENT_POSITIONS, lps_from_equipment, 
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "geometry.md").read_text(encoding="utf-8")
-JUDGED = ("metadata", "positioner", "detector", "paired", "told", "told_patient", "camera", "trust", "calibration")
+JUDGED = (
+    "metadata",
+    "positioner",
+    "detector",
+    "paired",
+    "told",
+    "told_patient",
+    "camera",
+    "trust",
+    "calibration_table",
+)
 # What other callers of the same functions can meet, but no verdict can.
 NOT_OF_A_VERDICT = {"bad_picture_size", "bad_principal_point", "bad_calibration_table"}
 
