@@ -17,7 +17,7 @@ from guidance.messages import F64, Matrix34, PlannedPath
 from guidance.overlay.colors import ALARM, CALM, Rgb
 from guidance.overlay.pieces import Line
 from guidance.overlay.stage_lines import dashes, half_width_px, ring_px
-from guidance.overlay.words import Words
+from guidance.overlay.words import Words, band_words
 from guidance.overlay.zones import PathAid
 from guidance.planning.answers import View
 from guidance.planning.reach import directions_of
@@ -89,16 +89,21 @@ def bulls_eye_lines(
     *,
     line_width_px: float,
     scale: float,
+    band_mm: float = 0.0,
 ) -> list[Line]:
-    """Entry and target as circles at true size, and the margin's ring, dashed, at the depth where it is tighter.
+    """Entry and target as circles at true size, and the ring of what is left, dashed, at the depth where it is tighter.
+
+    The ring's radius is the instrument's and the margin, less the band there: so far the instrument may be seen off
+    its path and is still, with 95 %, within its margin.
 
     Args:
         tube: the path's tube in a view that looks down it.
         aid: without a known margin there is no ring.
         color: the path's.
-        alarm: of the ring where the margin is negative: then it lies inside the instrument.
+        alarm: of the ring where nothing is left: then it lies inside the instrument.
         line_width_px: at this picture's size.
         scale: picture size over 1024.
+        band_mm: what uncertainty takes of the margin at the deeper end.
     """
     ends = [
         (end, depth, half_width_px(path, pixel_from_patient, depth))
@@ -110,9 +115,10 @@ def bulls_eye_lines(
         return lines
     end, _, width = max(ends, key=lambda each: each[1])  # deeper is smaller: there the same margin looks tighter
     radius_mm = path.diameter_mm / 2
-    radius_px = max(width * (radius_mm + aid.margin_mm) / radius_mm, _LEAST_RING_PX)
+    left_mm = aid.margin_mm - band_mm
+    radius_px = max(width * (radius_mm + left_mm) / radius_mm, _LEAST_RING_PX)
     ring = Line(ring_px(end, radius_px), color, line_width_px, apart=True, path_id=path.id)
-    if aid.margin_mm < 0.0:
+    if left_mm < 0.0:
         ring = replace(ring, color=alarm, path_id="")
     return [*lines, replace(ring, points=dashes(ring.points, scale))]
 
@@ -122,13 +128,25 @@ def margin_words(label: str, aid: PathAid) -> str:
     return label if aid.margin_mm is None else f"{label} margin {aid.margin_mm:.1f} mm"
 
 
+def left_words(label: str, aid: PathAid, band_mm: float | None) -> str:
+    """The same where it was asked how far off the overlay may be: margin, and what of it is left; None: not known."""
+    if band_mm is None:
+        return f"{margin_words(label, aid)}, {band_words(None)}"
+    if aid.margin_mm is None:
+        return f"{label}  {band_words(band_mm)}"
+    return f"{margin_words(label, aid)}, left {aid.margin_mm - band_mm:.1f}  {band_words(band_mm)}"
+
+
 @lru_cache(maxsize=_FRAMES_KEPT)
-def aid_words(aids: Aids, pixel_from_patient: Matrix34, looked_down: tuple[bool, ...]) -> tuple[Words, ...]:
+def aid_words(
+    aids: Aids, pixel_from_patient: Matrix34, looked_down: tuple[bool, ...], bands_mm: tuple[float, ...] = ()
+) -> tuple[Words, ...]:
     """What does not fit; and for paths that the view does not look down, the nearest useful view and how far off it is.
 
     Args:
         aids: the first three paths are spoken of, and all of those that do not fit.
         looked_down: of each path.
+        bands_mm: what uncertainty takes of each path's margin, 0 where it is not known; () where it was not asked for.
     """
     central = np.array(pixel_from_patient[8:11])
     cosines = aids.toward_detector @ (central / np.linalg.norm(central))
@@ -139,6 +157,9 @@ def aid_words(aids: Aids, pixel_from_patient: Matrix34, looked_down: tuple[bool,
         own = np.flatnonzero(aids.owner == index)
         if down and aid.margin_mm is not None and aid.margin_mm < 0.0:
             said.append(Words(f"{label}: MARGIN {aid.margin_mm:.1f} mm, it does not fit", ALARM))
+        elif down and aid.margin_mm is not None and bands_mm and aid.margin_mm < bands_mm[index]:
+            unsure = f"no more than the overlay may be off, {band_words(bands_mm[index])}"
+            said.append(Words(f"{label}: MARGIN {aid.margin_mm:.1f} mm is {unsure}", ALARM))
         elif not down and len(own) and len(hints) < _MOST_PATHS_SAID:
             best = own[np.argmax(cosines[own])]
             off_deg = math.degrees(math.acos(min(max(float(cosines[best]), -1.0), 1.0)))

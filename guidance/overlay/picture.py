@@ -13,7 +13,7 @@ def picture_metadata(track: InputTrack, latency_ms: float) -> dict[str, str]:
         track: the input with the frame that the picture is of.
         latency_ms: from the frame's last byte in to now.
     """
-    frame = track.frame
+    frame, check = track.frame, track.verdict.check
     return {
         "XRay.FrameNumber": "" if track.frame_number is None else str(track.frame_number),
         "XRay.TimestampNs": str(ns_from_igtl(frame.timestamp_igtl) if frame else 0),
@@ -21,6 +21,12 @@ def picture_metadata(track: InputTrack, latency_ms: float) -> dict[str, str]:
         "Guidance.LatencyMs": f"{latency_ms:.3f}",
         "Guidance.GeometryState": track.verdict.state.value,
         "Guidance.Reason": track.verdict.reason,
-        "Guidance.ResidualPx": "",
+        "Guidance.ResidualPx": _number(check.residual_px),
+        "Guidance.ResidualMm": _number(check.residual_mm),
+        "Guidance.ImageCheck": check.state.value,
         "Guidance.Epoch": str(track.epoch),
     }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

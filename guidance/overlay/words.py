@@ -60,6 +60,16 @@ def zone_words(missing: tuple[str, ...], too_near: tuple[str, ...] = ()) -> tupl
     return tuple(Words(f"zones not shown, {why}: {_listed(names)}", NOTICE) for why, names in said if names)
 
 
+def band_words(half_width_mm: float | None) -> str:
+    """How far off what is drawn may lie; None: not known."""
+    return "uncertainty unknown" if half_width_mm is None else f"±{half_width_mm:.1f} mm (95 %)"
+
+
+def unknown_words(reason: str) -> tuple[Words, ...]:
+    """No band is drawn, which must not be taken for none that is needed."""
+    return (Words(f"uncertainty unknown: {reason}", NOTICE),)
+
+
 def _input_words(state: InputState, why_held: str, age_ms: float) -> Words:
     age_s = f"{max(age_ms, 0.0) / 1000.0:.1f} s"
     if state is InputState.SILENT:

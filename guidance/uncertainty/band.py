@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from guidance.geometry.camera import determinant, source_of
 from guidance.geometry.tube import NEAREST_MM
 from guidance.messages import F64
 from guidance.uncertainty.values import NUMBERS, PoseUncertainty
@@ -35,6 +36,8 @@ class PathBands:
         across_px, along_px: (N, K) half-widths across and along the path as it is seen, each of 95 % by itself.
         across_mm: (N, K) the same across, at that depth.
         disc_px, disc_mm: (N, K) radius of the disc that holds 95 %: what counts where the path is seen end on.
+        focal_px: geometric mean of the focal lengths, as tubes are drawn with.
+        source_lps_mm: (3,).
         way: (N, 2) unit vector along the path in the picture, from the entry's end; (0, -1) where it is seen end on.
         known: False for a path of which some is behind the source or nearer to it than `NEAREST_MM`; its numbers mean
             nothing then.
@@ -47,6 +50,8 @@ class PathBands:
     across_mm: F64
     disc_px: F64
     disc_mm: F64
+    focal_px: float
+    source_lps_mm: F64
     way: F64
     known: tuple[bool, ...]
 
@@ -88,8 +93,7 @@ def path_bands(entries_mm: F64, targets_mm: F64, pixel_from_patient: F64, uncert
     count = len(entries_mm)
     points = (entries_mm[:, None] + _PARTS * (targets_mm - entries_mm)[:, None]).reshape(-1, 3)
     uvw = points @ pixel_from_patient[:, :3].T + pixel_from_patient[:, 3]
-    in_front = uvw[:, 2].reshape(count, _SAMPLES) > NEAREST_MM
-    known: list[bool] = in_front.all(axis=1).tolist()
+    known = [nearest > NEAREST_MM for nearest in uvw[:, 2].reshape(count, _SAMPLES).min(axis=1).tolist()]
     if not all(known):
         uvw[:, 2] = np.maximum(uvw[:, 2], NEAREST_MM)
     covariance = _covariance_px(points, uvw, pixel_from_patient, uncertainty).reshape(count, _SAMPLES, 2, 2)
@@ -113,6 +117,8 @@ def path_bands(entries_mm: F64, targets_mm: F64, pixel_from_patient: F64, uncert
         across_mm=across_px * depth / np.hypot(dv * focal_u, du * focal_v),
         disc_px=disc_radius(uu, vv, uv, one, one),
         disc_mm=disc_radius(uu, vv, uv, depth / focal_u, depth / focal_v),
+        focal_px=math.sqrt(abs(determinant(pixel_from_patient))),
+        source_lps_mm=source_of(pixel_from_patient),
         way=way,
         known=tuple(known),
     )

@@ -214,7 +214,7 @@ def test_the_live_picture_needs_no_lines_until_the_page_asks(monkeypatch):
     def refused(*arguments, **options):
         raise AssertionError("a line was made")
 
-    monkeypatch.setattr("guidance.overlay.scene.path_lines", refused)
+    monkeypatch.setattr("guidance.overlay.path_strokes.path_lines", refused)
     scene, layer = draw((ACROSS, STEEP), view(3.25, 7.5))
     assert len(pixels_of(layer, ACROSS.color))
     with pytest.raises(AssertionError, match="a line was made"):
