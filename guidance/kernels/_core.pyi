@@ -43,33 +43,61 @@ class ConeVolumeInt16:
     def __init__(self, voxels: numpy.typing.NDArray[numpy.int16], nothing: int) -> None: ...
     def project(
         self,
-        pixel_from_ijk: numpy.typing.NDArray[numpy.float64],
-        mm_from_ijk: numpy.typing.NDArray[numpy.float64],
+        pixel_from_patient: numpy.typing.NDArray[numpy.float64],
+        affine_lps_from_ijk: numpy.typing.NDArray[numpy.float64],
         knots: numpy.typing.NDArray[numpy.float32],
         coefficients: numpy.typing.NDArray[numpy.float32],
         origin_u: float,
         origin_v: float,
         step_px: float,
         threads: int,
-        portable: bool,
+        method: int,
+        isa: int,
         out: numpy.typing.NDArray[numpy.float32],
     ) -> None: ...
+    def choose(
+        self,
+        pixel_from_patient: numpy.typing.NDArray[numpy.float64],
+        affine_lps_from_ijk: numpy.typing.NDArray[numpy.float64],
+        knots: numpy.typing.NDArray[numpy.float32],
+        coefficients: numpy.typing.NDArray[numpy.float32],
+        origin_u: float,
+        origin_v: float,
+        step_px: float,
+        method: int,
+        rows: int,
+        columns: int,
+    ) -> tuple[bool, str]: ...
 
 class ConeVolumeFloat32:
     def __init__(self, voxels: numpy.typing.NDArray[numpy.float32], nothing: float) -> None: ...
     def project(
         self,
-        pixel_from_ijk: numpy.typing.NDArray[numpy.float64],
-        mm_from_ijk: numpy.typing.NDArray[numpy.float64],
+        pixel_from_patient: numpy.typing.NDArray[numpy.float64],
+        affine_lps_from_ijk: numpy.typing.NDArray[numpy.float64],
         knots: numpy.typing.NDArray[numpy.float32],
         coefficients: numpy.typing.NDArray[numpy.float32],
         origin_u: float,
         origin_v: float,
         step_px: float,
         threads: int,
-        portable: bool,
+        method: int,
+        isa: int,
         out: numpy.typing.NDArray[numpy.float32],
     ) -> None: ...
+    def choose(
+        self,
+        pixel_from_patient: numpy.typing.NDArray[numpy.float64],
+        affine_lps_from_ijk: numpy.typing.NDArray[numpy.float64],
+        knots: numpy.typing.NDArray[numpy.float32],
+        coefficients: numpy.typing.NDArray[numpy.float32],
+        origin_u: float,
+        origin_v: float,
+        step_px: float,
+        method: int,
+        rows: int,
+        columns: int,
+    ) -> tuple[bool, str]: ...
 
 class CorridorLines:
     def __init__(

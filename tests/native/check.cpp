@@ -218,7 +218,7 @@ void check_frame(std::mt19937_64& random, guidance::PixelType type, std::size_t 
   for (const std::uint8_t byte : rgba) check(byte == 0, "an empty layer");
 }
 
-void check_drr(bool portable) {
+void check_drr(guidance::DrrMethod method, guidance::DrrIsa isa) {
   constexpr std::size_t kSize = 20;
   const std::vector<std::int16_t> water(kSize * kSize * kSize, 1000);
   const guidance::ConeVolume<std::int16_t> volume(water.data(), {kSize, kSize, kSize}, 0);
@@ -239,7 +239,8 @@ void check_drr(bool portable) {
   request.rows = request.columns = 8;
   request.step_px = 1;
   request.threads = 2;
-  request.portable = portable;
+  request.method = method;
+  request.isa = isa;
   request.out = out.data();
   volume.project(request);
   for (const float integral : out) check(std::abs(integral - static_cast<float>(kSize)) < 1.1F, "a ray through a cube");
@@ -321,8 +322,9 @@ int main() {
     check_frame(random, guidance::PixelType::kI16, 2, rows, columns);
     check_frame(random, guidance::PixelType::kF32, 4, rows, columns);
   }
-  check_drr(true);
-  check_drr(false);
+  for (const auto method : {guidance::DrrMethod::kRays, guidance::DrrMethod::kShearWarp})
+    for (const auto isa : {guidance::DrrIsa::kPortable, guidance::DrrIsa::kAvx2, guidance::DrrIsa::kBest})
+      check_drr(method, isa);
   std::printf(failures ? "%d wrong\n" : "all right\n", failures);
   return failures ? 1 : 0;
 }

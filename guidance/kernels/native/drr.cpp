@@ -8,48 +8,20 @@
 #include <stdexcept>
 #include <thread>
 
+#include "drr_camera.hpp"
 #include "drr_march.hpp"
+#include "shear_warp.hpp"
 
 namespace guidance {
 namespace {
 
 constexpr std::size_t kTile = 16;      // px; a tile's rays stay within a few voxels, hence in the first cache
 constexpr double kSteepest = 0.35;     // least share of the main axis in a ray's largest index step
-constexpr std::size_t kOverread = 32;  // voxels that a vector load may reach behind the last one
+constexpr double kRayWorth = 6.0;     // samples of shear-warp that cost as much as one of a ray
 constexpr double kBoxMargin = 0.01;    // voxels; rounding of a ray's float32 position
 static_assert(kTile == kDrrLanes);
 
-using Vector = std::array<double, 3>;
-
-struct Ray {
-  Vector step;  // voxel indices (i, j, k) per unit of w
-  double length_mm;
-};
-
-std::array<double, 9> inverse(const std::array<double, 9>& m) {
-  const double c0 = m[4] * m[8] - m[5] * m[7];
-  const double c1 = m[5] * m[6] - m[3] * m[8];
-  const double c2 = m[3] * m[7] - m[4] * m[6];
-  const double determinant = m[0] * c0 + m[1] * c1 + m[2] * c2;
-  const double s = 1.0 / determinant;
-  if (!std::isfinite(s)) throw std::invalid_argument("pixel_from_patient has no source: its left block is singular");
-  return {c0 * s, (m[2] * m[7] - m[1] * m[8]) * s, (m[1] * m[5] - m[2] * m[4]) * s,
-          c1 * s, (m[0] * m[8] - m[2] * m[6]) * s, (m[2] * m[3] - m[0] * m[5]) * s,
-          c2 * s, (m[1] * m[6] - m[0] * m[7]) * s, (m[0] * m[4] - m[1] * m[3]) * s};
-}
-
-Vector times(const std::array<double, 9>& m, const Vector& x) {
-  return {m[0] * x[0] + m[1] * x[1] + m[2] * x[2], m[3] * x[0] + m[4] * x[1] + m[5] * x[2],
-          m[6] * x[0] + m[7] * x[1] + m[8] * x[2]};
-}
-
-// The two interpolated axes of a main axis, by index into (i, j, k): strided, then contiguous.
-struct Lateral {
-  int a, b;
-};
-constexpr std::array<Lateral, 3> kLateral{{{2, 1}, {2, 0}, {1, 0}}};
-
-int main_axis(const Vector& step) {
+int main_axis(const DrrVector& step) {
   int axis = 0;
   for (int other = 1; other < 3; ++other)
     if (std::abs(step[other]) > std::abs(step[axis])) axis = other;
@@ -57,26 +29,6 @@ int main_axis(const Vector& step) {
 }
 
 }  // namespace
-
-template <class T>
-struct ConeVolume<T>::Camera {
-  std::array<double, 9> ijk_from_pixel;
-  std::array<double, 9> mm_from_ijk;
-  Vector source;  // in padded indices
-
-  explicit Camera(const Request& request) : mm_from_ijk(request.mm_from_ijk) {
-    const auto& p = request.pixel_from_ijk;
-    ijk_from_pixel = inverse({p[0], p[1], p[2], p[4], p[5], p[6], p[8], p[9], p[10]});
-    source = times(ijk_from_pixel, {-p[3], -p[7], -p[11]});
-    for (double& index : source) index += 1.0;
-  }
-
-  Ray ray(double u, double v) const {
-    const Vector step = times(ijk_from_pixel, {u, v, 1.0});
-    const Vector mm = times(mm_from_ijk, step);
-    return {step, std::sqrt(mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2])};
-  }
-};
 
 template <class T>
 ConeVolume<T>::ConeVolume(const T* voxels, std::array<std::size_t, 3> shape_kji, T nothing) {
@@ -87,7 +39,7 @@ ConeVolume<T>::ConeVolume(const T* voxels, std::array<std::size_t, 3> shape_kji,
   const auto [ni, nj, nk] = size_ijk_;
   if (static_cast<double>(ni) * nj * nk >= static_cast<double>(std::numeric_limits<std::int32_t>::max()))
     throw std::invalid_argument("the volume has too many voxels (2^31 at most)");
-  kji_.assign(static_cast<std::size_t>(ni * nj * nk) + kOverread, nothing);
+  kji_.assign(static_cast<std::size_t>(ni * nj * nk) + kDrrOverread, nothing);
   for (std::int64_t k = 1; k < nk - 1; ++k)
     for (std::int64_t j = 1; j < nj - 1; ++j) {
       const T* const row = voxels + ((k - 1) * (nj - 2) + (j - 1)) * (ni - 2);
@@ -130,7 +82,7 @@ PlaneStack<T> ConeVolume<T>::stack_along(int axis) const {
 // box: first and last index along main, a and b axis.
 template <class T>
 bool ConeVolume<T>::occupied(int axis, std::array<std::int64_t, 6> box, float threshold) const {
-  const Lateral lateral = kLateral[axis];
+  const DrrLateral lateral = kDrrLateral[axis];
   const std::array<int, 3> axes{axis, lateral.a, lateral.b};
   std::array<std::int64_t, 3> first{}, last{};
   for (int n = 0; n < 3; ++n) {
@@ -148,18 +100,18 @@ bool ConeVolume<T>::occupied(int axis, std::array<std::int64_t, 6> box, float th
 
 template <class T>
 template <std::size_t K>
-void ConeVolume<T>::project_tile(const Request& request, const Camera& camera, std::size_t row, std::size_t column,
+void ConeVolume<T>::project_tile(const Request& request, const ConeCamera& camera, std::size_t row, std::size_t column,
                                  std::size_t rows, std::size_t columns) const {
   const auto ray_of = [&](std::size_t r, std::size_t c) {
     return camera.ray(request.origin_u + request.step_px * static_cast<double>(column + c),
                       request.origin_v + request.step_px * static_cast<double>(row + r));
   };
   const int axis = main_axis(ray_of(rows / 2, columns / 2).step);
-  const Lateral lateral = kLateral[axis];
-  const std::array<Ray, 4> corners{ray_of(0, 0), ray_of(0, columns - 1), ray_of(rows - 1, 0),
+  const DrrLateral lateral = kDrrLateral[axis];
+  const std::array<DrrRay, 4> corners{ray_of(0, 0), ray_of(0, columns - 1), ray_of(rows - 1, 0),
                                    ray_of(rows - 1, columns - 1)};
   const bool forwards = corners[0].step[axis] > 0.0;
-  for (const Ray& corner : corners) {
+  for (const DrrRay& corner : corners) {
     const double largest = std::abs(corner.step[main_axis(corner.step)]);
     const bool steep = std::abs(corner.step[axis]) >= kSteepest * largest && (corner.step[axis] > 0.0) == forwards;
     if (!steep && rows * columns > 1) {  // an extreme fan within one tile: every ray gets a main axis of its own
@@ -184,7 +136,7 @@ void ConeVolume<T>::project_tile(const Request& request, const Camera& camera, s
   std::array<std::array<float, kDrrLanes>, kTile> step_mm;
   for (std::size_t r = 0; r < rows; ++r)
     for (std::size_t lane = 0; lane < kDrrLanes; ++lane) {
-      const Ray ray = ray_of(r, std::min(lane, columns - 1));
+      const DrrRay ray = ray_of(r, std::min(lane, columns - 1));
       const double per_plane = 1.0 / ray.step[axis];
       const double da = ray.step[lateral.a] * per_plane;
       const double db = ray.step[lateral.b] * per_plane;
@@ -197,12 +149,12 @@ void ConeVolume<T>::project_tile(const Request& request, const Camera& camera, s
 
   alignas(64) std::array<std::array<float, K * kDrrLanes>, kTile> sums{};
   const PlaneStack<T> stack = stack_along(axis);
-  const March<K, T> march = best_march<K, T>(request.portable);
+  const March<K, T> march = best_march<K, T>(request.isa);
   constexpr auto block = static_cast<std::int64_t>(kDrrBlock);
   for (std::int64_t begin = first; begin < end;) {
     const std::int64_t stop = std::min(end, (begin / block + 1) * block);
     std::array<double, 4> reach{1e300, -1e300, 1e300, -1e300};
-    for (const Ray& corner : corners)
+    for (const DrrRay& corner : corners)
       for (const std::int64_t plane : {begin, stop - 1}) {
         const double w = (static_cast<double>(plane) - source_plane) / corner.step[axis];
         const double a = camera.source[lateral.a] + w * corner.step[lateral.a];
@@ -234,7 +186,7 @@ void ConeVolume<T>::project_tile(const Request& request, const Camera& camera, s
 
 template <class T>
 template <std::size_t K>
-void ConeVolume<T>::project_tiles(const Request& request, const Camera& camera) const {
+void ConeVolume<T>::project_tiles(const Request& request, const ConeCamera& camera) const {
   const std::size_t across = (request.columns + kTile - 1) / kTile;
   const std::size_t tiles = across * ((request.rows + kTile - 1) / kTile);
   std::atomic<std::size_t> next{0};
@@ -252,8 +204,35 @@ void ConeVolume<T>::project_tiles(const Request& request, const Camera& camera) 
 }
 
 template <class T>
+DrrChoice ConeVolume<T>::choose(const Request& request, const ShearWarpPlan& plan) const {
+  if (!plan.fits) return {false, plan.reason};
+  if (request.knot_count > 1 && request.method == DrrMethod::kAuto)
+    return {false, "several knots: materials keep the rays' accuracy"};
+  if (plan.samples > kRayWorth * static_cast<double>(request.rows * request.columns) &&
+      request.method == DrrMethod::kAuto)
+    return {false, "so few pixels that their rays cost less than the volume's planes"};
+  return {true, "the rays share a main axis"};
+}
+
+template <class T>
+DrrChoice ConeVolume<T>::choose(const Request& request) const {
+  return choose(request, ShearWarpPlan(request, ConeCamera(request), size_ijk_));
+}
+
+template <class T>
 void ConeVolume<T>::project(const Request& request) const {
-  const Camera camera(request);
+  const ConeCamera camera(request);
+  if (request.method != DrrMethod::kRays) {
+    const ShearWarpPlan plan(request, camera, size_ijk_);
+    const DrrChoice choice = choose(request, plan);
+    if (choice.shear_warp) return project_shear_warp(request, camera, plan);
+    if (request.method == DrrMethod::kShearWarp) throw std::invalid_argument(choice.reason);
+  }
+  project_rays(request, camera);
+}
+
+template <class T>
+void ConeVolume<T>::project_rays(const Request& request, const ConeCamera& camera) const {
   switch (request.knot_count) {
     case 1:
       return project_tiles<1>(request, camera);

@@ -11,8 +11,9 @@
 namespace guidance {
 
 constexpr std::size_t kDrrLanes = 16;
-constexpr std::size_t kDrrBlock = 8;     // edge of a block of voxels whose largest value is known
-constexpr std::size_t kDrrMaxKnots = 8;  // bends of the material curves
+constexpr std::size_t kDrrBlock = 8;      // edge of a block of voxels whose largest value is known
+constexpr std::size_t kDrrMaxKnots = 8;   // bends of the material curves
+constexpr std::size_t kDrrOverread = 32;  // voxels that a vector load may reach behind the last one
 
 // Axis-aligned rays of one packet: lateral positions (a: strided axis, b: contiguous axis) at the plane `reference`.
 struct alignas(64) RayPacket {
@@ -29,35 +30,55 @@ struct PlaneStack {
   std::int32_t last_b;
 };
 
+enum class DrrMethod { kAuto, kRays, kShearWarp };
+enum class DrrIsa { kBest, kAvx2, kPortable };  // kBest: whatever the processor has
+
+// out (channels, rows, columns): sums over the bends of coefficient * integral of max(0, value - knot) in mm.
+struct ConeRequest {
+  std::array<double, 12> pixel_from_ijk;  // (3, 4) row-major, of voxel indices i, j, k
+  std::array<double, 9> mm_from_ijk;      // (3, 3) row-major
+  const float* knots;
+  std::size_t knot_count;
+  const float* coefficients;  // (channels, knots)
+  std::size_t channels;
+  std::size_t rows, columns;
+  double origin_u, origin_v, step_px;
+  unsigned threads;
+  DrrMethod method;
+  DrrIsa isa;
+  float* out;
+};
+
+struct ConeCamera;
+struct ShearWarpPlan;
+
+// Which method a request gets, and why in words.
+struct DrrChoice {
+  bool shear_warp;
+  const char* reason;
+};
+
 template <class T>
 class ConeVolume {
  public:
+  using Request = ConeRequest;
+
   // voxels (slices, rows, columns), C order; `nothing` is what surrounds it and must not count in any projection.
   ConeVolume(const T* voxels, std::array<std::size_t, 3> shape_kji, T nothing);
 
-  // out (channels, rows, columns): sums over the bends of coefficient * integral of max(0, value - knot) in mm.
-  struct Request {
-    std::array<double, 12> pixel_from_ijk;  // (3, 4) row-major, of voxel indices i, j, k
-    std::array<double, 9> mm_from_ijk;      // (3, 3) row-major
-    const float* knots;
-    std::size_t knot_count;
-    const float* coefficients;  // (channels, knots)
-    std::size_t channels;
-    std::size_t rows, columns;
-    double origin_u, origin_v, step_px;
-    unsigned threads;
-    bool portable;  // without vector instructions: what other processors run, for tests
-    float* out;
-  };
+  // std::invalid_argument: a matrix without a source; kShearWarp where the factorisation does not hold.
   void project(const Request& request) const;
+  DrrChoice choose(const Request& request) const;
 
  private:
-  struct Camera;
+  DrrChoice choose(const Request& request, const ShearWarpPlan& plan) const;
+  void project_rays(const Request& request, const ConeCamera& camera) const;
   template <std::size_t K>
-  void project_tiles(const Request& request, const Camera& camera) const;
+  void project_tiles(const Request& request, const ConeCamera& camera) const;
   template <std::size_t K>
-  void project_tile(const Request& request, const Camera& camera, std::size_t row, std::size_t column, std::size_t rows,
-                    std::size_t columns) const;
+  void project_tile(const Request& request, const ConeCamera& camera, std::size_t row, std::size_t column,
+                    std::size_t rows, std::size_t columns) const;
+  void project_shear_warp(const Request& request, const ConeCamera& camera, const ShearWarpPlan& plan) const;
   PlaneStack<T> stack_along(int axis) const;
   bool occupied(int axis, std::array<std::int64_t, 6> box, float threshold) const;
 

@@ -168,16 +168,15 @@ inline void four(const PlaneStack<std::int16_t>& stack, const std::int16_t* lowe
 #endif  // GUIDANCE_DRR_X86
 
 template <std::size_t K, class T>
-March<K, T> best_march(bool portable_only) {
+March<K, T> best_march(DrrIsa isa) {
 #ifdef GUIDANCE_DRR_X86
-  if (!portable_only) {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-      return avx512::march<K, T>;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::march<K, T>;
-  }
+  if (isa == DrrIsa::kBest && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    return avx512::march<K, T>;
+  if (isa != DrrIsa::kPortable && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return avx2::march<K, T>;
 #endif
-  (void)portable_only;
+  (void)isa;
   return portable::march<K, T>;
 }
 

@@ -1,0 +1,102 @@
+// Whether a camera's projection of a volume factorises, along which axis and on which grid.
+#include <algorithm>
+#include <cmath>
+
+#include "shear_warp.hpp"
+
+namespace guidance {
+namespace {
+
+constexpr double kSteepest = 1.6;            // lateral voxels per plane: 58 deg from the main axis
+constexpr double kMostSamples = 16'777'216;  // of the grid: 64 MiB of sums
+
+struct Span {
+  double low = 1e300, high = -1e300;
+  void add(double x) {
+    low = std::min(low, x);
+    high = std::max(high, x);
+  }
+  void cut(const Span& other) {
+    low = std::max(low, other.low);
+    high = std::min(high, other.high);
+  }
+  bool empty() const { return !(low <= high); }
+};
+
+// The plan along one axis; how far its steepest ray leans, or a number over kSteepest.
+double plan_along(int axis, const std::array<DrrVector, 4>& corners, const ConeCamera& camera,
+                  const std::array<std::int64_t, 3>& size_ijk, ShearWarpPlan& plan) {
+  constexpr double kNever = 1e300;
+  const bool forwards = corners[0][axis] > 0.0;
+  for (const DrrVector& corner : corners)
+    if (corner[axis] == 0.0 || (corner[axis] > 0.0) != forwards) return kNever;
+  const double source = camera.source[axis];
+  const auto size = static_cast<double>(size_ijk[axis]);
+  // The outermost planes are air.
+  plan.axis = axis;
+  plan.first = 1;
+  plan.end = size_ijk[axis] - 1;
+  if (forwards)
+    plan.first = static_cast<std::int64_t>(std::clamp(std::floor(source) + 1.0, 1.0, size - 1.0));
+  else
+    plan.end = static_cast<std::int64_t>(std::clamp(std::ceil(source), 1.0, size - 1.0));
+  plan.columns = plan.rows = 0;
+  if (plan.first >= plan.end) return 0.0;
+  const double near_plane = static_cast<double>(forwards ? plan.first : plan.end - 1);
+  plan.far_plane = static_cast<double>(forwards ? plan.end - 1 : plan.first);
+  const double depth = plan.far_plane - source;
+  const double nearest = (near_plane - source) / depth;
+  plan.step = std::min(2.0 / (1.0 + nearest), kWarpLargestStep);
+  const DrrLateral lateral = kDrrLateral[axis];
+  double steepest = 0.0;
+  std::array<Span, 2> seen;
+  for (int n = 0; n < 2; ++n) {
+    const int of = n == 0 ? lateral.b : lateral.a;
+    const double foot = camera.source[of];
+    for (const DrrVector& corner : corners) seen[n].add(foot + depth * corner[of] / corner[axis]);
+    seen[n].low -= 3.0 * plan.step;
+    seen[n].high += 3.0 * plan.step;
+    Span shadow;
+    for (const double edge : {0.0, static_cast<double>(size_ijk[of] - 1)}) {
+      shadow.add(edge);
+      shadow.add(foot + (edge - foot) / nearest);
+    }
+    seen[n].cut(shadow);
+    if (seen[n].empty()) return 0.0;
+    steepest = std::max({steepest, std::abs((seen[n].low - foot) / depth), std::abs((seen[n].high - foot) / depth)});
+  }
+  const std::array<double, 2> samples{(seen[0].high - seen[0].low) / plan.step + 2.0,
+                                      (seen[1].high - seen[1].low) / plan.step + 2.0};
+  if (!(samples[0] * samples[1] < kMostSamples)) return kNever;
+  plan.x0 = seen[0].low;
+  plan.y0 = seen[1].low;
+  plan.columns = static_cast<std::int64_t>(samples[0]);
+  plan.rows = static_cast<std::int64_t>(samples[1]);
+  plan.samples = samples[0] * samples[1];
+  return steepest;
+}
+
+}  // namespace
+
+ShearWarpPlan::ShearWarpPlan(const ConeRequest& request, const ConeCamera& camera,
+                             const std::array<std::int64_t, 3>& size_ijk) {
+  const double right = request.origin_u + request.step_px * (static_cast<double>(request.columns) - 1.0);
+  const double below = request.origin_v + request.step_px * (static_cast<double>(request.rows) - 1.0);
+  const std::array<DrrVector, 4> corners{
+      ConeCamera::times(camera.ijk_from_pixel, {request.origin_u, request.origin_v, 1.0}),
+      ConeCamera::times(camera.ijk_from_pixel, {right, request.origin_v, 1.0}),
+      ConeCamera::times(camera.ijk_from_pixel, {request.origin_u, below, 1.0}),
+      ConeCamera::times(camera.ijk_from_pixel, {right, below, 1.0})};
+  double best = 1e299;
+  for (int along = 0; along < 3; ++along) {
+    ShearWarpPlan candidate = *this;
+    const double steepest = plan_along(along, corners, camera, size_ijk, candidate);
+    if (steepest >= best) continue;
+    best = steepest;
+    *this = candidate;
+  }
+  fits = best <= kSteepest;
+  reason = fits ? "" : "rays too oblique to every axis of the volume";
+}
+
+}  // namespace guidance
