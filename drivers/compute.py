@@ -1,4 +1,4 @@
-"""The compute thread: takes the newest frame of each input, draws it natively without the GIL, hands pictures back."""
+"""The compute thread: measures and draws the newest frame of each input, natively without the GIL; hands both back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Final
 import numpy as np
 
 from drivers.buffers import Lease, LeasePool
+from drivers.frame_measuring import FrameMeasuring
 from guidance.kernels import compose_frame, window_levels
 from guidance.messages import FluoroFrame
 from guidance.overlay.pieces import Scene, Text, scene_of
 from guidance.overlay.window import Window, followed_window, measured_part, told_window
 from guidance.overlay.words import DISCLAIMER
-from guidance.session import InputTrack
+from guidance.session import FrameMeasured, InputTrack, MeasureFrame
 
 _USUAL_SIDE: Final = 1024
 _WARM_BUFFERS: Final = 3
@@ -57,17 +58,26 @@ class ComposedFrame:
 
 
 class ComputeThread:
-    """Draws frames in a thread of its own; per input the newest wins, what it overtakes is counted.
+    """Works on frames in a thread of its own; per input the newest wins, what it overtakes is counted.
 
     Args:
-        deliver: called in the compute thread with each result; must only hand it over.
+        deliver: called in the compute thread with each drawn frame; must only hand it over.
+        measured: the same with each measured frame.
         fail: called in the compute thread with an error, which is a bug of ours; the thread has ended then.
     """
 
-    def __init__(self, deliver: Callable[[ComposedFrame], None], fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[ComposedFrame], None],
+        measured: Callable[[FrameMeasured], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
         self._deliver = deliver
+        self._measured = measured
         self._fail = fail
         self._newest: dict[str, FrameJob] = {}
+        self._unmeasured: dict[str, MeasureFrame] = {}
+        self._measuring = FrameMeasuring()
         self._wake = threading.Condition()
         self._stopping = False
         self._pool = LeasePool()
@@ -87,6 +97,15 @@ class ComputeThread:
             self._newest[device] = job
             self._wake.notify()
 
+    def measure(self, asked: MeasureFrame) -> None:
+        """Have a frame held against the volume; one of the same input that still waits is dropped, and counted."""
+        device = asked.track.device
+        with self._wake:
+            if device in self._unmeasured:
+                self.overtaken[device] = self.overtaken.get(device, 0) + 1
+            self._unmeasured[device] = asked
+            self._wake.notify()
+
     def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread after the frame that it works on."""
         with self._wake:
@@ -100,7 +119,10 @@ class ComputeThread:
         try:
             self._warm_up()
             while (job := self._next()) is not None:
-                self._deliver(self._composed(job))
+                if isinstance(job, MeasureFrame):
+                    self._measured(self._measuring.measured(job))
+                else:
+                    self._deliver(self._composed(job))
         except BaseException as error:
             self._fail(error)
 
@@ -122,14 +144,16 @@ class ComputeThread:
                 buffers.dirty,
             )
 
-    def _next(self) -> FrameJob | None:
+    def _next(self) -> FrameJob | MeasureFrame | None:
         with self._wake:
-            while not self._newest and not self._stopping:
+            while not self._newest and not self._unmeasured and not self._stopping:
                 self._wake.wait()
             if self._stopping:
                 return None
-            # Oldest input first, so that one fast stream cannot starve the other plane.
-            return self._newest.pop(next(iter(self._newest)))
+            # Oldest input first, so that one fast stream cannot starve the other plane; what only needs drawing is
+            # nearer to the eye than what must be measured before.
+            waiting: dict[str, FrameJob] | dict[str, MeasureFrame] = self._newest or self._unmeasured
+            return waiting.pop(next(iter(waiting)))
 
     def _composed(self, job: FrameJob) -> ComposedFrame:
         frame = job.frame

@@ -24,12 +24,13 @@ from drivers.http_guard import Guard
 from drivers.http_metrics import CONTENT_TYPE, MetricsPage
 from drivers.http_planning import PlanningRoutes
 from drivers.http_problem import RequestError, on_bug, on_guidance_error, on_http_exception, on_request_error
+from drivers.http_registration import RegistrationRoutes
 from drivers.http_requests import PREFIX
 from drivers.http_stream import StreamEndpoint
 from drivers.tasks import start_task
 from guidance.config import HttpSettings
 from guidance.errors import ConfigError, GuidanceError
-from guidance.ports import CaseApi, PlanningApi
+from guidance.ports import CaseApi, PlanningApi, RegistrationApi
 from guidance.shapes import ClientStatus
 from guidance.wire.json_text import json_text
 
@@ -46,6 +47,7 @@ class HttpServer:
         settings: address, port (0: any free one), names that browsers may use.
         api: what answers; called in the event loop's thread only.
         planning: what answers about plans.
+        registration: what answers about where the volume is seen.
         maximum_import_mib: the largest file that is taken in.
     """
 
@@ -54,12 +56,14 @@ class HttpServer:
         settings: HttpSettings,
         api: CaseApi,
         planning: PlanningApi,
+        registration: RegistrationApi,
         *,
         maximum_import_mib: int = 256,
     ) -> None:
         self._settings = settings
         self._api = api
         self._planning = planning
+        self._registration = registration
         self._maximum_import_mib = maximum_import_mib
         self._stream = StreamEndpoint(api)
         self._metrics = MetricsPage(api.metrics)
@@ -139,6 +143,7 @@ class HttpServer:
     def _app(self) -> Guard:
         routes: list[BaseRoute] = [
             *CaseRoutes(self._api, self._planning.diameter_of).routes(),
+            *RegistrationRoutes(self._registration).routes(),
             *PlanningRoutes(self._api, self._planning, maximum_import_mib=self._maximum_import_mib).routes(),
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),

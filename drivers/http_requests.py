@@ -85,6 +85,18 @@ async def json_object(
     return object_of(await json_body(request, also=also, largest_bytes=largest_bytes))
 
 
+async def json_object_or_nothing(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; {} where there is none, of whatever type.
+
+    Raises:
+        RequestError: as `json_object`.
+    """
+    if request.headers.get("content-length", "") == "0" or "content-type" not in request.headers:
+        body = b"".join([chunk async for chunk in _chunks(request, LARGEST_JSON_BYTES)])
+        return object_of(body) if body.strip() else {}
+    return await json_object(request)
+
+
 async def json_body(request: Request, *, also: str = "application/json", largest_bytes: int) -> bytes:
     """The body's bytes, of a type that says JSON.
 

@@ -29,8 +29,10 @@ from guidance.session import (
     Effect,
     Event,
     FrameArrived,
+    FrameMeasured,
     InputChanged,
     InputTrack,
+    MeasureFrame,
     Planned,
     PlanWorkedOut,
     PublishPlan,
@@ -64,6 +66,7 @@ class LiveCase:
         audit: keeps a line of every change.
         undo_steps: changes of the plan that can be taken back.
         draw: has a frame drawn and published.
+        measure: has a frame held against the volume; `on_measured` takes the answer.
         publish_plan: tells receivers the new paths.
         publish_zones: tells receivers the new zones.
         input_changed: told of every change of an input's state.
@@ -78,6 +81,7 @@ class LiveCase:
         *,
         undo_steps: int,
         draw: Callable[[DrawFrame, Session], None],
+        measure: Callable[[MeasureFrame], None],
         publish_plan: Callable[[Case], None],
         publish_zones: Callable[[ZonesOnPicture], None],
         input_changed: Callable[[InputTrack | None, InputTrack], None],
@@ -88,6 +92,7 @@ class LiveCase:
         self._audit = audit
         self._undo_steps = undo_steps
         self._draw = draw
+        self._measure = measure
         self._publish_plan = publish_plan
         self._publish_zones = publish_zones
         self._input_changed = input_changed
@@ -109,6 +114,10 @@ class LiveCase:
     def on_frame(self, frame: FluoroFrame) -> None:
         """A fluoroscopy frame is in."""
         self._step(FrameArrived(frame))
+
+    def on_measured(self, measured: FrameMeasured) -> None:
+        """A frame was held against the volume."""
+        self._step(measured)
 
     def on_transform(self, sample: TransformSample) -> None:
         """A TRANSFORM is in."""
@@ -262,6 +271,8 @@ class LiveCase:
         match effect:
             case DrawFrame():
                 self._draw(effect, self._session)
+            case MeasureFrame():
+                self._measure(effect)
             case PublishPlan(case):
                 self._publish_plan(case)
             case PublishZones(zones):
@@ -283,4 +294,5 @@ def _input_geometry(track: InputTrack, now_ns: int) -> InputGeometry:
             PathPlace(id=place.id, entry_px=place.entry_px, target_px=place.target_px, drawn=place.drawn)
             for place in track.places
         ),
+        check=track.verdict.check,
     )

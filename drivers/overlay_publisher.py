@@ -17,7 +17,7 @@ from guidance.config import OverlaySettings
 from guidance.overlay.picture import picture_metadata
 from guidance.overlay.scene import frame_scene
 from guidance.overlay.zones import ZonesOnPicture
-from guidance.session import DrawFrame, InputTrack, Session
+from guidance.session import DrawFrame, FrameMeasured, InputTrack, MeasureFrame, Session
 from guidance.wire.openigtlink.outputs import overlay_device, overlay_layer_device
 from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of, zones_polydata
 
@@ -35,6 +35,7 @@ class OverlayPublisher:
         may_be_shown: asked of each drawn frame when it is about to go out; the process may have stood still meanwhile.
         on_published: told (latency in ms) when the first byte of a new frame's overlay is out, or, without a
             client, when it was ready.
+        on_measured: told what holding a frame against the volume has found.
         on_failure: the compute thread died of a bug.
     """
 
@@ -46,6 +47,7 @@ class OverlayPublisher:
         *,
         may_be_shown: Callable[[InputTrack], bool],
         on_published: Callable[[float], None],
+        on_measured: Callable[[FrameMeasured], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
@@ -53,9 +55,10 @@ class OverlayPublisher:
         self._page = page
         self._may_be_shown = may_be_shown
         self._on_published = on_published
+        self._on_measured = on_measured
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._compute = ComputeThread(self._composed, self._failed)
+        self._compute = ComputeThread(self._composed, self._measured, self._failed)
         self._times_ns: dict[str, deque[int]] = {}
         self._newest: dict[str, int] = {}  # sequence of the newest frame that went out, by device
         self._redrawn: dict[str, DrawFrame] = {}
@@ -93,6 +96,10 @@ class OverlayPublisher:
         )
         self._compute.submit(FrameJob(track=effect.track, frame=frame, again=effect.again, make_scene=make_scene))
 
+    def measure(self, asked: MeasureFrame) -> None:
+        """Have a frame held against the volume."""
+        self._compute.measure(asked)
+
     def publish_plan(self, case: Case) -> None:
         """Tell receivers the paths of the active frame."""
         paths = drawable_paths(case)
@@ -106,6 +113,9 @@ class OverlayPublisher:
 
     def _composed(self, composed: ComposedFrame) -> None:
         self._loop.call_soon_threadsafe(self._publish, composed)
+
+    def _measured(self, measured: FrameMeasured) -> None:
+        self._loop.call_soon_threadsafe(self._on_measured, measured)
 
     def _failed(self, error: BaseException) -> None:
         self._loop.call_soon_threadsafe(self._on_failure, error)

@@ -20,6 +20,8 @@ from drivers.planning_messages import (
     SurfaceQuestion,
     ViewsAnswer,
     ViewsQuestion,
+    WatchAnswer,
+    WatchQuestion,
 )
 from guidance.case import Case, active_zones, drawable_paths
 from guidance.errors import GuidanceError
@@ -28,7 +30,7 @@ from guidance.messages import CbctVolume, PlannedPath, Zone, ZoneShape, ZoneSite
 from guidance.overlay.zones import PathAid
 from guidance.planning.instruments import InstrumentLibrary
 from guidance.planning.surface import ZoneSurface
-from guidance.session import Planned, Session, active_volume, aid_key
+from guidance.session import Planned, Session, active_volume, aid_key, watch_key
 
 # What has nothing to do with the question: everything waits a moment.
 _NOT_NOW: Final = ("planning_busy", "stopping", "volume_gone")
@@ -69,6 +71,7 @@ class PlanFollower:
         self._changed = asyncio.Event()
         self._again_s = again_s
         self._without_surface: set[ZoneShape] = set()
+        self._unwatched: tuple[str, str] | None = None  # a volume that nothing can be held against
         self._bone_of: _BoneKey | None = None
         self._before_bone: set[str] = set()  # ids of the paths whose margins were asked for before bone was known
         self._pauses: dict[object, tuple[float, float]] = {}  # of a question: until when (loop's time), how long
@@ -96,6 +99,7 @@ class PlanFollower:
 
     async def _follow(self) -> None:
         """One thing after the other, the quick ones first; ends early where the case has changed meanwhile."""
+        await self._watch()
         for zone in active_zones(self._session().case):
             if self._changed.is_set():
                 return
@@ -106,6 +110,23 @@ class PlanFollower:
             return
         if await self._bone():
             await self._aids()
+
+    async def _watch(self) -> None:
+        """Have the volume made small that every frame is held against."""
+        session = self._session()
+        volume, key = _voxels(session), watch_key(session.case)
+        known = session.planned.watch
+        if volume is None or (known is not None and known[0] == key) or self._pauses_for(key) or key == self._unwatched:
+            return
+        try:
+            answer = await self._process.ask(WatchQuestion(volume=volume), WatchAnswer)
+        except GuidanceError as error:
+            # It stays said on the picture that nothing holds it against the volume.
+            _log.error("planning", volume=volume.id, error=f"pictures are not checked: {error}")
+            if not self._put_off(key, error):
+                self._unwatched = key
+            return
+        self._deliver(replace(self._session().planned, watch=(key, answer.watch)))
 
     async def _surface(self, zone: Zone) -> None:
         planned = self._session().planned

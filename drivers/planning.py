@@ -13,7 +13,6 @@ from typing import Final, TypeVar
 from drivers.dicom_messages import LogLevel
 from drivers.planning_messages import (
     LENGTH,
-    QUICK,
     Answer,
     Ask,
     BoneAnswer,
@@ -21,35 +20,49 @@ from drivers.planning_messages import (
     CorridorAnswer,
     Failed,
     Forget,
+    Lane,
     Ping,
     Pong,
     Question,
+    RegisteredAnswer,
     Start,
     SurfaceAnswer,
     ViewsAnswer,
+    WatchAnswer,
     ZonesAnswer,
     decode_told,
     frame_of,
+    lane_of,
 )
 from drivers.tasks import start_task
 from guidance.case import BadFieldsError, FieldError
 from guidance.config import PlanningSettings
 from guidance.errors import CaseError, ConfigError, GeometryError, GuidanceError, WireError
 
-_MOST_WAITING: Final = {True: 56, False: 8}  # quick ones, and those that take seconds each
-_PATIENCE_S: Final = {True: 60.0, False: 300.0}
+_MOST_WAITING: Final[Mapping[Lane, int]] = {"quick": 56, "pose": 4, "long": 8}
+_PATIENCE_S: Final[Mapping[Lane, float]] = {"quick": 60.0, "pose": 60.0, "long": 300.0}
 _SILENCE_S: Final = 20.0  # some steps on a large volume keep the interpreter to themselves for a second
 _START_S: Final = 60.0  # its rooms are imported first, on a machine that may have other things to do
 _STOP_S: Final = 1.0
 _ERRORS: Final = {"GeometryError": GeometryError, "WireError": WireError, "ConfigError": ConfigError}
 _MEND: Final = "ask again in a moment"
 
-_Expected = TypeVar("_Expected", SurfaceAnswer, BoneAnswer, ClearanceAnswer, ViewsAnswer, CorridorAnswer, ZonesAnswer)
+_Expected = TypeVar(
+    "_Expected",
+    SurfaceAnswer,
+    BoneAnswer,
+    ClearanceAnswer,
+    ViewsAnswer,
+    CorridorAnswer,
+    ZonesAnswer,
+    WatchAnswer,
+    RegisteredAnswer,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    quick: bool
+    lane: Lane
     answer: asyncio.Future[Answer]
 
 
@@ -63,7 +76,7 @@ class PlanningProcess:
         on_log: level and text.
         on_ended: the process has ended, with all that it knew.
         silence_s: a process that says nothing for so long while someone waits stands still, and is ended.
-        patience_s: how long an answer is waited for, of a quick question (True) and of a long one (False).
+        patience_s: how long an answer is waited for, by lane.
     """
 
     def __init__(
@@ -75,7 +88,7 @@ class PlanningProcess:
         on_log: Callable[[LogLevel, str], None],
         on_ended: Callable[[], None] = lambda: None,
         silence_s: float = _SILENCE_S,
-        patience_s: Mapping[bool, float] = MappingProxyType(_PATIENCE_S),
+        patience_s: Mapping[Lane, float] = MappingProxyType(_PATIENCE_S),
     ) -> None:
         self._settings = settings
         self._data_dir = data_dir.expanduser().absolute()
@@ -90,7 +103,7 @@ class PlanningProcess:
         self._watcher: asyncio.Task[None] | None = None
         self._heard = asyncio.Event()
         self._waiting: dict[int, _Waiting] = {}
-        self._answered_at = {True: 0.0, False: 0.0}  # the loop's time
+        self._answered_at: dict[Lane, float] = {"quick": 0.0, "pose": 0.0, "long": 0.0}  # the loop's time
         self._number = 0
         self._stopped = False
 
@@ -126,15 +139,15 @@ class PlanningProcess:
             GuidanceError: what the question ran into, as its code and mend say.
             CaseError: `planning_busy`, `planning_slow`, `planning_ended`, `stopping`.
         """
-        quick = isinstance(question, QUICK)
-        if sum(each.quick is quick for each in self._waiting.values()) >= _MOST_WAITING[quick]:
+        lane = lane_of(question)
+        if sum(each.lane == lane for each in self._waiting.values()) >= _MOST_WAITING[lane]:
             self._on_count("planning_busy", 1)
-            raise CaseError(f"{_MOST_WAITING[quick]} planning questions wait already", code="planning_busy", mend=_MEND)
+            raise CaseError(f"{_MOST_WAITING[lane]} planning questions wait already", code="planning_busy", mend=_MEND)
         number = self._number = self._number + 1
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Waiting(quick, future)
+        self._waiting[number] = _Waiting(lane, future)
         try:
-            async with asyncio.timeout(self._patience_s[quick]):
+            async with asyncio.timeout(self._patience_s[lane]):
                 process = await self._running()
                 assert process.stdin is not None
                 process.stdin.write(frame_of(Ask(number, question)))
@@ -143,9 +156,9 @@ class PlanningProcess:
         except (BrokenPipeError, ConnectionResetError):
             raise _ended() from None
         except TimeoutError:
-            self._given_up(number, quick=quick)
+            self._given_up(number, lane)
             raise CaseError(
-                f"planning has not answered within {self._patience_s[quick]:g} s", code="planning_slow", mend=_MEND
+                f"planning has not answered within {self._patience_s[lane]:g} s", code="planning_slow", mend=_MEND
             ) from None
         except asyncio.CancelledError:
             self._forget(number)
@@ -161,11 +174,11 @@ class PlanningProcess:
             raise RuntimeError(f"the planning process answered with a {type(answer).__name__}")
         return answer
 
-    def _given_up(self, number: int, *, quick: bool) -> None:
+    def _given_up(self, number: int, lane: Lane) -> None:
         """What was waited for in vain stands in a queue, or in a lane that is stuck: that ends the process."""
         self._on_count("planning_slow", 1)
-        if self._answered_at[quick] + self._patience_s[quick] <= asyncio.get_running_loop().time():
-            self._end(self._process, f"has worked {self._patience_s[quick]:g} s on one question")
+        if self._answered_at[lane] + self._patience_s[lane] <= asyncio.get_running_loop().time():
+            self._end(self._process, f"has worked {self._patience_s[lane]:g} s on one question")
         else:
             self._forget(number)
 
@@ -235,7 +248,7 @@ class PlanningProcess:
                 self._heard.set()
                 waiting = self._waiting.get(told.number)
                 if waiting is not None and not isinstance(told.answer, Pong):
-                    self._answered_at[waiting.quick] = asyncio.get_running_loop().time()
+                    self._answered_at[waiting.lane] = asyncio.get_running_loop().time()
                     if not waiting.answer.done():
                         waiting.answer.set_result(told.answer)
         except asyncio.IncompleteReadError:

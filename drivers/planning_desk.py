@@ -23,13 +23,16 @@ from drivers.planning_messages import (
     ImportQuestion,
     ProposeQuestion,
     Question,
+    RegistrationQuestion,
     SurfaceAnswer,
     SurfaceQuestion,
     ViewsAnswer,
     ViewsQuestion,
+    WatchQuestion,
     ZonesAnswer,
 )
 from drivers.planning_volume import planned_volume
+from drivers.pose_desk import PoseDesk
 from drivers.zone_store import ZoneStore
 from guidance.case import BadFieldsError, FieldError
 from guidance.config import PlanningSettings
@@ -67,6 +70,7 @@ class PlanningDesk:
         self._library = instruments_of(settings)
         self._c_arm = c_arm_of(settings, c_arms_of(settings))
         self._lock = threading.Lock()
+        self._pose = PoseDesk()
         self._opened: tuple[tuple[str, str], PlanningModel] | None = None
         self._empty = self._model_of(None)
 
@@ -111,6 +115,10 @@ class PlanningDesk:
                 return self._imported(question)
             case ProposeQuestion(what=what, volume=volume):
                 return self._proposed(what, volume)
+            case WatchQuestion() | RegistrationQuestion():
+                model = self._model(question.volume)
+                assert model.volume is not None
+                return self._pose.answer(question, model.volume)
 
     def _corridor(self, question: CorridorQuestion) -> Answer:
         if question.level not in get_args(Level):

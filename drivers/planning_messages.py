@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 
 from guidance.config import PlanningSettings
+from guidance.consistency.volume import WatchVolume
 from guidance.messages import CbctVolume, Finding, PlannedPath, Zone, ZoneSide
 from guidance.planning.answers import Clearance, Corridor, Views
+from guidance.registration.answers import RegistrationAnswer
 
 LENGTH: Final = struct.Struct("<I")
 LARGEST_FRAME_BYTES: Final = 1 << 28  # a surface has a few MB at most, everything else a few hundred kB
@@ -79,6 +82,34 @@ class ProposeQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     volume: CbctVolume
 
 
+class WatchQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Make the volume small, for the live process to hold every frame against; and ready for registration."""
+
+    volume: CbctVolume
+
+
+class ViewPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A `guidance.registration.values.RegistrationView` as bytes; `valid` one byte a pixel, 0 where nothing counts."""
+
+    name: str
+    pixels: bytes
+    dtype: str
+    rows: int
+    columns: int
+    pixel_from_patient: tuple[float, ...]
+    intensity: Literal["LIN", "LOG", "DISP"]
+    sign: Literal[1, -1]
+    valid: bytes | None
+
+
+class RegistrationQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Where the volume is seen in pictures; `start`: 16 numbers, where the search begins."""
+
+    volume: CbctVolume
+    views: tuple[ViewPicture, ...]
+    start: tuple[float, ...]
+
+
 Question = (
     ClearanceQuestion
     | ViewsQuestion
@@ -87,11 +118,25 @@ Question = (
     | BoneQuestion
     | ImportQuestion
     | ProposeQuestion
+    | WatchQuestion
+    | RegistrationQuestion
 )
 
+Lane = Literal["quick", "pose", "long"]
+"""A drag must not wait behind a registration, and neither behind a corridor search: each lane is a thread."""
 
-QUICK: Final = (ClearanceQuestion, ViewsQuestion, SurfaceQuestion)
-"""What is answered in a lane of its own: a drag must not wait behind a corridor search."""
+_LANE_OF: Final[Mapping[type, Lane]] = {
+    ClearanceQuestion: "quick",
+    ViewsQuestion: "quick",
+    SurfaceQuestion: "quick",
+    WatchQuestion: "pose",
+    RegistrationQuestion: "pose",
+}
+
+
+def lane_of(question: Question) -> Lane:
+    """Which lane answers a question."""
+    return _LANE_OF.get(type(question), "long")
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True):
@@ -142,6 +187,14 @@ class CorridorAnswer(msgspec.Struct, frozen=True, tag=True):
     corridor: Corridor
 
 
+class WatchAnswer(msgspec.Struct, frozen=True, tag=True):
+    watch: WatchVolume
+
+
+class RegisteredAnswer(msgspec.Struct, frozen=True, tag=True):
+    registration: RegistrationAnswer
+
+
 class Pong(msgspec.Struct, frozen=True, tag=True):
     """The process reads and answers."""
 
@@ -157,7 +210,17 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     what: str = ""
 
 
-Answer = SurfaceAnswer | BoneAnswer | ZonesAnswer | ClearanceAnswer | ViewsAnswer | CorridorAnswer | Failed
+Answer = (
+    SurfaceAnswer
+    | BoneAnswer
+    | ZonesAnswer
+    | ClearanceAnswer
+    | ViewsAnswer
+    | CorridorAnswer
+    | WatchAnswer
+    | RegisteredAnswer
+    | Failed
+)
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""`python -m drivers.planning_process`: plans in a process of its own; stdin in, stdout out, in two lanes."""
+"""`python -m drivers.planning_process`: plans in a process of its own; stdin in, stdout out, in three lanes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from drivers.planning_desk import PlanningDesk
 from drivers.planning_messages import (
     LARGEST_FRAME_BYTES,
     LENGTH,
-    QUICK,
     Answer,
     Ask,
     Failed,
@@ -28,6 +27,7 @@ from drivers.planning_messages import (
     decode_ask,
     decode_start,
     frame_of,
+    lane_of,
 )
 from guidance.case import BadFieldsError
 from guidance.errors import CaseError, ConfigError, GeometryError, GuidanceError, WireError
@@ -68,8 +68,10 @@ def main() -> int:
     desk = PlanningDesk(start.settings, Path(start.data_dir))
     teller = _Teller(descriptor)
     forgotten: set[int] = set()
-    quick = _lane("quick", desk.answer, teller, forgotten, niceness=_NICENESS)
-    long = _lane("long", desk.answer, teller, forgotten, niceness=_LONG_NICENESS)
+    lanes = {
+        name: _lane(name, desk.answer, teller, forgotten, niceness=niceness)
+        for name, niceness in (("quick", _NICENESS), ("pose", _NICENESS), ("long", _LONG_NICENESS))
+    }
     while (frame := _frame(source)) is not None:
         ask = decode_ask(frame)
         match ask.question:
@@ -78,7 +80,7 @@ def main() -> int:
             case Forget():
                 forgotten.add(ask.number)
             case question:
-                (quick if isinstance(question, QUICK) else long).put(ask)
+                lanes[lane_of(question)].put(ask)
     return 0
 
 

@@ -29,6 +29,7 @@ from drivers.openigtlink_output import OverlayOutput
 from drivers.overlay_publisher import OverlayPublisher
 from drivers.page_pictures import PagePictures
 from drivers.planning_service import PlanningService
+from drivers.registration import RegistrationService
 from drivers.server_figures import ServerFigures
 from drivers.status import heartbeat
 from drivers.tasks import start_task
@@ -95,11 +96,15 @@ class GuidanceServer:
             silence_ns=round(settings.openigtlink.input_silence_s * 1e9),
             transform_frame=settings.openigtlink.transform_frame,
             calibration=_calibration(settings.geometry.calibration_table),
+            consistency=settings.consistency,
             case=case,
         )
         self._live = _Api(self, session, store, AuditLog(self._data_dir), undo_steps=settings.planning.undo_steps)
         self._planning = PlanningService(
             settings.planning, self._data_dir, self._live, on_count=self._count, on_log=self._on_planning_log
+        )
+        self._registration = RegistrationService(
+            self._planning.process, self._live, automatic=settings.registration.automatic
         )
         self._output = OverlayOutput(
             settings.openigtlink,
@@ -120,6 +125,7 @@ class GuidanceServer:
             self._page,
             may_be_shown=self._live.may_be_shown,
             on_published=self._live.on_published,
+            on_measured=self._live.on_measured,
             on_failure=self._fail,
         )
         self._input = FluoroInput(
@@ -136,6 +142,7 @@ class GuidanceServer:
             settings.http,
             self._live,
             self._planning.api,
+            self._registration,
             maximum_import_mib=settings.planning.maximum_import_mib,
         )
         self._mqtt = MqttPublisher(settings.mqtt, on_injector=self._on_injector, on_carm_event=self._on_carm_event)
@@ -183,7 +190,12 @@ class GuidanceServer:
         if not hasattr(self, "_dicom"):
             return
         await asyncio.gather(
-            self._dicom.stop(), self._mqtt.stop(), self._input.stop(), self._http.stop(), self._planning.stop()
+            self._dicom.stop(),
+            self._mqtt.stop(),
+            self._input.stop(),
+            self._http.stop(),
+            self._registration.stop(),
+            self._planning.stop(),
         )
         self._publisher.stop()
         self._page.stop()
@@ -260,6 +272,7 @@ class GuidanceServer:
         )
         self._publish_status()
         publish_change(self._mqtt, before, after)
+        self._registration.input_changed(after)
 
     # What drivers tell
 
@@ -337,6 +350,7 @@ class GuidanceServer:
     async def _tick_slowly(self) -> None:
         while True:
             await asyncio.sleep(_SLOW_TICK_S)
+            self._registration.keep_views()
             publish_figures(self._mqtt, self._live.session, self._live.latency(), self._publisher.overtaken)
 
 
@@ -352,6 +366,7 @@ class _Api(LiveCase):
             audit,
             undo_steps=undo_steps,
             draw=lambda effect, session: server._publisher.draw(effect, session),
+            measure=lambda asked: server._publisher.measure(asked),
             publish_plan=lambda case: server._publisher.publish_plan(case),
             publish_zones=lambda zones: server._publisher.publish_zones(zones),
             input_changed=server.input_changed,

@@ -396,6 +396,9 @@ class ImageCheck:
     registration_offered: bool = False
 
 
+UNCHECKED: Final = ImageCheck()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedRegistration:
     """Where the active volume is seen, as found by registration; ends with its epoch.
@@ -437,7 +440,7 @@ class GeometryVerdict:
     code: str = ""
     pixel_from_patient: Matrix34 | None = None
     source: str = ""
-    check: ImageCheck = ImageCheck()
+    check: ImageCheck = UNCHECKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ from guidance.plan_shapes import (
     ZonesImported,
 )
 from guidance.planning.answers import Clearance, Corridor, Views
+from guidance.registration.answers import RegistrationAnswer
+from guidance.registration.request import RegistrationFields, RegistrationState
 from guidance.schemas import DIALECT, HTTP_SCHEMAS, dedented
 from guidance.shapes import (
     NOTICE,
@@ -80,6 +82,16 @@ def _case_paths() -> dict[str, Any]:
         "/geometry": {"get": _operation("Newest frame of each input", GeometryAnswer)},
         "/status": {"get": _operation("Inputs, clients, counters, latency", StatusAnswer)},
         "/openapi.json": {"get": _operation("This document", None)},
+        "/registration": {
+            "get": _operation("Where the active volume is seen now", RegistrationState),
+            "post": _operation(
+                "Find where the active volume is seen in the live pictures; a refusal is an answer",
+                RegistrationAnswer,
+                body=RegistrationFields,
+                problems=("404", "409", "503"),
+            ),
+            "delete": _operation("Take the geometry as it is told again", None, status="204"),
+        },
         "/undo": {"post": _operation("Take the newest edit of paths and zones back", Undone, problems=("409",))},
         "/redo": {"post": _operation("Do again what was undone last", Undone, problems=("409",))},
         "/audit": {

@@ -14,6 +14,8 @@ from guidance.planning.approaches import Approach
 from guidance.planning.c_arms import CArmModel
 from guidance.planning.instruments import Instrument
 from guidance.planning.questions import Level, Proposal
+from guidance.registration.answers import RegistrationAnswer
+from guidance.registration.request import RegistrationRequest, RegistrationState
 from guidance.shapes import GeometryAnswer, PictureHeader, StatusAnswer
 
 _Told = TypeVar("_Told")
@@ -99,6 +101,24 @@ class CaseApi(Protocol):
 
         `deliver` returns at once and never raises.
         """
+
+
+class RegistrationApi(Protocol):
+    """2D/3D registration for HTTP."""
+
+    async def register(self, request: RegistrationRequest, *, author: Author) -> RegistrationAnswer:
+        """Find where the active volume is seen in the live pictures; what is accepted is in force when this answers.
+
+        Raises:
+            CaseError: `no_view`, `no_active_volume`, `registration_running`, `case_changed`, `unknown_input`,
+                `frame_of_reference_mismatch`, and what planning's process raises.
+        """
+
+    def registration(self) -> RegistrationState:
+        """Where the active volume is seen now."""
+
+    def drop(self, *, author: Author) -> None:
+        """Take the geometry as it is told again; CaseError as `CaseApi.edit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ from guidance.plan_shapes import (
     ZonesImported,
 )
 from guidance.planning.answers import Clearance, Corridor, Views
+from guidance.registration.answers import RegistrationAnswer
+from guidance.registration.request import RegistrationFields, RegistrationState
 from guidance.shapes import (
     CaseAnswer,
     CaseUpdate,
@@ -59,6 +61,9 @@ HTTP_SCHEMAS: Final[dict[str, type[msgspec.Struct]]] = {
     "http-plan-imported": PlanImported,
     "http-problem": Problem,
     "http-propose-fields": ProposeFields,
+    "http-registration": RegistrationAnswer,
+    "http-registration-fields": RegistrationFields,
+    "http-registration-state": RegistrationState,
     "http-stage-fields": StageFields,
     "http-status": StatusAnswer,
     "http-undone": Undone,

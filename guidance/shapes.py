@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from guidance.case import Case
-from guidance.messages import CbctVolume, GeometryState, InputState, Severity, VolumeState
+from guidance.messages import UNCHECKED, CbctVolume, GeometryState, ImageCheck, InputState, Severity, VolumeState
 
 NOTICE: Final = "Research use only, not for clinical use"
 
@@ -98,6 +98,7 @@ class InputGeometry(msgspec.Struct, frozen=True, kw_only=True):
     age_ms: float | None
     pixel_from_patient: tuple[float, ...] | None
     paths: tuple[PathPlace, ...] = ()
+    check: ImageCheck = UNCHECKED
 
 
 class GeometryAnswer(msgspec.Struct, frozen=True, kw_only=True):

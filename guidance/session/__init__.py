@@ -7,7 +7,9 @@ from guidance.session.events import (
     Effect,
     Event,
     FrameArrived,
+    FrameMeasured,
     InputChanged,
+    MeasureFrame,
     PlanWorkedOut,
     PublishPlan,
     PublishZones,
@@ -15,7 +17,7 @@ from guidance.session.events import (
     Tick,
     TransformArrived,
 )
-from guidance.session.planned import Planned, aid_key
+from guidance.session.planned import Planned, aid_key, watch_key, watch_of
 from guidance.session.state import InputTrack, Session, active_volume
 from guidance.session.step import may_be_shown, step
 
@@ -26,8 +28,10 @@ __all__ = [
     "Effect",
     "Event",
     "FrameArrived",
+    "FrameMeasured",
     "InputChanged",
     "InputTrack",
+    "MeasureFrame",
     "PlanWorkedOut",
     "Planned",
     "PublishPlan",
@@ -40,4 +44,6 @@ __all__ = [
     "aid_key",
     "may_be_shown",
     "step",
+    "watch_key",
+    "watch_of",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from guidance.case import Case
-from guidance.messages import FluoroFrame, TransformSample
+from guidance.consistency.measurement import Measurement
+from guidance.consistency.volume import WatchVolume
+from guidance.messages import FluoroFrame, Matrix34, PlannedPath, TransformSample
 from guidance.overlay.zones import ZonesOnPicture
 from guidance.session.planned import Planned
 from guidance.session.state import InputTrack
@@ -45,7 +47,32 @@ class Tick:
     """Time has passed; nothing else happened."""
 
 
-Event = FrameArrived | TransformArrived | CaseEdited | PlanWorkedOut | ConnectionClosed | Tick
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameMeasured:
+    """A frame was held against the volume, as `MeasureFrame` asked.
+
+    Attributes:
+        track, pixel_from_patient, watch: as they were asked with.
+        measurement: what came out.
+    """
+
+    track: InputTrack
+    pixel_from_patient: Matrix34
+    watch: WatchVolume
+    measurement: Measurement
+
+
+Event = FrameArrived | FrameMeasured | TransformArrived | CaseEdited | PlanWorkedOut | ConnectionClosed | Tick
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasureFrame:
+    """Hold this input's newest frame against the volume; the newest of an input wins. `FrameMeasured` answers."""
+
+    track: InputTrack
+    pixel_from_patient: Matrix34
+    watch: WatchVolume
+    paths: tuple[PlannedPath, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +112,4 @@ class InputChanged:
     after: InputTrack
 
 
-Effect = DrawFrame | StoreCase | PublishPlan | PublishZones | InputChanged
+Effect = MeasureFrame | DrawFrame | StoreCase | PublishPlan | PublishZones | InputChanged

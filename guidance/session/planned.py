@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guidance.case import Case, active_zones, drawable_paths
+from guidance.consistency.volume import WatchVolume
 from guidance.kernels.silhouette import Surface
 from guidance.messages import PlannedPath, Zone, ZoneShape
 from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
 
+WatchKey = tuple[str, str]
 AidKey = tuple[PlannedPath, tuple[Zone, ...], int, str]
 
 
@@ -20,17 +22,30 @@ class Planned:
     Attributes:
         surfaces: by shape, so that a zone keeps its outline when its name or colour changes.
         aids: by path id: what it was worked out from (`aid_key`), and what came out.
+        watch: the volume to hold frames against, beside what it was made from (`watch_key`); None: not made yet.
     """
 
     surfaces: Mapping[ZoneShape, Surface] = field(default_factory=dict)
     aids: Mapping[str, tuple[AidKey, PathAid]] = field(default_factory=dict)
+    watch: tuple[WatchKey, WatchVolume] | None = None
 
 
 def aid_key(case: Case, path: PlannedPath) -> AidKey:
     """All that a path's margin and views depend on."""
-    # Late slices can give the same volume other voxels, in another block, without a new registration.
+    return path, active_zones(case), case.epoch, watch_key(case)[1]
+
+
+def watch_key(case: Case) -> WatchKey:
+    """Id of the active volume and the block that its voxels are in: late slices can give it others."""
     block = next((volume.shared_memory for volume in case.volumes if volume.id == case.active_volume_id), "")
-    return path, active_zones(case), case.epoch, block
+    return case.active_volume_id, block
+
+
+def watch_of(case: Case, planned: Planned) -> WatchVolume | None:
+    """The volume to hold frames against, where it is of the active one."""
+    if planned.watch is None or planned.watch[0] != watch_key(case):
+        return None
+    return planned.watch[1]
 
 
 def zones_on_picture(case: Case, planned: Planned, before: ZonesOnPicture = NO_ZONES) -> ZonesOnPicture:

@@ -8,15 +8,19 @@ from typing import Final
 
 from guidance.case import Case
 from guidance.clock import SenderClock
-from guidance.config import GeometrySettings
+from guidance.config import ConsistencySettings, GeometrySettings
+from guidance.consistency.track import ConsistencyTrack
 from guidance.geometry.calibration import CalibrationTable
 from guidance.liveness import Liveness
 from guidance.messages import (
+    UNCHECKED,
     CbctVolume,
     FluoroFrame,
     GeometryState,
     GeometryVerdict,
+    ImageCheck,
     InputState,
+    Matrix34,
     PathProjection,
     TransformSample,
 )
@@ -44,6 +48,9 @@ class InputTrack:
         places: where the paths fall on the newest frame.
         silent: no frame for longer than the limit, or its connection closed.
         epoch: registration that the verdict was made in.
+        check: what the picture itself says of its geometry.
+        measured_with: the matrix that `check` was found with; None where the picture was not measured.
+        consistency: how the pictures agreed with their geometry so far.
     """
 
     device: str
@@ -57,6 +64,9 @@ class InputTrack:
     places: tuple[PathProjection, ...] = ()
     silent: bool = False
     epoch: int = 0
+    check: ImageCheck = UNCHECKED
+    measured_with: Matrix34 | None = None
+    consistency: ConsistencyTrack = field(default_factory=ConsistencyTrack)
 
     @property
     def state(self) -> InputState:
@@ -90,7 +100,9 @@ class Session:
         transform_frame: "ras" or "lps": what "patient" means in TRANSFORM messages.
         calibration: the suite's table, contract form (c).
         case: paths, volumes, epoch.
-        inputs: by device name.
+        consistency: when a picture contradicts its geometry.
+        inputs: by device name, each with its newest frame of which all is known.
+        pending: inputs whose newest frame is being held against the volume; nothing of it is shown yet.
         transforms: newest TRANSFORM samples by (connection, name), oldest first; of a picture's geometry only.
         told_position: (epoch, patient position) that the streams first told in that epoch; a registration ends with
             the patient position, and the volume does not always know one.
@@ -103,7 +115,9 @@ class Session:
     transform_frame: str = "ras"
     calibration: CalibrationTable | None = None
     case: Case = field(default_factory=Case)
+    consistency: ConsistencySettings = field(default_factory=ConsistencySettings)
     inputs: Mapping[str, InputTrack] = field(default_factory=dict)
+    pending: Mapping[str, InputTrack] = field(default_factory=dict)
     transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
     told_position: tuple[int, str] = (-1, "")
     planned: Planned = field(default_factory=Planned)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import Final
 
 from guidance.case import Case, drawable_paths, lasting
-from guidance.clock import SenderClock, ns_from_igtl
-from guidance.clock import observe as observe_clock
 from guidance.geometry.paired import is_geometry
-from guidance.geometry.trust import judge
-from guidance.liveness import FrameFacts, whole_number
-from guidance.liveness import observe as observe_liveness
-from guidance.messages import FluoroFrame, GeometryState, GeometryVerdict, TransformSample
-from guidance.overlay.place import place_paths
+from guidance.messages import GeometryState, GeometryVerdict, TransformSample
 from guidance.session.events import (
     CaseEdited,
     ConnectionClosed,
@@ -22,7 +15,7 @@ from guidance.session.events import (
     Effect,
     Event,
     FrameArrived,
-    InputChanged,
+    FrameMeasured,
     PlanWorkedOut,
     PublishPlan,
     PublishZones,
@@ -30,14 +23,11 @@ from guidance.session.events import (
     Tick,
     TransformArrived,
 )
+from guidance.session.frames import changes, frame_arrived, frame_measured, judged
 from guidance.session.planned import path_aids, zones_on_picture
-from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume
+from guidance.session.state import DRAWABLE, InputTrack, Session
 
-_NS_PER_S: Final = 1_000_000_000
-_LONGEST_INTERVAL_NS: Final = _NS_PER_S // 3  # the slowest stream has 3 frames/s: what is longer is a pause
-_SHORT_PAUSE_NS: Final = _NS_PER_S // 10
 _TRANSFORMS_KEPT: Final = 64  # per connection and name; at 30/s two seconds, far more than half a frame interval
-_INTERVAL_WEIGHT: Final = 0.2
 _SCREEN_AGES: Final = 2  # at 3 pictures a second one that is lost leaves 667 ms; paths must not blink for that
 _WAITING_FOR_TRANSFORMS: Final = ("transforms_not_paired", "no_geometry")
 
@@ -55,7 +45,9 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
     """
     match event:
         case FrameArrived(frame):
-            return _frame_arrived(session, frame, now_ns)
+            return frame_arrived(session, frame, now_ns)
+        case FrameMeasured():
+            return frame_measured(session, event, now_ns)
         case TransformArrived(sample):
             return _transform_arrived(session, sample, now_ns)
         case CaseEdited(edited):
@@ -90,91 +82,6 @@ def may_be_shown(session: Session, track: InputTrack, now_ns: int) -> bool:
     return not _drawable(track) or track.age_ms(now_ns) <= session.settings.maximum_age_ms
 
 
-def _frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Session, list[Effect]]:
-    before = session.inputs.get(frame.device)
-    track = before or InputTrack(device=frame.device)
-    if track.connection_id != frame.connection_id:
-        # Another sender, or the same one started anew: nothing of the former's clock and run holds.
-        liveness = replace(track.liveness, recent=frozenset(), older=frozenset())
-        track = replace(track, clock=SenderClock(), interval_ns=0, liveness=liveness)
-    rows, columns = frame.pixels.shape
-    sender_ns = ns_from_igtl(frame.timestamp_igtl)
-    clock = observe_clock(track.clock, sender_ns, frame.received_ns)
-    stated = frame.metadata.get("XRay.Live", "").strip()
-    facts = FrameFacts(
-        received_ns=frame.received_ns,
-        stated_live={"1": True, "0": False}.get(stated),
-        frame_number=whole_number(frame.metadata.get("XRay.FrameNumber")),
-        pulse_number=whole_number(frame.metadata.get("XRay.PulseNumber")),
-        pixels_crc64=frame.pixels_crc64,
-        rows=rows,
-        columns=columns,
-    )
-    track = replace(
-        track,
-        connection_id=frame.connection_id,
-        interval_ns=_interval_ns(track, frame),
-        frame=frame,
-        frames=track.frames + 1,
-        liveness=observe_liveness(track.liveness, facts),
-        clock=clock,
-        silent=False,
-    )
-    track = _judged(session, track, now_ns)
-    position = _patient_position(frame)
-    if position and _drawable(track) and session.told_position[0] != session.case.epoch:
-        session = replace(session, told_position=(session.case.epoch, position))
-    session = replace(session, inputs={**session.inputs, frame.device: track})
-    return session, [DrawFrame(track), *_changes(before, track)]
-
-
-def _interval_ns(track: InputTrack, frame: FluoroFrame) -> int:
-    if track.frame is None or track.silent:
-        return track.interval_ns
-    gap_ns = min(frame.received_ns - track.frame.received_ns, _LONGEST_INTERVAL_NS)
-    if track.interval_ns == 0:
-        return gap_ns
-    # One pause must not widen what counts as a picture's own transform.
-    gap_ns = min(gap_ns, max(2 * track.interval_ns, _SHORT_PAUSE_NS))
-    return round(track.interval_ns + _INTERVAL_WEIGHT * (gap_ns - track.interval_ns))
-
-
-def _judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
-    frame = track.frame
-    if frame is None:
-        return track
-    lag_ns = track.clock.lag_ns(ns_from_igtl(frame.timestamp_igtl), frame.received_ns) or 0
-    verdict = judge(
-        frame,
-        volume=active_volume(session),
-        settings=session.settings,
-        shared_frame_confirmed=session.case.shared_frame_confirmed,
-        held=track.liveness.held,
-        age_ms=track.age_ms(now_ns) + lag_ns / NS_PER_MS,
-        transforms=itertools.chain.from_iterable(session.transforms.values()),
-        frame_interval_ms=track.interval_ns / NS_PER_MS,
-        transform_frame=session.transform_frame,
-        calibration=session.calibration,
-    )
-    if verdict.code == "held":
-        words = f"HELD for {track.age_ms(now_ns) / 1000:.1f} s: {track.liveness.why}"
-        verdict = replace(verdict, reason=words)
-    position, (epoch, told) = _patient_position(frame), session.told_position
-    if verdict.state in DRAWABLE and position and epoch == session.case.epoch and position != told:
-        verdict = GeometryVerdict(
-            state=GeometryState.WITHHELD,
-            reason=f"patient position is {position} now and was {told} in this registration: take a new CBCT",
-            code="patient_position_changed",
-        )
-    rows, columns = frame.pixels.shape
-    places = place_paths(drawable_paths(session.case), verdict, rows=rows, columns=columns)
-    return replace(track, verdict=verdict, places=places, epoch=session.case.epoch)
-
-
-def _patient_position(frame: FluoroFrame) -> str:
-    return frame.metadata.get("XRay.PatientPosition", "").strip()
-
-
 def _drawable(track: InputTrack) -> bool:
     return track.verdict.state in DRAWABLE
 
@@ -195,10 +102,10 @@ def _judged_again(
             continue
         if older_than_ms and not (_drawable(track) and track.age_ms(now_ns) > older_than_ms):
             continue
-        after = _judged(session, track, now_ns)
+        after = judged(session, track, now_ns)
         if _drawable(after) is not _drawable(track) or (redraw and _drawable(after)):
             inputs[device] = after
-            effects += [DrawFrame(after, again=True), *_changes(track, after)]
+            effects += [DrawFrame(after, again=True), *changes(track, after)]
     return replace(session, inputs=inputs), effects
 
 
@@ -214,10 +121,10 @@ def _transform_arrived(session: Session, sample: TransformSample, now_ns: int) -
         # A sender may send the picture first: its transforms, when they come, are for the picture of that very time.
         waits = track.frame is not None and track.verdict.code in _WAITING_FOR_TRANSFORMS and not track.silent
         if waits and sample.timestamp_igtl and track.frame and track.frame.timestamp_igtl == sample.timestamp_igtl:
-            after = _judged(session, track, now_ns)
+            after = judged(session, track, now_ns)
             if after.verdict.state is not track.verdict.state:
                 inputs[device] = after
-                effects += [DrawFrame(after, again=True), *_changes(track, after)]
+                effects += [DrawFrame(after, again=True), *changes(track, after)]
     return replace(session, inputs=inputs), effects
 
 
@@ -237,8 +144,8 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
         inputs = dict(session.inputs)
         for device, track in session.inputs.items():
             if track.frame is not None and not track.silent:
-                inputs[device] = _judged(session, track, now_ns)
-                effects += [DrawFrame(inputs[device], again=True), *_changes(track, inputs[device])]
+                inputs[device] = judged(session, track, now_ns)
+                effects += [DrawFrame(inputs[device], again=True), *changes(track, inputs[device])]
         return replace(session, inputs=inputs), effects
     session, redrawn = _judged_again(session, now_ns, redraw=paths_changed or planning_changed)
     return session, effects + redrawn
@@ -256,6 +163,8 @@ def _with_planning(session: Session) -> tuple[Session, list[Effect], bool]:
 def _silenced(session: Session, tracks: list[InputTrack], why: str) -> tuple[Session, list[Effect]]:
     inputs = dict(session.inputs)
     effects: list[Effect] = []
+    gone = {track.device for track in tracks}
+    session = replace(session, pending={name: track for name, track in session.pending.items() if name not in gone})
     for track in tracks:
         if track.silent:
             continue
@@ -266,15 +175,5 @@ def _silenced(session: Session, tracks: list[InputTrack], why: str) -> tuple[Ses
         inputs[track.device] = after
         if track.frame is not None:
             effects.append(DrawFrame(after, again=True))
-        effects += _changes(track, after)
+        effects += changes(track, after)
     return replace(session, inputs=inputs), effects
-
-
-def _changes(before: InputTrack | None, after: InputTrack) -> list[Effect]:
-    if before is not None and (before.state, before.verdict.state, before.verdict.code) == (
-        after.state,
-        after.verdict.state,
-        after.verdict.code,
-    ):
-        return []
-    return [InputChanged(before, after)]

@@ -35,7 +35,7 @@ def test_zones_lie_under_the_paths_of_a_composed_frame() -> None:
         layers.append(error)
         done.set()
 
-    thread = ComputeThread(deliver, fail)
+    thread = ComputeThread(deliver, lambda measured: None, fail)
     thread.start()
     try:
         thread.submit(FrameJob(track=track, frame=track.frame, again=False, make_scene=lambda: scene))

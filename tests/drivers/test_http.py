@@ -20,6 +20,7 @@ from guidance.messages import Finding, Severity, VolumeState
 from guidance.ports import MetricFamily
 from tests.helpers.case_api import FakeCaseApi, input_geometry, ready_volume
 from tests.helpers.planning_api import FakePlanningApi
+from tests.helpers.registration_api import FakeRegistrationApi
 
 PATH = {"entry_lps_mm": [-40, 30.5, 10], "target_lps_mm": [0, 0, 0], "diameter_mm": 3.2, "label": "S1 links"}
 
@@ -31,7 +32,7 @@ def api() -> FakeCaseApi:
 
 @pytest.fixture
 async def client(api: FakeCaseApi) -> AsyncIterator[httpx.AsyncClient]:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
     await server.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
@@ -199,6 +200,19 @@ async def test_geometry_is_the_contracts_object(client: httpx.AsyncClient, api: 
                 "age_ms": 20.0,
                 "pixel_from_patient": [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
                 "paths": [],
+                "check": {
+                    "state": "unchecked",
+                    "reason": "",
+                    "code": "",
+                    "residual_mm": None,
+                    "residual_px": None,
+                    "raw_mm": None,
+                    "raw_px": None,
+                    "similarity": None,
+                    "motion": None,
+                    "breathing_mm": None,
+                    "registration_offered": False,
+                },
             }
         }
     }
@@ -238,7 +252,9 @@ async def test_page_and_openapi_are_served_with_their_protection(client: httpx.A
 
 
 async def test_port_taken_names_the_mend(client: httpx.AsyncClient) -> None:
-    second = HttpServer(HttpSettings(port=client.base_url.port or 0), FakeCaseApi(), FakePlanningApi())
+    second = HttpServer(
+        HttpSettings(port=client.base_url.port or 0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi()
+    )
     with pytest.raises(ConfigError, match="GUIDANCE_HTTP_PORT") as caught:
         await second.start()
     assert caught.value.code == "port_taken"
@@ -255,7 +271,9 @@ async def test_addresses_and_localhost_are_ours(client: httpx.AsyncClient, host:
 
 
 async def test_configured_name_is_let_in(api: FakeCaseApi) -> None:
-    server = HttpServer(HttpSettings(port=0, allowed_hosts=("suite3.example",)), api, FakePlanningApi())
+    server = HttpServer(
+        HttpSettings(port=0, allowed_hosts=("suite3.example",)), api, FakePlanningApi(), FakeRegistrationApi()
+    )
     await server.start()
     try:
         async with httpx.AsyncClient(trust_env=False) as client:

@@ -23,6 +23,7 @@ from guidance.planning.answers import Clearance, Corridor, Views
 from guidance.ports import NewPlan, NewZones
 from tests.helpers.case_api import FakeCaseApi, ready_volume
 from tests.helpers.planning_api import FakePlanningApi
+from tests.helpers.registration_api import FakeRegistrationApi
 
 API = "/api/v1"
 PATH = {"entry_lps_mm": [-40, 30.5, 10], "target_lps_mm": [0, 0, 0], "diameter_mm": 3.2, "label": "S1 links"}
@@ -47,7 +48,7 @@ def planning() -> FakePlanningApi:
 
 @pytest.fixture
 async def client(api: FakeCaseApi, planning: FakePlanningApi) -> AsyncIterator[httpx.AsyncClient]:
-    server = HttpServer(HttpSettings(port=0), api, planning, maximum_import_mib=_LIMIT_MIB)
+    server = HttpServer(HttpSettings(port=0), api, planning, FakeRegistrationApi(), maximum_import_mib=_LIMIT_MIB)
     await server.start()
     try:
         async with httpx.AsyncClient(

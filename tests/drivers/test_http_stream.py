@@ -21,6 +21,7 @@ from guidance.ports import LiveUpdate
 from guidance.shapes import GeometryAnswer, OverlayVector, PictureHeader
 from tests.helpers.case_api import FakeCaseApi, input_geometry
 from tests.helpers.planning_api import FakePlanningApi
+from tests.helpers.registration_api import FakeRegistrationApi
 
 JPEG = b"\xff\xd8 a picture \xff\xd9"
 
@@ -32,7 +33,7 @@ def api() -> FakeCaseApi:
 
 @pytest.fixture
 async def server(api: FakeCaseApi) -> AsyncIterator[HttpServer]:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
     await server.start()
     yield server
     await server.stop()
@@ -210,7 +211,7 @@ async def test_so_many_pages_and_no_more(server: HttpServer, api: FakeCaseApi, m
 
 
 async def test_stop_closes_pages_at_once(api: FakeCaseApi) -> None:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
     await server.start()
     async with page(server) as websocket:
         await api.wait_for_subscribers(1)
@@ -222,7 +223,7 @@ async def test_stop_closes_pages_at_once(api: FakeCaseApi) -> None:
 
 
 async def test_stop_does_not_wait_for_a_page_that_reads_nothing(api: FakeCaseApi) -> None:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
     await server.start()
     async with page(server, max_queue=1, max_size=None) as stuck:
         await api.wait_for_subscribers(1)

@@ -76,6 +76,7 @@ def live(store: FullDisk, audit: FullAudit) -> LiveCase:
         audit,
         undo_steps=10,
         draw=lambda effect, session: None,
+        measure=lambda asked: None,
         publish_plan=lambda case: None,
         publish_zones=lambda zones: None,
         input_changed=lambda before, after: None,

@@ -56,6 +56,7 @@ async def _published(*effects: DrawFrame, count: int) -> tuple[OverlayPublisher,
         receivers,
         may_be_shown=lambda track: track.verdict.code != "too old by now",
         on_published=lambda latency_ms: None,
+        on_measured=lambda measured: None,
         on_failure=failures.append,
     )
     publisher.start()

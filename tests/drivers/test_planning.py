@@ -89,15 +89,15 @@ async def test_a_process_that_stands_still_is_ended_and_the_next_question_is_ans
 
 
 async def test_no_answer_is_waited_for_without_end(started: Any) -> None:
-    patience_s = {True: PATIENCE_S, False: PATIENCE_S}
+    patience_s = {"quick": PATIENCE_S, "pose": PATIENCE_S, "long": PATIENCE_S}
     process, counted = started(patience_s=patience_s)
     await process.ask(SURFACE, SurfaceAnswer)
-    patience_s[True] = 0.2
+    patience_s["quick"] = 0.2
     os.kill(process.process_id, signal.SIGSTOP)
     assert await _refused(asyncio.ensure_future(process.ask(SURFACE, SurfaceAnswer))) == "planning_slow"
     assert counted.counts["planning_slow"] == 1
     # Nothing was answered all that time, so it was ended: the next one starts another.
-    patience_s[True] = PATIENCE_S
+    patience_s["quick"] = PATIENCE_S
     await asyncio.wait_for(counted.ended.wait(), PATIENCE_S)
     await process.ask(SURFACE, SurfaceAnswer)
 

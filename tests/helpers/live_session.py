@@ -61,6 +61,7 @@ def live_frame(number: int, ms: float, **changes: Any) -> FluoroFrame:
         "received_ns": round(ms * MS),
         "metadata": {key: text for key, text in metadata.items() if text is not None},
         "pixels_crc64": number + 1,
+        "sequence": number,
         "connection_id": 1,
     }
     return FluoroFrame(**(values | changes))

@@ -12,12 +12,13 @@ from guidance.ports import PlanningApi
 from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi
 from tests.helpers.planning_api import FakePlanningApi
+from tests.helpers.registration_api import FakeRegistrationApi
 
 
 @contextlib.asynccontextmanager
 async def shown(api: FakeCaseApi, folder: Path, planning: PlanningApi | None = None) -> AsyncIterator[Page]:
     """The page of a server over `api`, connected and with its lists filled."""
-    server = HttpServer(HttpSettings(port=0), api, planning or FakePlanningApi())
+    server = HttpServer(HttpSettings(port=0), api, planning or FakePlanningApi(), FakeRegistrationApi())
     await server.start()
     try:
         async with open_page(f"http://127.0.0.1:{server.port}/", folder) as page:
