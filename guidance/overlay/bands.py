@@ -9,16 +9,20 @@ from typing import Final
 import numpy as np
 
 from guidance.geometry.tube import Tubes
-from guidance.kernels import F32, I32, STROKE_NUMBERS
 from guidance.messages import F64
-from guidance.overlay.colors import PLATE, Rgb, apart_from, mixed
+from guidance.overlay.colors import CALM, Rgb, apart_from, mixed
 from guidance.overlay.pieces import Line
 from guidance.uncertainty.band import PathBands, path_bands
 from guidance.uncertainty.values import PoseUncertainty
 
-_WIDTH_PART: Final = 0.5  # of the line width: the instrument's outline is three times and more as bold to the eye
-_TINT_PART: Final = 0.6  # of the path's colour: it is the path's own line that must be read
+_WIDTH_PART: Final = 0.6  # of the line width
+_TINT_PART: Final = 0.45  # of the path's colour, the rest white
 _PLANE_FACTOR: Final = 1.248878  # sqrt(5.991465) / 1.959964: 95 % of a plane's distribution lie in the ellipse
+# A dot and its gap, px of a picture of 1024 px, of which half is drawn; long paths have longer ones.
+_DOT_PX: Final = 12.0
+_FEWEST_DOTS: Final = 8
+_MOST_DOTS: Final = 64
+_PLACES: Final = np.arange(2 * _MOST_DOTS) / 2.0
 _CAP_CORNERS: Final = 9
 _CAP: Final = np.linspace(0.0, np.pi, _CAP_CORNERS)
 
@@ -42,7 +46,7 @@ class DrawnBands:
 
 def band_color(color: Rgb, taken: frozenset[Rgb]) -> Rgb:
     """A path's colour, darker; no path's own."""
-    return apart_from(mixed(PLATE, color, _TINT_PART), taken)
+    return apart_from(mixed(CALM, color, _TINT_PART), taken)
 
 
 def drawn_bands(tubes: Tubes, pixel_from_patient: F64, uncertainty: PoseUncertainty) -> DrawnBands:
@@ -91,35 +95,38 @@ def drawn_bands(tubes: Tubes, pixel_from_patient: F64, uncertainty: PoseUncertai
     )
 
 
-def band_lines(drawn: DrawnBands, shown: Sequence[bool], colors: Sequence[Rgb], *, line_width_px: float) -> list[Line]:
-    """The bands as pieces: what the page draws, and the specification of `band_strokes`.
+def band_lines(
+    drawn: DrawnBands, shown: Sequence[bool], colors: Sequence[Rgb], *, line_width_px: float, scale: float
+) -> list[Line]:
+    """The bands as pieces, dotted: what the page draws, and the live picture's strokes.
 
     Args:
         shown: of each path, whether its band is to be drawn.
         colors: of each band, from `band_color`.
         line_width_px: of the paths' outlines, at this picture's size.
+        scale: picture size over 1024.
     """
     width_px = _WIDTH_PART * line_width_px
+    each = zip(drawn.outlines_px, colors, shown, drawn.bands.known, strict=True)
     return [
-        Line(outline, color, width_px, closed=True)
-        for outline, color, wanted, known in zip(drawn.outlines_px, colors, shown, drawn.bands.known, strict=True)
+        Line(_dots(outline, scale), color, width_px, apart=True)
+        for outline, color, wanted, known in each
         if wanted and known
     ]
 
 
-def band_strokes(drawn: DrawnBands, shown: Sequence[bool], colors: I32, *, line_width_px: float) -> F32:
-    """(S, 8) strokes of `band_lines`, all paths at once; `colors` is (N, 3)."""
-    kept = [
-        index for index, (wanted, known) in enumerate(zip(shown, drawn.bands.known, strict=True)) if wanted and known
-    ]
-    points = drawn.outlines_px[kept]
-    strokes = np.empty((*points.shape[:2], STROKE_NUMBERS), np.float32)
-    strokes[:, :, :2] = points
-    strokes[:, :-1, 2:4] = points[:, 1:]
-    strokes[:, -1, 2:4] = points[:, 0]
-    strokes[:, :, 4] = _WIDTH_PART * line_width_px / 2.0
-    strokes[:, :, 5:] = colors[kept, None]
-    return strokes.reshape(-1, STROKE_NUMBERS)
+def _dots(polygon: F64, scale: float) -> F64:
+    """(2 M, 2) ends of the dots of a closed polygon."""
+    closed = np.concatenate((polygon, polygon[:1]))
+    steps = np.diff(closed, axis=0)
+    at = np.zeros(len(closed))
+    np.cumsum(np.sqrt((steps * steps).sum(axis=1)), out=at[1:])
+    count = min(max(round(at[-1] / (_DOT_PX * scale)), _FEWEST_DOTS), _MOST_DOTS)
+    places = _PLACES[: 2 * count] * (at[-1] / count)
+    points = np.empty((2 * count, 2))
+    points[:, 0] = np.interp(places, at, closed[:, 0])
+    points[:, 1] = np.interp(places, at, closed[:, 1])
+    return points
 
 
 def _known(numbers: F64, bands: PathBands) -> tuple[float | None, ...]:

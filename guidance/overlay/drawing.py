@@ -35,7 +35,7 @@ class Drawing:
         label_sizes: (N, 2) rows and columns.
         instruments: what each path's is.
         aids: of all paths, empty ones where planning told nothing; None without any, or switched off.
-        band_colors: (N, 3) of each path's band.
+        band_colors: of each path's band.
         zone_labels: the setting.
     """
 
@@ -49,7 +49,7 @@ class Drawing:
     label_sizes: I32
     instruments: tuple[Instrument, ...]
     aids: Aids | None
-    band_colors: I32
+    band_colors: tuple[Rgb, ...]
     zone_labels: bool
 
     @property
@@ -105,6 +105,6 @@ def drawing_of(
         aids=aids_of(tuple((path, aid_of.get(path.id, NO_AID)) for path in drawn))
         if aid_of and settings.view_aids
         else None,
-        band_colors=np.array([band_color(color, sheet.taken) for color in colors], np.int32).reshape(-1, 3),
+        band_colors=tuple(band_color(color, sheet.taken) for color in colors),
         zone_labels=settings.zone_labels,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -13,7 +12,7 @@ from guidance.geometry.tube import project_tubes
 from guidance.kernels import F32, I32
 from guidance.kernels.tubes import label_spots, tube_strokes
 from guidance.messages import F64, Matrix34
-from guidance.overlay.bands import DrawnBands, band_lines, band_strokes, drawn_bands
+from guidance.overlay.bands import DrawnBands, band_lines, drawn_bands
 from guidance.overlay.bulls_eye import bulls_eye_lines, left_words, looks_down, margin_words
 from guidance.overlay.colors import ALARM, apart_from
 from guidance.overlay.drawing import NO_AID, Drawing
@@ -86,8 +85,7 @@ def path_strokes(drawing: Drawing, pixel_from_patient: Matrix34, uncertainty: Fr
         strokes = np.concatenate(own)
     under = 0
     if bands is not None:
-        shown = _with_band(drawing, looked_down)
-        around = band_strokes(bands, shown, drawing.band_colors, line_width_px=sheet.line_width_px)
+        around = strokes_of(_lines_of_bands(drawing, bands, looked_down))
         strokes, under = np.concatenate((around, strokes)), len(around)
     strokes.flags.writeable = False
     return PathStrokes(strokes, under, summary, looked_down, bands, uncertainty is not None)
@@ -102,9 +100,7 @@ def all_lines(drawing: Drawing, pixel_from_patient: Matrix34, uncertainty: Frame
     marked = [[]] * len(drawing.drawn) if plain else _marked_lines(drawing, matrix, looked_down, bands)
     lines: list[Line] = []
     if bands is not None:
-        shown = _with_band(drawing, looked_down)
-        colors = [(red, green, blue) for red, green, blue in drawing.band_colors.tolist()]
-        lines += band_lines(bands, shown, colors, line_width_px=sheet.line_width_px)
+        lines += _lines_of_bands(drawing, bands, looked_down)
     for index, tube in enumerate(project_tubes(drawing.tubes, matrix)):
         if tube.drawn and drawing.instruments[index].plain:
             color, path_id = drawing.colors[index], drawing.drawn_ids[index]
@@ -153,12 +149,13 @@ def _sizes(labels: tuple[str, ...], size_px: int) -> I32:
     return np.array([text_bitmap(label, size_px).coverage.shape for label in labels], np.int32).reshape(-1, 2)
 
 
-def _with_band(drawing: Drawing, looked_down: Sequence[bool]) -> list[bool]:
-    """Of each path, whether its band is drawn: not where a margin's ring has it taken off already."""
-    if drawing.aids is None:
-        return [True] * len(drawing.drawn)
-    aided = zip(looked_down, drawing.aids.aided, strict=True)
-    return [not (down and aid.margin_mm is not None) for down, (_, aid) in aided]
+def _lines_of_bands(drawing: Drawing, bands: DrawnBands, looked_down: tuple[bool, ...]) -> list[Line]:
+    """The bands, but where a margin's ring has the band taken off already."""
+    sheet, shown = drawing.sheet, [True] * len(drawing.drawn)
+    if drawing.aids is not None:
+        aided = zip(looked_down, drawing.aids.aided, strict=True)
+        shown = [not (down and aid.margin_mm is not None) for down, (_, aid) in aided]
+    return band_lines(bands, shown, drawing.band_colors, line_width_px=sheet.line_width_px, scale=sheet.scale)
 
 
 def _marked_lines(
