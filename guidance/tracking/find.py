@@ -1,0 +1,183 @@
+"""Instruments near their planned paths in one live picture; where nothing is, nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from guidance.kernels.ridge import ridge_tracks, sample_strip
+from guidance.messages import F64, Pixels, PlannedPath
+from guidance.tracking.known_metal import IN_PATIENT, NO_METAL, KnownMetal, MetalMask, metal_mask
+from guidance.tracking.rod import PictureReading, Rod, rod_of
+from guidance.tracking.strip import Strip, strip_of
+from guidance.tracking.values import SeenInstrument
+
+_TRACKS: Final = 3
+# Least contrast per mm of the plan's diameter in natural logarithms: a titanium wire or a thin steel cannula behind a
+# pelvis at 80 kVp takes away 0.12 or more, a cortex seen edge-on as wide as that less.
+_LEAST_PER_MM: Final = 0.06
+_LEAST_CONTRAST: Final = 0.08
+_LEAST_OF_RANGE: Final = 0.06  # of a picture whose values have no unit: of its strip's spread
+_CURVE_POINTS: Final = 17
+_SAME_WIDTHS: Final = 1.0  # two paths' findings nearer than this along each other are one instrument
+_WIDTHS: Final = (0.5, 1.8)  # of the plan's, that the shadow may have
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
+    strip: Strip
+    rod: Rod
+    points_px: F64
+    aside_px: float
+
+
+def find_instruments(
+    pixels: Pixels,
+    pixel_from_patient: F64,
+    paths: Sequence[PlannedPath],
+    *,
+    intensity: Literal["LIN", "LOG", "DISP"] = "LIN",
+    sign: int = 1,
+    known_metal: KnownMetal = NO_METAL,
+    collimator_px: tuple[float, float, float, float] | None = None,
+) -> tuple[SeenInstrument, ...]:
+    """Look for a straight or bent rod of each path's diameter within 12 mm of it, and up to 18 deg turned against it.
+
+    Args:
+        pixels: (rows, columns) as sent; never altered.
+        pixel_from_patient: (3, 4) float64 as trusted, w in mm along the central ray, > 0 in front of the source.
+        paths: the plan; those with a screw in (cemented or not) are known metal and not looked for.
+        intensity: DICOM (0028,1040); with `LIN` metal is told from bone by how much it takes away.
+        sign: 1 where more X-ray gives higher values, else -1.
+        known_metal: of the volume: what lies on it is not looked at.
+        collimator_px: left, top, right, bottom of the open field; None: all of the picture.
+
+    Returns:
+        One finding at most per path, in the paths' order.
+    """
+    rows, columns = pixels.shape
+    if rows < 2 or columns < 2 or not np.isfinite(pixel_from_patient).all():
+        return ()
+    bounds = _bounds(rows, columns, collimator_px)
+    reading = PictureReading(intensity=intensity, sign=sign, bounds=bounds)
+    looked_for = [path for path in paths if path.stage not in IN_PATIENT]
+    metal = metal_mask(known_metal, paths, pixel_from_patient, (rows, columns)) if looked_for else None
+    candidates: list[_Candidate] = []
+    for path in looked_for:
+        strip = strip_of(path, pixel_from_patient, (rows, columns))
+        if isinstance(strip, Strip):
+            candidates += _candidates(pixels, reading, strip, metal)
+    chosen = _assigned(candidates)
+    return tuple(_seen(chosen[path.id]) for path in looked_for if path.id in chosen)
+
+
+def why_not_seen(path: PlannedPath, pixel_from_patient: F64, size: tuple[int, int]) -> str:
+    """Words for a path along which nothing was found."""
+    if path.stage in IN_PATIENT:
+        return "its screw is in"
+    strip = strip_of(path, pixel_from_patient, size)
+    return strip if isinstance(strip, str) else "no instrument seen near it"
+
+
+def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: MetalMask | None) -> list[_Candidate]:
+    shape = strip.shape
+    fine_row, fine_column = strip.row_px / strip.bins[0], strip.column_px / strip.bins[1]
+    x: F64 = np.arange(shape[0] * strip.bins[0]) * np.float64(fine_row)
+    half = shape[1] // 2
+    starts = strip.points(x, np.full(len(x), -half * strip.column_px - 0.5 * (strip.bins[1] - 1) * fine_column))
+    values = sample_strip(
+        pixels,
+        starts,
+        np.tile(strip.across * fine_column, (len(x), 1)),
+        shape[1] * strip.bins[1],
+        bins=strip.bins,
+        bounds=reading.bounds,
+        logarithm=reading.logarithm,
+        sign=reading.sign,
+    )
+    shift = 0.5 * (strip.bins[0] - 1) / strip.bins[0]
+    middle_px: F64 = np.asarray((np.arange(shape[0]) + shift) * strip.row_px, np.float64)
+    if reading.intensity == "LIN":
+        least = max(_LEAST_PER_MM * strip.path.diameter_mm, _LEAST_CONTRAST)
+    else:
+        known = values[~np.isnan(values)]
+        if known.size < 100:
+            return []
+        low, high = np.percentile(known[:: max(1, known.size // 4096)], (2.0, 98.0))
+        least = _LEAST_OF_RANGE * float(high - low)
+        if least <= 0.0:
+            return []
+    unknown = None
+    if metal is not None:
+        y = (np.arange(shape[1]) - half) * strip.column_px
+        grid = strip.origin_px + middle_px[:, None, None] * strip.along + y[None, :, None] * strip.across
+        unknown = metal.covers(grid)
+    tracks = ridge_tracks(
+        values, strip.width_at(middle_px) / strip.column_px, least=least, most=_TRACKS, unknown=unknown
+    )
+    found = []
+    for track in tracks.columns:
+        rows = np.flatnonzero(track >= 0)
+        if len(rows) < 4:
+            continue
+        rod = rod_of(pixels, reading, strip, middle_px[rows], (track[rows] - half) * strip.column_px, metal, least)
+        if rod is None or not _WIDTHS[0] <= rod.width_px / float(np.mean(strip.width_px)) <= _WIDTHS[1]:
+            continue
+        ends: F64 = np.linspace(rod.start_px, rod.end_px, _CURVE_POINTS if len(rod.curve) > 2 else 2, dtype=np.float64)
+        y = np.polyval(rod.curve, ends)
+        found.append(_Candidate(strip, rod, strip.points(ends, y), float(np.abs(y).mean())))
+    return found
+
+
+def _assigned(candidates: list[_Candidate]) -> dict[str, _Candidate]:
+    """At most one per path, the nearest to its plan first; no instrument twice."""
+    chosen: dict[str, _Candidate] = {}
+    for candidate in sorted(candidates, key=_cost):
+        path_id = candidate.strip.path.id
+        if path_id not in chosen and not any(_same(candidate, other) for other in chosen.values()):
+            chosen[path_id] = candidate
+    return chosen
+
+
+def _cost(candidate: _Candidate) -> float:
+    # What looks half as much like a rod must lie half as far off its plan to be taken first.
+    return (candidate.aside_px + candidate.rod.width_px) / candidate.rod.score
+
+
+def _same(candidate: _Candidate, other: _Candidate) -> bool:
+    points = other.points_px
+    chord = points[-1] - points[0]
+    length = float(np.hypot(*chord))
+    along = chord / length
+    offsets = candidate.points_px[[0, len(candidate.points_px) // 2, -1]] - points[0]
+    on = (offsets @ along > 0.0) & (offsets @ along < length)
+    across = np.abs(offsets @ np.array((-along[1], along[0])))
+    reach = _SAME_WIDTHS * max(candidate.rod.width_px, other.rod.width_px) + other.rod.bend_px
+    return bool(on.any() and (across[on] < reach).all())
+
+
+def _seen(candidate: _Candidate) -> SeenInstrument:
+    rod, points = candidate.rod, candidate.points_px
+    tip = None if rod.tip_unknown else (float(points[-1, 0]), float(points[-1, 1]))
+    return SeenInstrument(
+        path_id=candidate.strip.path.id,
+        centreline_px=points,
+        tip_px=tip,
+        tip_sigma_px=None if tip is None else rod.tip_sigma_px,
+        tip_unknown=rod.tip_unknown,
+        sigma_px=rod.sigma_px,
+        diameter_px=rod.width_px,
+        contrast=rod.contrast,
+        score=rod.score,
+        bend_px=rod.bend_px,
+    )
+
+
+def _bounds(
+    rows: int, columns: int, collimator_px: tuple[float, float, float, float] | None
+) -> tuple[float, float, float, float]:
+    left, top, right, bottom = collimator_px or (0.0, 0.0, columns - 1.0, rows - 1.0)
+    return max(left, 0.0), max(top, 0.0), min(right, columns - 1.0), min(bottom, rows - 1.0)
