@@ -37,12 +37,14 @@ class Stop:
         frames: how many pictures are taken there before it goes on.
         pixel_type: of those pictures; may change in mid-stream, like their size.
         pedal: False: nothing is exposed; what is sent meanwhile is the script's `released`.
+        told: what is told instead of `gantry`, as by planes whose cables are swapped; None: the truth.
     """
 
     gantry: Gantry
     frames: int = 30
     pixel_type: PixelType = "uint16"
     pedal: bool = True
+    told: Gantry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ class SimulatedCArm:
             self._number += 1
         last = self._last
         if last is not None and last.pixels is not None and last.gantry and _LAST_PICTURE & set(faults):
-            told = stop.gantry if Fault.FROZEN_PICTURE in faults else last.gantry
+            told = stop.told or stop.gantry if Fault.FROZEN_PICTURE in faults else last.gantry
             return self._send(last, told, unix_ns, faults, live=True)
         self._count_dose(stop.gantry, exposed)
         picture = _as_type(self._noise.apply(exposed, index), stop.pixel_type)
@@ -176,7 +178,7 @@ class SimulatedCArm:
             picture = picture_with_fault(fault, picture)
         matrix = turn @ stop.gantry.pixel_from_patient()
         taken = SentFrame([], pixels=picture, gantry=stop.gantry, taken=index, pixel_from_patient=matrix)
-        return self._send(taken, stop.gantry, unix_ns, faults, live=True)
+        return self._send(taken, stop.told or stop.gantry, unix_ns, faults, live=True)
 
     def _released(self, faults: tuple[Fault, ...], unix_ns: int) -> SentFrame:
         last = self._last

@@ -162,6 +162,13 @@ def test_a_sender_that_counts_angles_the_other_way(position):
     assert np.abs(places(once.pixel_from_patient()) - places(gantry.pixel_from_patient())).max() > 1.0
 
 
+def test_a_stop_that_tells_another_place(block_scene):
+    elsewhere = replace(WIDE, primary_deg=-70.0)
+    frame = take(block_scene, {}, stops=(Stop(gantry=WIDE, told=elsewhere),), count=1)[0]
+    assert told_matrix(frame) == pytest.approx(elsewhere.pixel_from_patient(), abs=1e-6)
+    assert frame.pixel_from_patient == pytest.approx(WIDE.pixel_from_patient(), abs=1e-9)
+
+
 def test_a_frozen_picture_has_the_geometry_of_now(block_scene):
     frames = take(block_scene, {2: Fault.FROZEN_PICTURE})
     assert np.array_equal(frames[2].pixels, frames[1].pixels)
