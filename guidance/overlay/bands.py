@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from guidance.geometry.tube import Tubes
+from guidance.kernels import F32, STROKE_NUMBERS
 from guidance.messages import F64
 from guidance.overlay.colors import CALM, Rgb, apart_from, mixed
 from guidance.overlay.pieces import Line
@@ -21,7 +22,7 @@ _PLANE_FACTOR: Final = 1.248878  # sqrt(5.991465) / 1.959964: 95 % of a plane's 
 # A dot and its gap, px of a picture of 1024 px, of which half is drawn; long paths have longer ones.
 _DOT_PX: Final = 12.0
 _FEWEST_DOTS: Final = 8
-_MOST_DOTS: Final = 64
+_MOST_DOTS: Final = 48  # each is a vector on the page
 _PLACES: Final = np.arange(2 * _MOST_DOTS) / 2.0
 _CAP_CORNERS: Final = 9
 _CAP: Final = np.linspace(0.0, np.pi, _CAP_CORNERS)
@@ -34,13 +35,14 @@ class DrawnBands:
     Attributes:
         bands: all their numbers.
         outlines_px: (N, C, 2) closed polygons around the tubes.
-        across_mm: of each path, the largest half-width across it, from entry to target; None where it is not known.
+        told_mm: of each path, the largest half-width across it, from entry to target; where it is seen end on, what
+            `ring_mm` is. None where it is not known.
         ring_mm: of each path, at its deeper end, the radius of the disc that counts where it is seen end on.
     """
 
     bands: PathBands
     outlines_px: F64
-    across_mm: tuple[float | None, ...]
+    told_mm: tuple[float | None, ...]
     ring_mm: tuple[float | None, ...]
 
 
@@ -67,7 +69,8 @@ def drawn_bands(tubes: Tubes, pixel_from_patient: F64, uncertainty: PoseUncertai
     center, way = bands.center_px, bands.way[:, None]
     normal = np.stack((-way[..., 1], way[..., 0]), axis=-1)
     seen_px = ((center[:, -1] - center[:, 0]) * bands.way).sum(axis=1)
-    plane = np.where(seen_px < 2.0 * radius_px.max(axis=1), _PLANE_FACTOR, 1.0)[:, None]
+    end_on = seen_px < 2.0 * radius_px.max(axis=1)
+    plane = np.where(end_on, _PLANE_FACTOR, 1.0)[:, None]
     across = radius_px + plane * bands.across_px
     # An end's disc is seen as an ellipse: along the path it reaches as far as the ray runs along the axis.
     ends = [0, -1]
@@ -90,7 +93,7 @@ def drawn_bands(tubes: Tubes, pixel_from_patient: F64, uncertainty: PoseUncertai
     return DrawnBands(
         bands=bands,
         outlines_px=outlines,
-        across_mm=_known(bands.across_mm.max(axis=1), bands),
+        told_mm=_known(np.where(end_on, deeper, bands.across_mm.max(axis=1)), bands),
         ring_mm=_known(deeper, bands),
     )
 
@@ -98,7 +101,7 @@ def drawn_bands(tubes: Tubes, pixel_from_patient: F64, uncertainty: PoseUncertai
 def band_lines(
     drawn: DrawnBands, shown: Sequence[bool], colors: Sequence[Rgb], *, line_width_px: float, scale: float
 ) -> list[Line]:
-    """The bands as pieces, dotted: what the page draws, and the live picture's strokes.
+    """The bands as dotted lines, for the page; the specification of `band_strokes`.
 
     Args:
         shown: of each path, whether its band is to be drawn.
@@ -106,27 +109,54 @@ def band_lines(
         line_width_px: of the paths' outlines, at this picture's size.
         scale: picture size over 1024.
     """
+    kept = _drawn(drawn, shown)
+    dots, ends = _dots(drawn.outlines_px[kept], scale)
     width_px = _WIDTH_PART * line_width_px
-    each = zip(drawn.outlines_px, colors, shown, drawn.bands.known, strict=True)
-    return [
-        Line(_dots(outline, scale), color, width_px, apart=True)
-        for outline, color, wanted, known in each
-        if wanted and known
-    ]
+    each = zip(kept, np.split(dots, ends[:-1]), strict=True) if kept else ()
+    return [Line(own.reshape(-1, 2), colors[index], width_px, apart=True) for index, own in each]
 
 
-def _dots(polygon: F64, scale: float) -> F64:
-    """(2 M, 2) ends of the dots of a closed polygon."""
-    closed = np.concatenate((polygon, polygon[:1]))
-    steps = np.diff(closed, axis=0)
-    at = np.zeros(len(closed))
-    np.cumsum(np.sqrt((steps * steps).sum(axis=1)), out=at[1:])
-    count = min(max(round(at[-1] / (_DOT_PX * scale)), _FEWEST_DOTS), _MOST_DOTS)
-    places = _PLACES[: 2 * count] * (at[-1] / count)
-    points = np.empty((2 * count, 2))
-    points[:, 0] = np.interp(places, at, closed[:, 0])
-    points[:, 1] = np.interp(places, at, closed[:, 1])
-    return points
+def band_strokes(
+    drawn: DrawnBands, shown: Sequence[bool], colors: Sequence[Rgb], *, line_width_px: float, scale: float
+) -> F32:
+    """(S, 8) strokes of `band_lines`, all paths at once."""
+    kept = _drawn(drawn, shown)
+    dots, ends = _dots(drawn.outlines_px[kept], scale)
+    strokes = np.empty((len(dots), STROKE_NUMBERS), np.float32)
+    strokes[:, :4] = dots
+    strokes[:, 4] = _WIDTH_PART * line_width_px / 2.0
+    begin = 0
+    for index, end in zip(kept, ends, strict=True):
+        strokes[begin:end, 5:] = colors[index]
+        begin = end
+    return strokes
+
+
+def _drawn(drawn: DrawnBands, shown: Sequence[bool]) -> list[int]:
+    return [index for index, both in enumerate(zip(shown, drawn.bands.known, strict=True)) if all(both)]
+
+
+def _dots(polygons: F64, scale: float) -> tuple[F64, list[int]]:
+    """Dots of closed polygons: (D, 4) their ends, and behind which of them each polygon's end."""
+    count = len(polygons)
+    corners = np.empty((count, polygons.shape[1] + 1), np.complex128)
+    corners.real[:, :-1], corners.imag[:, :-1] = polygons[:, :, 0], polygons[:, :, 1]
+    corners[:, -1] = corners[:, 0]
+    # One run of lengths through all polygons, so that one interpolation does for all.
+    steps = np.zeros(corners.shape)
+    np.abs(corners[:, 1:] - corners[:, :-1], out=steps[:, 1:])
+    at = steps.ravel().cumsum()
+    ends: list[int] = []
+    places: list[F64] = []
+    begin = 0.0
+    for whole in at[corners.shape[1] - 1 :: corners.shape[1]].tolist():
+        number = min(max(round((whole - begin) / (_DOT_PX * scale)), _FEWEST_DOTS), _MOST_DOTS)
+        places.append(_PLACES[: 2 * number] * ((whole - begin) / number) + begin)
+        ends.append(number + (ends[-1] if ends else 0))
+        begin = whole
+    points = np.interp(np.concatenate(places or [np.zeros(0)]), at, corners.ravel()) if count else np.zeros(0, complex)
+    dots: F64 = points.view(np.float64).reshape(-1, 4)
+    return dots, ends
 
 
 def _known(numbers: F64, bands: PathBands) -> tuple[float | None, ...]:

@@ -134,7 +134,7 @@ def left_words(label: str, aid: PathAid, band_mm: float | None) -> str:
         return f"{margin_words(label, aid)}, {band_words(None)}"
     if aid.margin_mm is None:
         return f"{label}  {band_words(band_mm)}"
-    return f"{margin_words(label, aid)}, left {aid.margin_mm - band_mm:.1f}  {band_words(band_mm)}"
+    return f"{margin_words(label, aid)}, {aid.margin_mm - band_mm:.1f} mm remains  {band_words(band_mm)}"
 
 
 @lru_cache(maxsize=_FRAMES_KEPT)
@@ -158,8 +158,8 @@ def aid_words(
         if down and aid.margin_mm is not None and aid.margin_mm < 0.0:
             said.append(Words(f"{label}: MARGIN {aid.margin_mm:.1f} mm, it does not fit", ALARM))
         elif down and aid.margin_mm is not None and bands_mm and aid.margin_mm < bands_mm[index]:
-            unsure = f"no more than the overlay may be off, {band_words(bands_mm[index])}"
-            said.append(Words(f"{label}: MARGIN {aid.margin_mm:.1f} mm is {unsure}", ALARM))
+            unsure = f"the overlay may be off by more, {band_words(bands_mm[index])}"
+            said.append(Words(f"{label}: MARGIN {aid.margin_mm:.1f} mm, {unsure}", ALARM))
         elif not down and len(own) and len(hints) < _MOST_PATHS_SAID:
             best = own[np.argmax(cosines[own])]
             off_deg = math.degrees(math.acos(min(max(float(cosines[best]), -1.0), 1.0)))

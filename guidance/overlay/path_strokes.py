@@ -12,7 +12,7 @@ from guidance.geometry.tube import project_tubes
 from guidance.kernels import F32, I32
 from guidance.kernels.tubes import label_spots, tube_strokes
 from guidance.messages import F64, Matrix34
-from guidance.overlay.bands import DrawnBands, band_lines, drawn_bands
+from guidance.overlay.bands import DrawnBands, band_lines, band_strokes, drawn_bands
 from guidance.overlay.bulls_eye import bulls_eye_lines, left_words, looks_down, margin_words
 from guidance.overlay.colors import ALARM, apart_from
 from guidance.overlay.drawing import NO_AID, Drawing
@@ -36,7 +36,7 @@ class PathStrokes:
 
     Attributes:
         strokes: (S, 8) bands, then the paths.
-        under: how many of the strokes are bands, which lie under all paths.
+        bands_before: how many of the strokes are bands.
         summary: (N, 12), see `kernels.tubes`.
         looked_down: which of the aided paths the view runs along; () without aids.
         bands: where they were asked for and are known.
@@ -44,7 +44,7 @@ class PathStrokes:
     """
 
     strokes: F32
-    under: int
+    bands_before: int
     summary: F64
     looked_down: tuple[bool, ...]
     bands: DrawnBands | None
@@ -83,12 +83,12 @@ def path_strokes(drawing: Drawing, pixel_from_patient: Matrix34, uncertainty: Fr
                     reach = max(_reach_px(line, summary[index, 1:3]) for line in lines)
                     summary[index, _ENTRY_REACH] = max(summary[index, _ENTRY_REACH], reach)
         strokes = np.concatenate(own)
-    under = 0
+    before = 0
     if bands is not None:
-        around = strokes_of(_lines_of_bands(drawing, bands, looked_down))
-        strokes, under = np.concatenate((around, strokes)), len(around)
+        around = band_strokes(bands, _with_band(drawing, looked_down), drawing.band_colors, **_line_sizes(drawing))
+        strokes, before = np.concatenate((around, strokes)), len(around)
     strokes.flags.writeable = False
-    return PathStrokes(strokes, under, summary, looked_down, bands, uncertainty is not None)
+    return PathStrokes(strokes, before, summary, looked_down, bands, uncertainty is not None)
 
 
 def all_lines(drawing: Drawing, pixel_from_patient: Matrix34, uncertainty: FrameUncertainty | None) -> tuple[Line, ...]:
@@ -100,7 +100,7 @@ def all_lines(drawing: Drawing, pixel_from_patient: Matrix34, uncertainty: Frame
     marked = [[]] * len(drawing.drawn) if plain else _marked_lines(drawing, matrix, looked_down, bands)
     lines: list[Line] = []
     if bands is not None:
-        lines += _lines_of_bands(drawing, bands, looked_down)
+        lines += band_lines(bands, _with_band(drawing, looked_down), drawing.band_colors, **_line_sizes(drawing))
     for index, tube in enumerate(project_tubes(drawing.tubes, matrix)):
         if tube.drawn and drawing.instruments[index].plain:
             color, path_id = drawing.colors[index], drawing.drawn_ids[index]
@@ -138,7 +138,7 @@ def _told_labels(drawing: Drawing, paths: PathStrokes) -> tuple[str, ...]:
             ring_mm = paths.bands.ring_mm[index] if paths.bands is not None else None
             told.append(left_words(label, aid, ring_mm) if paths.asked else margin_words(label, aid))
         elif paths.bands is not None:
-            told.append(f"{label}  {band_words(paths.bands.across_mm[index])}")
+            told.append(f"{label}  {band_words(paths.bands.told_mm[index])}")
         else:
             told.append(label)
     return tuple(told)
@@ -149,13 +149,16 @@ def _sizes(labels: tuple[str, ...], size_px: int) -> I32:
     return np.array([text_bitmap(label, size_px).coverage.shape for label in labels], np.int32).reshape(-1, 2)
 
 
-def _lines_of_bands(drawing: Drawing, bands: DrawnBands, looked_down: tuple[bool, ...]) -> list[Line]:
-    """The bands, but where a margin's ring has the band taken off already."""
-    sheet, shown = drawing.sheet, [True] * len(drawing.drawn)
-    if drawing.aids is not None:
-        aided = zip(looked_down, drawing.aids.aided, strict=True)
-        shown = [not (down and aid.margin_mm is not None) for down, (_, aid) in aided]
-    return band_lines(bands, shown, drawing.band_colors, line_width_px=sheet.line_width_px, scale=sheet.scale)
+def _with_band(drawing: Drawing, looked_down: tuple[bool, ...]) -> list[bool]:
+    """Of each path, whether its band is drawn: not where a margin's ring has it taken off already."""
+    if drawing.aids is None:
+        return [True] * len(drawing.drawn)
+    aided = zip(looked_down, drawing.aids.aided, strict=True)
+    return [not (down and aid.margin_mm is not None) for down, (_, aid) in aided]
+
+
+def _line_sizes(drawing: Drawing) -> dict[str, float]:
+    return {"line_width_px": drawing.sheet.line_width_px, "scale": drawing.sheet.scale}
 
 
 def _marked_lines(

@@ -101,7 +101,9 @@ def _scene(
     make_lines = partial(all_lines, drawing, pixel_from_patient, uncertainty)
     texts = labels + words.texts + marks.texts
     if outlined is None:
-        return stroked_scene(paths.strokes, make_lines, texts, drawing.drawn_ids, under=paths.under)
+        # Bands are drawn first and paths over them. Where nothing else lies under, the pass that clears it away around
+        # what is above (0.2 ms) would change next to nothing: a band keeps off its path's lines.
+        return stroked_scene(paths.strokes, make_lines, texts, drawing.drawn_ids)
     outlines = outlines_of(outlined, pixel_from_patient)
     both = np.concatenate((outlines.strokes, paths.strokes))
     both.flags.writeable = False
@@ -109,7 +111,7 @@ def _scene(
         taken = np.concatenate((boxes, text_boxes(labels)))
         texts = zone_labels(outlined, outlines, taken, paths.summary) + texts
     under_and_over = partial(_lines_over_zones, outlined, outlines, make_lines)
-    under = len(outlines.strokes) + paths.under
+    under = len(outlines.strokes) + paths.bands_before
     return stroked_scene(both, under_and_over, texts, drawing.drawn_ids, under=under)
 
 

@@ -35,7 +35,7 @@ class PathBands:
         depth_mm: (N, K) w.
         across_px, along_px: (N, K) half-widths across and along the path as it is seen, each of 95 % by itself.
         across_mm: (N, K) the same across, at that depth.
-        disc_px, disc_mm: (N, K) radius of the disc that holds 95 %: what counts where the path is seen end on.
+        disc_mm: (N, K) radius of the disc that holds 95 %, at that depth: what counts where the path is seen end on.
         focal_px: geometric mean of the focal lengths, as tubes are drawn with.
         source_lps_mm: (3,).
         way: (N, 2) unit vector along the path in the picture, from the entry's end; (0, -1) where it is seen end on.
@@ -48,7 +48,6 @@ class PathBands:
     across_px: F64
     along_px: F64
     across_mm: F64
-    disc_px: F64
     disc_mm: F64
     focal_px: float
     source_lps_mm: F64
@@ -108,14 +107,12 @@ def path_bands(entries_mm: F64, targets_mm: F64, pixel_from_patient: F64, uncert
     focal_u, focal_v = _focal_px(pixel_from_patient)
     across_px = SIGMAS_95 * np.sqrt(np.maximum(dv * dv * uu + du * du * vv - 2.0 * du * dv * uv, 0.0))
     along_px = SIGMAS_95 * np.sqrt(np.maximum(du * du * uu + dv * dv * vv + 2.0 * du * dv * uv, 0.0))
-    one = np.ones(1)
     return PathBands(
         center_px=center,
         depth_mm=depth,
         across_px=across_px,
         along_px=along_px,
         across_mm=across_px * depth / np.hypot(dv * focal_u, du * focal_v),
-        disc_px=disc_radius(uu, vv, uv, one, one),
         disc_mm=disc_radius(uu, vv, uv, depth / focal_u, depth / focal_v),
         focal_px=math.sqrt(abs(determinant(pixel_from_patient))),
         source_lps_mm=source_of(pixel_from_patient),

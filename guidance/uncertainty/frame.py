@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -11,8 +10,8 @@ import numpy as np
 
 from guidance.config import UncertaintySettings
 from guidance.errors import GeometryError
-from guidance.geometry.camera import decomposed
-from guidance.messages import F64, AcceptedRegistration, Matrix34, Vector3
+from guidance.geometry.camera import CameraParts, decomposed
+from guidance.messages import F64, AcceptedRegistration, EquipmentUncertainty, Matrix34, Vector3
 from guidance.registration.values import motion_vector
 from guidance.uncertainty.values import NUMBERS, FrameUncertainty, PoseUncertainty, UncertaintyUnknown
 
@@ -23,20 +22,6 @@ STANDING: Final[PoseRate] = (0.0,) * NUMBERS
 _REFERENCE_COLUMNS: Final = 1024.0  # settings' px are of a picture so wide
 _KEPT: Final = 64
 _ROUNDING: Final = 1e-9  # part of the largest eigenvalue that a sum of covariances may be negative by
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EquipmentUncertainty:
-    """What a calibration says of itself at one pose.
-
-    Attributes:
-        covariance: 81 numbers, row-major: a small motion of equipment points about the isocentre (shift mm, turn deg,
-            equipment axes), principal point u, v in px of the picture as sent, focal length relative.
-        lps_from_equipment: 9 numbers, row-major rotation.
-    """
-
-    covariance: tuple[float, ...]
-    lps_from_equipment: tuple[float, ...]
 
 
 def pose_rate(before: Matrix34, after: Matrix34, interval_ms: float, pivot_lps_mm: Vector3) -> PoseRate:
@@ -54,7 +39,7 @@ def pose_rate(before: Matrix34, after: Matrix34, interval_ms: float, pivot_lps_m
     if before == after or not interval_ms > 0.0:
         return STANDING
     try:
-        first, second = (decomposed(np.array(matrix).reshape(3, 4)) for matrix in (before, after))
+        first, second = _parts(before), _parts(after)
     except GeometryError:
         return STANDING  # a frame with such a matrix is withheld; nothing is drawn that it could be wrong about
     motion = np.eye(4)
@@ -142,6 +127,11 @@ def _standing(
         return UncertaintyUnknown(reason="the covariance is not finite")
     covariance.flags.writeable = False
     return PoseUncertainty(covariance=covariance, pivot_lps_mm=pivot_lps_mm)
+
+
+@lru_cache(maxsize=_KEPT)
+def _parts(matrix: Matrix34) -> CameraParts:
+    return decomposed(np.array(matrix).reshape(3, 4))
 
 
 def transported(from_pivot_mm: F64, to_pivot_mm: F64) -> F64:
