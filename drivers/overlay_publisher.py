@@ -93,6 +93,7 @@ class OverlayPublisher:
             age_ms=effect.track.age_ms(time.monotonic_ns()),
             zones=session.zones,
             aids=session.aids,
+            uncertainty=effect.track.uncertainty,
         )
         self._compute.submit(FrameJob(track=effect.track, frame=frame, again=effect.again, make_scene=make_scene))
 

@@ -97,6 +97,7 @@ class GuidanceServer:
             transform_frame=settings.openigtlink.transform_frame,
             calibration=_calibration(settings.geometry.calibration_table),
             consistency=settings.consistency,
+            uncertainty=settings.uncertainty,
             case=case,
         )
         self._live = _Api(self, session, store, AuditLog(self._data_dir), undo_steps=settings.planning.undo_steps)

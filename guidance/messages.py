@@ -421,6 +421,20 @@ class AcceptedRegistration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EquipmentUncertainty:
+    """What a calibration says of itself at one pose.
+
+    Attributes:
+        covariance: 81 numbers, row-major: a small motion of equipment points about the isocentre (shift mm, turn deg,
+            equipment axes), principal point u, v in px of the picture as sent, focal length relative.
+        lps_from_equipment: 9 numbers, row-major rotation.
+    """
+
+    covariance: tuple[float, ...]
+    lps_from_equipment: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GeometryVerdict:
     """What was found out about a frame's geometry.
 
@@ -433,6 +447,7 @@ class GeometryVerdict:
             trusted or degraded.
         source: `metadata_matrix`, `metadata_angles`, `transforms`, `table` or "".
         check: what the picture itself says.
+        calibration: how well the table knows it, where it comes from one that says so.
     """
 
     state: GeometryState
@@ -441,6 +456,7 @@ class GeometryVerdict:
     pixel_from_patient: Matrix34 | None = None
     source: str = ""
     check: ImageCheck = UNCHECKED
+    calibration: EquipmentUncertainty | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from guidance.geometry.told_patient import (
     patient_angles,
     table_shift,
 )
-from guidance.messages import F64
+from guidance.messages import F64, EquipmentUncertainty
 
 # Blades that lie this far outside the picture were cut off with it.
 _CROP_SLACK_PX = 1.5
@@ -41,6 +41,7 @@ class ToldGeometry:
         source_to_detector_mm: None where it is not told (a matrix).
         told_angles_deg: patient-related angles told next to a matrix or transforms; None if there are none.
         told_camera: the complete angle form next to a matrix, as (3, 4); None if it is not complete.
+        calibration: how well the table knows it; None where it is not from one, or the table does not say.
     """
 
     source: Literal["metadata_matrix", "metadata_angles", "transforms", "table"]
@@ -48,6 +49,7 @@ class ToldGeometry:
     source_to_detector_mm: float | None = None
     told_angles_deg: tuple[float, float] | None = None
     told_camera: F64 | None = None
+    calibration: EquipmentUncertainty | None = None
 
 
 def missing_keys(xray: XRayMetadata, reference: PatientReference) -> list[str]:
@@ -220,9 +222,27 @@ def _from_calibration(
         fov_flip=bool(xray.fov_flip),
         pitch_row_mm=pitch[0] if pitch else None,
     )
-    matrix[:, :3] = matrix[:, :3] @ lps_from_equipment(position).T
+    covariance = table.covariance_at(
+        primary_deg=primary,
+        secondary_deg=secondary,
+        detector_rotation_deg=rotation,
+        source_to_detector_mm=xray.source_to_detector_mm,
+        pitch_row_mm=pitch[0] if pitch else None,
+    )
+    to_lps = lps_from_equipment(position)
+    matrix[:, :3] = matrix[:, :3] @ to_lps.T
     matrix[:, 3] -= matrix[:, :3] @ np.asarray(isocenter_now(xray, reference))
-    return ToldGeometry(source="table", pixel_from_patient=matrix, source_to_detector_mm=xray.source_to_detector_mm)
+    calibration = None
+    if covariance is not None:
+        calibration = EquipmentUncertainty(
+            covariance=tuple(covariance.ravel().tolist()), lps_from_equipment=tuple(to_lps.ravel().tolist())
+        )
+    return ToldGeometry(
+        source="table",
+        pixel_from_patient=matrix,
+        source_to_detector_mm=xray.source_to_detector_mm,
+        calibration=calibration,
+    )
 
 
 def _principal_point_is_known(xray: XRayMetadata, rows: int, columns: int) -> bool:

@@ -164,8 +164,11 @@ def _judge(
             code="ageing",
             pixel_from_patient=flat,
             source=told.source,
+            calibration=told.calibration,
         )
-    return GeometryVerdict(state=GeometryState.TRUSTED, pixel_from_patient=flat, source=told.source)
+    return GeometryVerdict(
+        state=GeometryState.TRUSTED, pixel_from_patient=flat, source=told.source, calibration=told.calibration
+    )
 
 
 def _check_live(xray: XRayMetadata, held: bool, age_ms: float, settings: GeometrySettings) -> None:

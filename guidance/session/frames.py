@@ -20,7 +20,8 @@ from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVer
 from guidance.overlay.place import place_paths
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
 from guidance.session.planned import watch_of
-from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume
+from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume, pivot_of
+from guidance.uncertainty.frame import STANDING, frame_uncertainty, pose_rate
 
 _NS_PER_S: Final = 1_000_000_000
 _LONGEST_INTERVAL_NS: Final = _NS_PER_S // 3  # the slowest stream has 3 frames/s: what is longer is a pause
@@ -62,6 +63,7 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
         measured_with=None,
     )
     track = judged(session, track, now_ns)
+    track = _with_rate(session, before, track, now_ns)
     wanted = _measuring(session, track)
     if wanted is not None:
         return replace(session, pending={**session.pending, frame.device: track}), [wanted]
@@ -105,7 +107,17 @@ def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
         verdict = judged_with_check(verdict, track.check)
     rows, columns = frame.pixels.shape
     places = place_paths(drawable_paths(session.case), verdict, rows=rows, columns=columns)
-    return replace(track, verdict=verdict, places=places, epoch=session.case.epoch)
+    uncertainty = None
+    if verdict.pixel_from_patient is not None:
+        uncertainty = frame_uncertainty(
+            settings=session.uncertainty,
+            pivot_lps_mm=pivot_of(active_volume(session)),
+            columns=columns,
+            registration=session.case.registration,
+            calibration=verdict.calibration,
+            rate=track.rate,
+        )
+    return replace(track, verdict=verdict, places=places, epoch=session.case.epoch, uncertainty=uncertainty)
 
 
 def changes(before: InputTrack | None, after: InputTrack) -> list[Effect]:
@@ -145,6 +157,18 @@ def _told_verdict(session: Session, track: InputTrack, frame: FluoroFrame, now_n
             code="patient_position_changed",
         )
     return verdict
+
+
+def _with_rate(session: Session, before: InputTrack | None, track: InputTrack, now_ns: int) -> InputTrack:
+    """The track with how fast its geometry goes; what is told for one moment is the less true the faster it is."""
+    last = before.verdict.pixel_from_patient if before is not None else None
+    matrix = track.verdict.pixel_from_patient
+    rate = STANDING
+    if last is not None and matrix is not None and last != matrix and before is not None and before.frame is not None:
+        assert track.frame is not None
+        interval_ms = (track.frame.received_ns - before.frame.received_ns) / NS_PER_MS
+        rate = pose_rate(last, matrix, interval_ms, pivot_of(active_volume(session)))
+    return track if rate == track.rate else judged(session, replace(track, rate=rate), now_ns)
 
 
 def _measuring(session: Session, track: InputTrack) -> MeasureFrame | None:

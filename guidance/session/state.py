@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from guidance.case import Case
 from guidance.clock import SenderClock
-from guidance.config import ConsistencySettings, GeometrySettings
+from guidance.config import ConsistencySettings, GeometrySettings, UncertaintySettings
 from guidance.consistency.track import ConsistencyTrack
 from guidance.geometry.calibration import CalibrationTable
 from guidance.liveness import Liveness
@@ -23,9 +24,12 @@ from guidance.messages import (
     Matrix34,
     PathProjection,
     TransformSample,
+    Vector3,
 )
 from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
 from guidance.session.planned import Planned
+from guidance.uncertainty.frame import STANDING, PoseRate
+from guidance.uncertainty.values import FrameUncertainty
 
 NS_PER_MS: Final = 1_000_000
 DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
@@ -51,6 +55,8 @@ class InputTrack:
         check: what the picture itself says of its geometry.
         measured_with: the matrix that `check` was found with; None where the picture was not measured.
         consistency: how the pictures agreed with their geometry so far.
+        rate: how fast the geometry went when the frame came.
+        uncertainty: of the frame's geometry; None where nothing may be drawn with it.
     """
 
     device: str
@@ -67,6 +73,8 @@ class InputTrack:
     check: ImageCheck = UNCHECKED
     measured_with: Matrix34 | None = None
     consistency: ConsistencyTrack = field(default_factory=ConsistencyTrack)
+    rate: PoseRate = STANDING
+    uncertainty: FrameUncertainty | None = None
 
     @property
     def state(self) -> InputState:
@@ -101,6 +109,7 @@ class Session:
         calibration: the suite's table, contract form (c).
         case: paths, volumes, epoch.
         consistency: when a picture contradicts its geometry.
+        uncertainty: what is not told of the geometry's accuracy.
         inputs: by device name, each with its newest frame of which all is known.
         pending: inputs whose newest frame is being held against the volume; nothing of it is shown yet.
         transforms: newest TRANSFORM samples by (connection, name), oldest first; of a picture's geometry only.
@@ -116,6 +125,7 @@ class Session:
     calibration: CalibrationTable | None = None
     case: Case = field(default_factory=Case)
     consistency: ConsistencySettings = field(default_factory=ConsistencySettings)
+    uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
     inputs: Mapping[str, InputTrack] = field(default_factory=dict)
     pending: Mapping[str, InputTrack] = field(default_factory=dict)
     transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
@@ -129,3 +139,24 @@ def active_volume(session: Session) -> CbctVolume | None:
     """The volume that counts, where the server holds it ready."""
     wanted = session.case.active_volume_id
     return next((volume for volume in session.case.volumes if wanted and volume.id == wanted), None)
+
+
+def pivot_of(volume: CbctVolume | None) -> Vector3:
+    """Where the told geometry turns about: the CBCT's isocentre, or, where it tells none, the volume's middle."""
+    if volume is None:
+        return (0.0, 0.0, 0.0)
+    if volume.isocenter_lps_mm is not None:
+        return volume.isocenter_lps_mm
+    return _middle_lps_mm(volume.affine_lps_from_ijk, volume.shape_kji)
+
+
+@lru_cache(maxsize=8)
+def _middle_lps_mm(affine: tuple[float, ...] | None, shape_kji: tuple[int, int, int] | None) -> Vector3:
+    if affine is None or shape_kji is None:
+        return (0.0, 0.0, 0.0)
+    i, j, k = ((size - 1) / 2.0 for size in reversed(shape_kji))
+    x, y, z = (
+        affine[4 * row] * i + affine[4 * row + 1] * j + affine[4 * row + 2] * k + affine[4 * row + 3]
+        for row in range(3)
+    )
+    return x, y, z

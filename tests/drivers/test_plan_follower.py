@@ -20,8 +20,11 @@ from drivers.planning_messages import (
     SurfaceQuestion,
     ViewsAnswer,
     ViewsQuestion,
+    WatchAnswer,
+    WatchQuestion,
 )
 from guidance.case import create_path, create_zone, volume_changed
+from guidance.consistency.volume import WatchVolume
 from guidance.errors import CaseError
 from guidance.planning.answers import ApproachMatch, Clearance, Views
 from guidance.planning.instruments import instrument_library
@@ -35,6 +38,7 @@ ZONE = {
     "kind": "keep_out",
     "shape": {"type": "sphere", "center_lps_mm": [20.0, 0.0, 0.0], "radius_mm": 5.0},
 }
+_IDENTITY = tuple(np.eye(4).ravel().tolist())
 _CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
 _FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
 
@@ -52,6 +56,8 @@ class FakeProcess:
         self.before(question)
         await asyncio.sleep(0)
         match question:
+            case WatchQuestion():
+                return WatchAnswer(WatchVolume(voxels=bytes(2), shape_kji=(1, 1, 1), affine_lps_from_ijk=_IDENTITY))
             case SurfaceQuestion(zone=zone):
                 if msgspec.to_builtins(zone.shape)["radius_mm"] == 13.0:
                     self.bone_known = False
