@@ -166,7 +166,12 @@ def _with_rate(session: Session, before: InputTrack | None, track: InputTrack, n
     rate = STANDING
     if last is not None and matrix is not None and last != matrix and before is not None and before.frame is not None:
         assert track.frame is not None
-        interval_ms = (track.frame.received_ns - before.frame.received_ns) / NS_PER_MS
+        gap_ns = track.frame.received_ns - before.frame.received_ns
+        if not track.clock.frozen:
+            sent_ns = ns_from_igtl(track.frame.timestamp_igtl) - ns_from_igtl(before.frame.timestamp_igtl)
+            gap_ns = sent_ns if sent_ns > 0 else gap_ns
+        # Frames that the network held up come in a burst: nothing has moved faster for that.
+        interval_ms = max(gap_ns, track.interval_ns / 2) / NS_PER_MS
         rate = pose_rate(last, matrix, interval_ms, pivot_of(active_volume(session)))
     return track if rate == track.rate else judged(session, replace(track, rate=rate), now_ns)
 
