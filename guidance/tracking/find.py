@@ -126,8 +126,9 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
         rod = rod_of(pixels, reading, strip, middle_px[rows], (track[rows] - half) * strip.column_px, metal, least)
         if rod is None or not _WIDTHS[0] <= rod.width_px / float(np.mean(strip.width_px)) <= _WIDTHS[1]:
             continue
-        ends: F64 = np.linspace(rod.start_px, rod.end_px, _CURVE_POINTS if len(rod.curve) > 2 else 2, dtype=np.float64)
-        y = np.polyval(rod.curve, ends)
+        count = _CURVE_POINTS if len(rod.curve) > 2 else 2
+        ends: F64 = np.asarray(np.linspace(rod.start_px, rod.end_px, count), np.float64)
+        y: F64 = np.asarray(np.polyval(rod.curve, ends), np.float64)
         found.append(_Candidate(strip, rod, strip.points(ends, y), float(np.abs(y).mean())))
     return found
 

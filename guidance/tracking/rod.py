@@ -278,7 +278,7 @@ def _robust_fit(x: F64, y: F64, weight: F64, degree: int, *, least_px: float) ->
     coefficients: F64 = np.zeros(degree + 1)
     for _ in range(4):
         root = np.sqrt(weight * robust)
-        coefficients = np.linalg.lstsq(basis * root[:, None], y * root, rcond=None)[0]
+        coefficients = np.asarray(np.linalg.lstsq(basis * root[:, None], y * root, rcond=None)[0], np.float64)
         miss = np.abs(y - basis @ coefficients)
         limit = max(2.0 * float(np.median(miss)), least_px)
         robust = np.minimum(1.0, limit / np.maximum(miss, 1e-12)) ** 2
