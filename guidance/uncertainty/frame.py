@@ -21,6 +21,10 @@ PoseRate = tuple[float, ...]
 STANDING: Final[PoseRate] = (0.0,) * NUMBERS
 _REFERENCE_COLUMNS: Final = 1024.0  # settings' px are of a picture so wide
 _KEPT: Final = 64
+# Of the told geometry's variance, what all views of a suite have in common, and over how many degrees the rest of it
+# stays alike: judgement, not measurement (docs/uncertainty.md says what each costs where it is wrong).
+_COMMON: Final = 0.5
+_ALIKE_DEG: Final = 30.0
 _ROUNDING: Final = 1e-9  # part of the largest eigenvalue that a sum of covariances may be negative by
 
 
@@ -59,11 +63,12 @@ def frame_uncertainty(
     registration: AcceptedRegistration | None = None,
     calibration: EquipmentUncertainty | None = None,
     rate: PoseRate = STANDING,
+    central_ray: Vector3 | None = None,
 ) -> FrameUncertainty:
     """How well one frame's geometry is known.
 
-    The three are taken as independent, so their covariances add. What registration has made good of the told
-    geometry's own error is not taken off: docs/uncertainty.md says what that costs and why.
+    The three are taken as independent, so their covariances add. Of the told geometry's own error there remains what
+    registration, made in other views or in this one, has not made good: `told_part`.
 
     Args:
         settings: one-sigma values of the told geometry, used without `calibration`; and of timing.
@@ -73,11 +78,36 @@ def frame_uncertainty(
         registration: that is in the frame's matrix.
         calibration: where the told geometry comes from a calibration table with a covariance.
         rate: from `pose_rate`, with the same pivot.
+        central_ray: from source to detector, of any length, in the volume's frame: columns 0 to 2 of the third row of
+            the frame's `pixel_from_patient`; None: the told geometry's error counts in full.
 
     Returns:
         The same object for the same arguments; unknown where a covariance is none.
     """
-    return _frame_uncertainty(settings, pivot_lps_mm, columns, registration, calibration, rate)
+    part = 1.0 if registration is None or central_ray is None else told_part(central_ray, registration)
+    return _frame_uncertainty(settings, pivot_lps_mm, columns, registration, calibration, part, rate)
+
+
+def told_part(central_ray: Vector3, registration: AcceptedRegistration) -> float:
+    """Part of the told geometry's variance that is left after a registration, rounded to hundredths.
+
+    Registration finds where the volume is seen in its own views, so what is wrong with the geometry told for them
+    (the mean of it, with several) is in M, and in those views nothing of it is left. Half of the variance is taken as
+    common to all views (isocentre, offsets of the angles), the other as their own (sag), the less alike the further
+    they are apart: docs/uncertainty.md.
+
+    Returns:
+        1 for the error of a view that knows nothing of the registration's; more than that where none of it is common.
+    """
+    if not registration.central_rays:
+        return 1.0
+    rotation = np.array(registration.seen_lps_from_volume_lps).reshape(4, 4)[:3, :3]
+    rays = np.array((rotation @ np.array(central_ray), *registration.central_rays))
+    rays /= np.sqrt((rays * rays).sum(axis=1))[:, None]
+    apart_deg = np.degrees(np.arccos(np.clip(rays @ rays.T, -1.0, 1.0)))
+    alike = _COMMON + (1.0 - _COMMON) * np.exp(-((apart_deg / _ALIKE_DEG) ** 2))
+    left = 1.0 - 2.0 * alike[0, 1:].mean() + alike[1:, 1:].mean()
+    return round(max(float(left), 0.0), 2)
 
 
 @lru_cache(maxsize=_KEPT)
@@ -87,9 +117,10 @@ def _frame_uncertainty(
     columns: int,
     registration: AcceptedRegistration | None,
     calibration: EquipmentUncertainty | None,
+    part: float,
     rate: PoseRate,
 ) -> FrameUncertainty:
-    standing = _standing(settings, pivot_lps_mm, columns, registration, calibration)
+    standing = _standing(settings, pivot_lps_mm, columns, registration, calibration, part)
     if rate == STANDING or isinstance(standing, UncertaintyUnknown):
         return standing
     moved = settings.timing_ms * np.array(rate)
@@ -107,6 +138,7 @@ def _standing(
     columns: int,
     registration: AcceptedRegistration | None,
     calibration: EquipmentUncertainty | None,
+    part: float,
 ) -> FrameUncertainty:
     pivot = np.array(pivot_lps_mm)
     seen_lps_from_volume_lps = np.eye(4)
@@ -115,7 +147,7 @@ def _standing(
     told = _told(settings, columns) if calibration is None else _calibrated(calibration)
     if told is None:
         return UncertaintyUnknown(reason="the calibration's covariance is not one")
-    covariance = _before_motion(told, pivot, seen_lps_from_volume_lps, pivot)
+    covariance = part * _before_motion(told, pivot, seen_lps_from_volume_lps, pivot)
     if registration is not None:
         own = _covariance(registration.covariance, 6)
         if own is None:
