@@ -1,4 +1,4 @@
-"""Holds frames against the volume in the compute thread: one measurer per input, made anew with the volume."""
+"""Measures frames in the compute thread: held against the volume, and searched for instruments."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from guidance.consistency.volume import WatchVolume
 from guidance.errors import GeometryError
 from guidance.geometry.intensity import PixelIntensity, read_intensity
 from guidance.geometry.metadata import read_metadata
-from guidance.messages import F64
+from guidance.messages import F64, PlannedPath
 from guidance.session import FrameMeasured, MeasureFrame
+from guidance.tracking.find import find_instruments
+from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, sighted
+from guidance.tracking.values import InstrumentView
+from guidance.uncertainty.band import picture_covariance_px
+from guidance.uncertainty.values import FrameUncertainty, PoseUncertainty
 
 _UNTOLD = PixelIntensity(relationship="DISP")
 
@@ -22,6 +27,8 @@ class FrameMeasuring:
 
     def __init__(self) -> None:
         self._measurers: dict[str, tuple[WatchVolume, FrameMeasurer]] = {}
+        self._sightings: dict[str, Sightings] = {}
+        self._epoch = -1
 
     def measured(self, asked: MeasureFrame) -> FrameMeasured:
         """Hold one frame against the volume."""
@@ -47,7 +54,42 @@ class FrameMeasuring:
             pixel_from_patient=asked.pixel_from_patient,
             watch=asked.watch,
             measurement=measurement,
+            found=self._instruments(asked, intensity) if asked.paths else (),
         )
+
+    def _instruments(self, asked: MeasureFrame, intensity: PixelIntensity) -> tuple[FoundInstrument, ...]:
+        """Instruments along the paths, each together with what other views have seen of it."""
+        track, frame = asked.track, asked.track.frame
+        assert frame is not None
+        if track.epoch != self._epoch:
+            self._sightings, self._epoch = {}, track.epoch
+        matrix = np.array(asked.pixel_from_patient, np.float64).reshape(3, 4)
+        found = []
+        paths = {path.id: path for path in asked.paths}
+        for seen in find_instruments(
+            frame.pixels,
+            matrix,
+            asked.paths,
+            intensity=intensity.relationship,
+            sign=intensity.sign,
+            known_metal=asked.metal,
+            collimator_px=read_metadata(frame.metadata).collimator_px,
+        ):
+            path = paths[seen.path_id]
+            view = InstrumentView(
+                seen=seen,
+                pixel_from_patient=matrix,
+                geometry_sigma_px=_geometry_sigma_px(path, matrix, track.uncertainty),
+                name=track.device,
+            )
+            before = self._sightings.get(path.id)
+            if before is None or before.path != path:
+                before = Sightings(path=path)
+            sighting = Sighting(device=track.device, view=view, received_ns=frame.received_ns)
+            after = self._sightings[path.id] = sighted(before, sighting)
+            accepted = after.placed is not None and after.placed.accepted
+            found.append(FoundInstrument(view=view, placed=after.placed if accepted else None))
+        return tuple(found)
 
 
 def _blades(asked: MeasureFrame) -> tuple[int, int, int, int] | None:
@@ -57,6 +99,15 @@ def _blades(asked: MeasureFrame) -> tuple[int, int, int, int] | None:
         return None
     left, top, right, bottom = told
     return math.ceil(left), math.ceil(top), math.floor(right), math.floor(bottom)
+
+
+def _geometry_sigma_px(path: PlannedPath, matrix: F64, uncertainty: FrameUncertainty | None) -> float:
+    """By how much the geometry may misplace what is seen of a path, its middle standing for all of it."""
+    if not isinstance(uncertainty, PoseUncertainty):
+        return 0.0
+    middle = (np.array(path.entry_lps_mm) + np.array(path.target_lps_mm)) / 2.0
+    covariance = picture_covariance_px(middle[None], matrix, uncertainty)[0]
+    return math.sqrt(max(float(np.linalg.eigvalsh(covariance)[-1]), 0.0))
 
 
 def _path_points(asked: MeasureFrame) -> F64 | None:

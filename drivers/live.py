@@ -35,6 +35,7 @@ from guidance.session import (
     MeasureFrame,
     Planned,
     PlanWorkedOut,
+    PublishNeedleTip,
     PublishPlan,
     PublishZones,
     Session,
@@ -69,6 +70,7 @@ class LiveCase:
         measure: has a frame held against the volume; `on_measured` takes the answer.
         publish_plan: tells receivers the new paths.
         publish_zones: tells receivers the new zones.
+        publish_needle_tip: tells receivers where an instrument's tip is.
         input_changed: told of every change of an input's state.
         case_changed: told after every change of the case.
     """
@@ -84,6 +86,7 @@ class LiveCase:
         measure: Callable[[MeasureFrame], None],
         publish_plan: Callable[[Case], None],
         publish_zones: Callable[[ZonesOnPicture], None],
+        publish_needle_tip: Callable[[PublishNeedleTip], None],
         input_changed: Callable[[InputTrack | None, InputTrack], None],
         case_changed: Callable[[], None],
     ) -> None:
@@ -95,6 +98,7 @@ class LiveCase:
         self._measure = measure
         self._publish_plan = publish_plan
         self._publish_zones = publish_zones
+        self._publish_needle_tip = publish_needle_tip
         self._input_changed = input_changed
         self._case_changed = case_changed
         self._subscribers: dict[int, Callable[[LiveUpdate], None]] = {}
@@ -277,6 +281,8 @@ class LiveCase:
                 self._publish_plan(case)
             case PublishZones(zones):
                 self._publish_zones(zones)
+            case PublishNeedleTip():
+                self._publish_needle_tip(effect)
             case InputChanged(before, after):
                 self.counters[f"geometry_{after.verdict.code or after.verdict.state.value}"] += 1
                 self._input_changed(before, after)

@@ -17,7 +17,8 @@ from guidance.config import OverlaySettings
 from guidance.overlay.picture import picture_metadata
 from guidance.overlay.scene import frame_scene
 from guidance.overlay.zones import ZonesOnPicture
-from guidance.session import DrawFrame, FrameMeasured, InputTrack, MeasureFrame, Session
+from guidance.session import DrawFrame, FrameMeasured, InputTrack, MeasureFrame, PublishNeedleTip, Session
+from guidance.wire.openigtlink.needle_tip import needle_tip_transform
 from guidance.wire.openigtlink.outputs import overlay_device, overlay_layer_device
 from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of, zones_polydata
 
@@ -111,6 +112,18 @@ class OverlayPublisher:
     def publish_zones(self, zones: ZonesOnPicture) -> None:
         """Tell receivers the zones of the active frame."""
         self._output.publish_message(zones_polydata(zones.surfaces))
+
+    def publish_needle_tip(self, tip: PublishNeedleTip) -> None:
+        """Tell receivers where an instrument's tip is, or that it is not known any more."""
+        frame = tip.track.frame if tip.track is not None else None
+        self._output.publish_message(
+            needle_tip_transform(
+                tip.path,
+                tip.placed,
+                timestamp_igtl=frame.timestamp_igtl if frame is not None else 0,
+                input_device=frame.device if frame is not None else "",
+            )
+        )
 
     def _composed(self, composed: ComposedFrame) -> None:
         self._loop.call_soon_threadsafe(self._publish, composed)

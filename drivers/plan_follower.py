@@ -31,6 +31,7 @@ from guidance.overlay.zones import PathAid
 from guidance.planning.instruments import InstrumentLibrary
 from guidance.planning.surface import ZoneSurface
 from guidance.session import Planned, Session, active_volume, aid_key, watch_key
+from guidance.tracking.known_metal import KnownMetal
 
 # What has nothing to do with the question: everything waits a moment.
 _NOT_NOW: Final = ("planning_busy", "stopping", "volume_gone")
@@ -126,7 +127,9 @@ class PlanFollower:
             if not self._put_off(key, error):
                 self._unwatched = key
             return
-        self._deliver(replace(self._session().planned, watch=(key, answer.watch)))
+        points = np.frombuffer(answer.metal_lps_mm, np.float64).reshape(-1, 3)
+        metal = KnownMetal(points_lps_mm=points, radius_mm=answer.metal_radius_mm)
+        self._deliver(replace(self._session().planned, watch=(key, answer.watch, metal)))
 
     async def _surface(self, zone: Zone) -> None:
         planned = self._session().planned

@@ -188,7 +188,11 @@ class CorridorAnswer(msgspec.Struct, frozen=True, tag=True):
 
 
 class WatchAnswer(msgspec.Struct, frozen=True, tag=True):
+    """The small volume, and where its metal is: (N, 3) float64 LPS mm, C order, balls of one radius."""
+
     watch: WatchVolume
+    metal_lps_mm: bytes = b""
+    metal_radius_mm: float = 0.0
 
 
 class RegisteredAnswer(msgspec.Struct, frozen=True, tag=True):

@@ -6,7 +6,6 @@ import os
 import time
 
 import numpy as np
-from guidance.registration.volume import RegistrationVolume, registration_volume
 
 from drivers.planning_messages import (
     Answer,
@@ -20,6 +19,9 @@ from guidance.consistency.volume import watch_volume
 from guidance.planning.volume import PlanningVolume
 from guidance.registration.answers import registration_answer
 from guidance.registration.values import RegistrationView
+from guidance.registration.views import register_views
+from guidance.registration.volume import RegistrationVolume, registration_volume
+from guidance.tracking.known_metal import known_metal_of
 
 
 class PoseDesk:
@@ -41,11 +43,14 @@ class PoseDesk:
         match question:
             case WatchQuestion():
                 watch = watch_volume(volume.voxels_hu, volume.affine_lps_from_ijk)
+                metal = known_metal_of(volume.voxels_hu, volume.affine_lps_from_ijk)
                 self._prepared(volume)  # before somebody waits for it
-                return WatchAnswer(watch)
+                return WatchAnswer(
+                    watch,
+                    metal_lps_mm=np.ascontiguousarray(metal.points_lps_mm, np.float64).tobytes(),
+                    metal_radius_mm=metal.radius_mm,
+                )
             case RegistrationQuestion(views=views, start=start):
-                from guidance.registration.views import register_views
-
                 begun_s = time.monotonic()
                 registration = register_views(
                     self._prepared(volume),

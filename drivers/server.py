@@ -98,6 +98,7 @@ class GuidanceServer:
             calibration=_calibration(settings.geometry.calibration_table),
             consistency=settings.consistency,
             uncertainty=settings.uncertainty,
+            tracking=settings.tracking,
             case=case,
         )
         self._live = _Api(self, session, store, AuditLog(self._data_dir), undo_steps=settings.planning.undo_steps)
@@ -370,6 +371,7 @@ class _Api(LiveCase):
             measure=lambda asked: server._publisher.measure(asked),
             publish_plan=lambda case: server._publisher.publish_plan(case),
             publish_zones=lambda zones: server._publisher.publish_zones(zones),
+            publish_needle_tip=lambda tip: server._publisher.publish_needle_tip(tip),
             input_changed=server.input_changed,
             case_changed=lambda: server._planning.case_changed(),
         )

@@ -109,6 +109,12 @@ class RegistrationSettings(_Section, frozen=True):
     automatic: bool = False  # register by itself when the patient has moved
 
 
+class TrackingSettings(_Section, frozen=True):
+    """What is followed in live pictures."""
+
+    instruments: bool = True  # needles and pins are looked for along the planned paths
+
+
 class UncertaintySettings(_Section, frozen=True):
     """What is not told of the geometry's accuracy, one standard deviation each."""
 
@@ -159,6 +165,7 @@ class Settings(_Section, frozen=True):
     geometry: GeometrySettings = GeometrySettings()
     consistency: ConsistencySettings = ConsistencySettings()
     registration: RegistrationSettings = RegistrationSettings()
+    tracking: TrackingSettings = TrackingSettings()
     uncertainty: UncertaintySettings = UncertaintySettings()
     overlay: OverlaySettings = OverlaySettings()
     planning: PlanningSettings = PlanningSettings()

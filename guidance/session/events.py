@@ -11,6 +11,9 @@ from guidance.messages import FluoroFrame, Matrix34, PlannedPath, TransformSampl
 from guidance.overlay.zones import ZonesOnPicture
 from guidance.session.planned import Planned
 from guidance.session.state import InputTrack
+from guidance.tracking.known_metal import KnownMetal
+from guidance.tracking.sightings import FoundInstrument
+from guidance.tracking.values import PlacedInstrument
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ class FrameMeasured:
     Attributes:
         track, pixel_from_patient, watch: as they were asked with.
         measurement: what came out.
+        found: instruments along the paths.
     """
 
     track: InputTrack
     pixel_from_patient: Matrix34
     watch: WatchVolume
     measurement: Measurement
+    found: tuple[FoundInstrument, ...] = ()
 
 
 Event = FrameArrived | FrameMeasured | TransformArrived | CaseEdited | PlanWorkedOut | ConnectionClosed | Tick
@@ -67,12 +72,16 @@ Event = FrameArrived | FrameMeasured | TransformArrived | CaseEdited | PlanWorke
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasureFrame:
-    """Hold this input's newest frame against the volume; the newest of an input wins. `FrameMeasured` answers."""
+    """Hold this input's newest frame against the volume; the newest of an input wins. `FrameMeasured` answers.
+
+    `metal` is the volume's, for the instruments that are looked for along `paths`.
+    """
 
     track: InputTrack
     pixel_from_patient: Matrix34
     watch: WatchVolume
     paths: tuple[PlannedPath, ...]
+    metal: KnownMetal
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,15 @@ class PublishZones:
     zones: ZonesOnPicture
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PublishNeedleTip:
+    """Where an instrument's tip is has changed; None: it is not known any more. `track` has the newest frame of it."""
+
+    path: PlannedPath
+    placed: PlacedInstrument | None
+    track: InputTrack | None
+
+
 @dataclass(frozen=True, slots=True)
 class InputChanged:
     """An input's state, its geometry's state or the reason changed."""
@@ -112,4 +130,4 @@ class InputChanged:
     after: InputTrack
 
 
-Effect = MeasureFrame | DrawFrame | StoreCase | PublishPlan | PublishZones | InputChanged
+Effect = MeasureFrame | DrawFrame | StoreCase | PublishPlan | PublishZones | PublishNeedleTip | InputChanged

@@ -19,6 +19,7 @@ from guidance.liveness import observe as observe_liveness
 from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.place import place_paths
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
+from guidance.session.instruments import needle_tips, with_instruments
 from guidance.session.planned import watch_of
 from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume, pivot_of
 from guidance.uncertainty.frame import STANDING, frame_uncertainty, pose_rate
@@ -61,6 +62,8 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
         silent=False,
         check=UNCHECKED,
         measured_with=None,
+        instruments=(),
+        placed={},
     )
     track = judged(session, track, now_ns)
     track = _with_rate(session, before, track, now_ns)
@@ -178,10 +181,11 @@ def _with_rate(session: Session, before: InputTrack | None, track: InputTrack, n
 
 def _measuring(session: Session, track: InputTrack) -> MeasureFrame | None:
     """What must be measured of a frame before it is shown; None where nothing can be, or need be."""
-    watch, matrix = watch_of(session.case, session.planned), track.verdict.pixel_from_patient
-    if watch is None or matrix is None or not session.consistency.enabled:
+    watched, matrix = watch_of(session.case, session.planned), track.verdict.pixel_from_patient
+    if watched is None or matrix is None or not session.consistency.enabled:
         return None
-    return MeasureFrame(track, matrix, watch, drawable_paths(session.case))
+    watch, metal = watched
+    return MeasureFrame(track, matrix, watch, drawable_paths(session.case), metal)
 
 
 def _observed(session: Session, before: InputTrack | None, track: InputTrack, event: FrameMeasured) -> InputTrack:
@@ -196,7 +200,9 @@ def _observed(session: Session, before: InputTrack | None, track: InputTrack, ev
         moved=last is None or not np.array_equal(last, event.pixel_from_patient),
         settings=session.consistency,
     )
-    return replace(track, consistency=consistency, check=consistency.check, measured_with=event.pixel_from_patient)
+    track = replace(track, consistency=consistency, check=consistency.check, measured_with=event.pixel_from_patient)
+    paths = drawable_paths(session.case) if session.tracking.instruments else ()
+    return with_instruments(before, track, paths, event.found)
 
 
 def _settled(session: Session, track: InputTrack) -> tuple[Session, list[Effect]]:
@@ -207,7 +213,8 @@ def _settled(session: Session, track: InputTrack) -> tuple[Session, list[Effect]
     if position and track.verdict.state in DRAWABLE and session.told_position[0] != session.case.epoch:
         session = replace(session, told_position=(session.case.epoch, position))
     session = replace(session, inputs={**session.inputs, track.device: track})
-    return session, [DrawFrame(track), *changes(before, track)]
+    session, tips = needle_tips(session)
+    return session, [DrawFrame(track), *tips, *changes(before, track)]
 
 
 def _interval_ns(track: InputTrack, frame: FluoroFrame) -> int:

@@ -10,6 +10,7 @@ from guidance.consistency.volume import WatchVolume
 from guidance.kernels.silhouette import Surface
 from guidance.messages import PlannedPath, Zone, ZoneShape
 from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
+from guidance.tracking.known_metal import KnownMetal
 
 WatchKey = tuple[str, str]
 AidKey = tuple[PlannedPath, tuple[Zone, ...], int, str]
@@ -22,12 +23,13 @@ class Planned:
     Attributes:
         surfaces: by shape, so that a zone keeps its outline when its name or colour changes.
         aids: by path id: what it was worked out from (`aid_key`), and what came out.
-        watch: the volume to hold frames against, beside what it was made from (`watch_key`); None: not made yet.
+        watch: the volume to hold frames against, and its metal, beside what they were made from (`watch_key`); None:
+            not made yet.
     """
 
     surfaces: Mapping[ZoneShape, Surface] = field(default_factory=dict)
     aids: Mapping[str, tuple[AidKey, PathAid]] = field(default_factory=dict)
-    watch: tuple[WatchKey, WatchVolume] | None = None
+    watch: tuple[WatchKey, WatchVolume, KnownMetal] | None = None
 
 
 def aid_key(case: Case, path: PlannedPath) -> AidKey:
@@ -41,11 +43,11 @@ def watch_key(case: Case) -> WatchKey:
     return case.active_volume_id, block
 
 
-def watch_of(case: Case, planned: Planned) -> WatchVolume | None:
-    """The volume to hold frames against, where it is of the active one."""
+def watch_of(case: Case, planned: Planned) -> tuple[WatchVolume, KnownMetal] | None:
+    """The volume to hold frames against, and its metal, where they are of the active one."""
     if planned.watch is None or planned.watch[0] != watch_key(case):
         return None
-    return planned.watch[1]
+    return planned.watch[1:]
 
 
 def zones_on_picture(case: Case, planned: Planned, before: ZonesOnPicture = NO_ZONES) -> ZonesOnPicture:

@@ -9,7 +9,7 @@ from typing import Final
 
 from guidance.case import Case
 from guidance.clock import SenderClock
-from guidance.config import ConsistencySettings, GeometrySettings, UncertaintySettings
+from guidance.config import ConsistencySettings, GeometrySettings, TrackingSettings, UncertaintySettings
 from guidance.consistency.track import ConsistencyTrack
 from guidance.geometry.calibration import CalibrationTable
 from guidance.liveness import Liveness
@@ -28,6 +28,8 @@ from guidance.messages import (
 )
 from guidance.overlay.zones import NO_ZONES, PathAid, ZonesOnPicture
 from guidance.session.planned import Planned
+from guidance.tracking.track import InstrumentTrack
+from guidance.tracking.values import PlacedInstrument
 from guidance.uncertainty.frame import STANDING, PoseRate
 from guidance.uncertainty.values import FrameUncertainty
 
@@ -57,6 +59,8 @@ class InputTrack:
         consistency: how the pictures agreed with their geometry so far.
         rate: how fast the geometry went when the frame came.
         uncertainty: of the frame's geometry; None where nothing may be drawn with it.
+        instruments: what its pictures show of instruments along the planned paths.
+        placed: by path id, where this frame, with other views, puts them in the patient.
     """
 
     device: str
@@ -75,6 +79,8 @@ class InputTrack:
     consistency: ConsistencyTrack = field(default_factory=ConsistencyTrack)
     rate: PoseRate = STANDING
     uncertainty: FrameUncertainty | None = None
+    instruments: tuple[InstrumentTrack, ...] = ()
+    placed: Mapping[str, PlacedInstrument] = field(default_factory=dict)
 
     @property
     def state(self) -> InputState:
@@ -117,6 +123,8 @@ class Session:
             the patient position, and the volume does not always know one.
         planned: what planning has worked out.
         zones, aids: what of it goes onto the picture now.
+        tracking: what is followed in live pictures.
+        needle_tips: by path id, where receivers were told that its instrument's tip is.
     """
 
     settings: GeometrySettings = field(default_factory=GeometrySettings)
@@ -133,6 +141,8 @@ class Session:
     planned: Planned = field(default_factory=Planned)
     zones: ZonesOnPicture = NO_ZONES
     aids: Mapping[str, PathAid] = field(default_factory=dict)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    needle_tips: Mapping[str, PlacedInstrument] = field(default_factory=dict)
 
 
 def active_volume(session: Session) -> CbctVolume | None:

@@ -79,6 +79,7 @@ def live(store: FullDisk, audit: FullAudit) -> LiveCase:
         measure=lambda asked: None,
         publish_plan=lambda case: None,
         publish_zones=lambda zones: None,
+        publish_needle_tip=lambda tip: None,
         input_changed=lambda before, after: None,
         case_changed=lambda: None,
     )

@@ -27,6 +27,7 @@ from guidance.session import (
     Tick,
     watch_key,
 )
+from guidance.tracking.known_metal import NO_METAL
 from tests.helpers.live_session import GEOMETRY, after, drawn, live_frame, planned_case
 
 AGREES = Measurement(
@@ -51,7 +52,7 @@ def small_volume() -> WatchVolume:
 def watched() -> Session:
     """A session with a volume to hold frames against."""
     session = Session(case=planned_case())
-    planned = Planned(watch=(watch_key(session.case), small_volume()))
+    planned = Planned(watch=(watch_key(session.case), small_volume(), NO_METAL))
     session, _ = after(session, (PlanWorkedOut(planned), 0))
     return session
 
