@@ -11,6 +11,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from guidance.kernels import _core
 from guidance.kernels.reference import F32, I32
 from guidance.messages import F64, Pixels
 
@@ -20,8 +21,11 @@ CORE_PART: Final = 0.4  # of the width to either side of the middle: what surely
 FLANK_PARTS: Final = (0.6, 0.95)  # of the width: what is beside it and still the same background
 LEAST_GAIN: Final = -1.5  # what a row without a ridge costs at most, in rows with one
 SIDESTEP_COST: Final = 0.06
+LEAST_SCORE: Final = 4.0  # rows of a clear ridge: less is noise
 UNSEEN_COST: Final = 0.02  # of a row of which nothing is known
 _NOISE_SIGMAS: Final = 3.0
+_NOISE_SAMPLES: Final = 4096
+_BEGINS: Final = 2
 _SIGMA_OF_MEDIAN: Final = 1.4826 / np.sqrt(2.0)  # of the median difference of two normal deviates
 
 
@@ -52,7 +56,9 @@ def sample_strip(
     sign: int,
     backend: Backend = "native",
 ) -> F32:
-    """Sample lines across a picture, bilinear, as what lies in the beam: more is more.
+    """Sample lines across a picture as what lies in the beam: more is more.
+
+    Bilinear; with bins the nearest pixels, for their mean is smooth anyway.
 
     Args:
         pixels: (rows, columns) uint8, int8, uint16, int16 or float32.
@@ -68,28 +74,29 @@ def sample_strip(
         (R // bins[0], columns // bins[1]) float32.
     """
     if backend == "native":
-        backend = "reference"
-    rows = (len(starts) // bins[0]) * bins[0]
-    count = (columns // bins[1]) * bins[1]
+        out = np.empty((len(starts) // bins[0], columns // bins[1]), np.float32)
+        _core.sample_strip(pixels, starts, steps, columns, bins, bounds, logarithm, sign, out)
+        return out
+    rows, count = (len(starts) // bins[0]) * bins[0], (columns // bins[1]) * bins[1]
     uv = starts[:rows, None] + steps[:rows, None] * np.arange(count)[None, :, None]
-    left, top, right, bottom = bounds
-    u, v = uv[..., 0], uv[..., 1]
-    inside = (u >= left) & (v >= top) & (u <= right) & (v <= bottom)
     height, width = pixels.shape
-    inside &= (u >= 0.0) & (v >= 0.0) & (u <= width - 1) & (v <= height - 1)
-    u, v = np.where(inside, u, 0.0), np.where(inside, v, 0.0)
-    column = np.minimum(u.astype(np.intp), max(width - 2, 0))
-    row = np.minimum(v.astype(np.intp), max(height - 2, 0))
-    part_u, part_v = u - column, v - row
-    right_of, below = np.minimum(column + 1, width - 1), np.minimum(row + 1, height - 1)
+    left, top, right, bottom = bounds
+    low, high = np.maximum((left, top), 0.0), np.minimum((right, bottom), (width - 1.0, height - 1.0))
+    inside = np.asarray(((uv >= low) & (uv <= high)).all(axis=2))
+    place = np.where(inside[..., None], uv, 0.0)
     numbers = pixels.astype(np.float64)
-    value = (1.0 - part_v) * ((1.0 - part_u) * numbers[row, column] + part_u * numbers[row, right_of]) + part_v * (
-        (1.0 - part_u) * numbers[below, column] + part_u * numbers[below, right_of]
-    )
+    if bins == (1, 1):
+        corner = np.minimum(place.astype(np.intp), (width - 2, height - 2))
+        (column, row), (part_u, part_v) = np.moveaxis(corner, 2, 0), np.moveaxis(place - corner, 2, 0)
+        upper = (1.0 - part_u) * numbers[row, column] + part_u * numbers[row, column + 1]
+        lower = (1.0 - part_u) * numbers[row + 1, column] + part_u * numbers[row + 1, column + 1]
+        value = (1.0 - part_v) * upper + part_v * lower
+    else:
+        column, row = np.moveaxis((place + 0.5).astype(np.intp), 2, 0)
+        value = numbers[row, column]
     value = np.where(inside, value, np.nan)
     mean = value.reshape(rows // bins[0], bins[0], count // bins[1], bins[1]).mean(axis=(1, 3))
-    if logarithm:
-        mean = np.log(np.maximum(mean, 1.0))
+    mean = np.where(np.isfinite(mean), np.log(np.maximum(mean, 1.0)) if logarithm else mean, np.nan)
     return np.asarray(-sign * mean, np.float32)
 
 
@@ -121,35 +128,42 @@ def ridge_tracks(
     Source: Koller et al., Multiscale detection of curvilinear structures, ICCV 1995 (the lesser of both sides);
         Smith & Waterman, J. Mol. Biol. 147, 1981 (local alignment).
     """
+    rows, columns = strip.shape
+    if backend == "native":
+        tracks, sums = np.empty((most, rows), np.int32), np.empty(most, np.float64)
+        count, threshold = _core.ridge_tracks(strip, width_columns, unknown, least, tracks, sums)
+        return Tracks(columns=tracks[:count], scores=sums[:count], threshold=threshold)
     response = ridge_response(strip, width_columns)
     if unknown is not None:
         response[unknown] = np.nan
     threshold = max(least, _NOISE_SIGMAS * _noise(response))
     with np.errstate(invalid="ignore"):
-        gain = np.clip((response - threshold) / threshold, LEAST_GAIN, 1.0)
-    gain = np.where(np.isnan(gain), -UNSEEN_COST, gain)
-    rows, columns = gain.shape
-    value = np.zeros((rows, columns))
-    came = np.full((rows, columns), 2, np.int8)  # -1, 0, 1: from that column beside; 2: begins here
-    before = np.zeros(columns)
-    for row in range(rows):
-        padded = np.pad(before, 1, constant_values=-np.inf)
-        ways = np.stack((padded[:-2] - SIDESTEP_COST, padded[1:-1], padded[2:] - SIDESTEP_COST))
-        order = ways[[1, 0, 2]]  # straight on wins where equal
-        best = np.argmax(order, axis=0)
-        reached = np.take_along_axis(order, best[None], axis=0)[0]
-        came[row] = np.where(reached > 0.0, np.array((0, -1, 1), np.int8)[best], 2)
-        before = np.maximum(reached, 0.0) + gain[row]
-        value[row] = before
-    return _traced(value, came, width_columns, threshold, most)
+        gain = np.clip((response - np.float32(threshold)) / np.float32(threshold), np.float32(LEAST_GAIN), 1.0)
+    gain = np.where(np.isnan(gain), np.float32(-UNSEEN_COST), gain)
+    found: list[I32] = []
+    scores: list[float] = []
+    while len(found) < most:
+        track, score = _best_track(gain)
+        if score < LEAST_SCORE:
+            break
+        found.append(track)
+        scores.append(score)
+        for row in np.flatnonzero(track >= 0):
+            # What is near a found track is that same ridge; another may cross it.
+            reach = int(width_columns[row])
+            near = slice(max(int(track[row]) - reach, 0), int(track[row]) + reach + 1)
+            gain[row, near] = np.minimum(gain[row, near], np.float32(-UNSEEN_COST))
+    return Tracks(
+        columns=np.array(found, np.int32).reshape(-1, rows), scores=np.array(scores, np.float64), threshold=threshold
+    )
 
 
-def ridge_response(strip: F32, width_columns: F64) -> F64:
+def ridge_response(strip: F32, width_columns: F64) -> F32:
     """(T, S): what the middle has more than the nearer side; NaN where one of the three is not known."""
     rows, columns = strip.shape
     sums = np.concatenate((np.zeros((rows, 1)), np.cumsum(np.nan_to_num(strip.astype(np.float64)), axis=1)), axis=1)
     holes = np.concatenate((np.zeros((rows, 1)), np.cumsum(np.isnan(strip), axis=1)), axis=1)
-    response = np.full((rows, columns), np.nan)
+    response = np.full((rows, columns), np.nan, np.float32)
     for row in range(rows):
         core, near, far = band_columns(float(width_columns[row]))
         middle = np.arange(far, columns - far)
@@ -172,51 +186,32 @@ def band_columns(width: float) -> tuple[int, int, int]:
     return core, near, max(int(FLANK_PARTS[1] * width + 0.5), near)
 
 
-def _noise(response: F64) -> float:
-    steps = np.abs(np.diff(response, axis=0))
-    known = steps[~np.isnan(steps)]
-    return float(_SIGMA_OF_MEDIAN * np.median(known)) if known.size else 0.0
+def _noise(response: F32) -> float:
+    steps = np.abs(np.diff(response, axis=0)).ravel()
+    steps = steps[:: max(steps.size // _NOISE_SAMPLES, 1)]
+    known = np.sort(steps[~np.isnan(steps)])
+    return float(_SIGMA_OF_MEDIAN * known[known.size // 2]) if known.size else 0.0
 
 
-def _traced(value: F64, came: npt.NDArray[np.int8], width_columns: F64, threshold: float, most: int) -> Tracks:
-    rows, columns = value.shape
-    free = np.ones((rows, columns), bool)
-    found: list[I32] = []
-    scores: list[float] = []
-    left = value.copy()
-    while len(found) < most:
-        at = int(np.argmax(left))
-        row, column = divmod(at, columns)
-        score = float(left[row, column])
-        if score <= 0.0:
-            break
-        track = np.full(rows, -1, np.int32)
-        clear = True
-        end_row = row
-        while True:
-            if not free[row, column]:
-                clear = False
-                break
-            track[row] = column
-            step = int(came[row, column])
-            if step == 2 or row == 0:
-                break
-            row, column = row - 1, column + step
-        # What is near a found track, or leads into one, is that same ridge.
-        for each in range(row, end_row + 1):
-            at_column = int(track[each])
-            if at_column < 0:
-                continue
-            reach = int(width_columns[each])
-            low, high = max(at_column - reach, 0), at_column + reach + 1
-            free[each, low:high] = False
-            left[each, low:high] = 0.0
-        left[end_row, max(0, int(track[end_row])) if track[end_row] >= 0 else 0] = 0.0
-        if clear:
-            found.append(track)
-            scores.append(score)
-        else:
-            left[at // columns, at % columns] = 0.0
-    return Tracks(
-        columns=np.array(found, np.int32).reshape(-1, rows), scores=np.array(scores, np.float64), threshold=threshold
-    )
+def _best_track(gain: F32) -> tuple[I32, float]:
+    """(T,) column by row of the best track, -1 where it does not run, and its score."""
+    rows, columns = gain.shape
+    value = np.zeros((rows, columns), np.float32)
+    came = np.full((rows, columns), _BEGINS, np.int8)  # -1, 0, 1: from that column beside
+    before = np.zeros(columns, np.float32)
+    for row in range(rows):
+        padded = np.pad(before, 1, constant_values=-np.inf)
+        # Straight on wins where equal, then the left.
+        ways = np.stack((padded[1:-1], padded[:-2] - np.float32(SIDESTEP_COST), padded[2:] - np.float32(SIDESTEP_COST)))
+        best, reached = np.argmax(ways, axis=0), ways.max(axis=0)
+        came[row] = np.where(reached > 0.0, np.array((0, -1, 1), np.int8)[best], _BEGINS)
+        before = np.maximum(reached, 0.0) + gain[row]
+        value[row] = before
+    row, column = divmod(int(np.argmax(value)), columns)
+    score = float(value[row, column])
+    track = np.full(rows, -1, np.int32)
+    while True:
+        track[row] = column
+        if came[row, column] == _BEGINS or row == 0:
+            return track, score
+        row, column = row - 1, column + int(came[row, column])

@@ -128,8 +128,8 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
             continue
         count = _CURVE_POINTS if len(rod.curve) > 2 else 2
         ends: F64 = np.asarray(np.linspace(rod.start_px, rod.end_px, count), np.float64)
-        y: F64 = np.asarray(np.polyval(rod.curve, ends), np.float64)
-        found.append(_Candidate(strip, rod, strip.points(ends, y), float(np.abs(y).mean())))
+        aside: F64 = np.asarray(np.polyval(rod.curve, ends), np.float64)
+        found.append(_Candidate(strip, rod, strip.points(ends, aside), float(np.abs(aside).mean())))
     return found
 
 
