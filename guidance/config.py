@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from typing import Any, Literal, get_type_hints
@@ -280,6 +281,9 @@ def _check_ranges(settings: Settings, origin: str) -> None:
         for key in keys:
             if not getattr(getattr(settings, section), key) > 0:
                 refuse(f"{section}.{key}", getattr(getattr(settings, section), key), "must be greater than 0")
+    for key in UncertaintySettings.__struct_fields__:
+        if not 0.0 <= getattr(settings.uncertainty, key) < math.inf:
+            refuse(f"uncertainty.{key}", getattr(settings.uncertainty, key), "must not be negative")
     title = settings.dicom.ae_title
     if not (0 < len(title.strip()) <= 16 and title.isascii() and title.isprintable() and "\\" not in title):
         refuse("dicom.ae_title", title, "1 to 16 printable ASCII characters without a backslash")

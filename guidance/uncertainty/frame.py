@@ -157,6 +157,8 @@ def _standing(
         covariance += _before_motion(whole, np.array(registration.pivot_lps_mm), seen_lps_from_volume_lps, pivot)
     if not np.isfinite(covariance).all():
         return UncertaintyUnknown(reason="the covariance is not finite")
+    if not covariance.any():
+        return UncertaintyUnknown(reason="nothing is told of the geometry's accuracy")
     covariance.flags.writeable = False
     return PoseUncertainty(covariance=covariance, pivot_lps_mm=pivot_lps_mm)
 
