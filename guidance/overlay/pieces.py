@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -111,6 +111,14 @@ def stroked_scene(
     """The same for lines that are strokes already; see `Scene`."""
     sprites, sprite_table = _sprites(texts)
     return Scene(texts, make_lines, strokes, sprites, sprite_table, drawn_ids, under)
+
+
+def with_lines(scene: Scene, lines: Sequence[Line]) -> Scene:
+    """The scene with lines over all of its own."""
+    added = tuple(lines)
+    strokes = np.concatenate((scene.strokes, strokes_of(added)))
+    strokes.flags.writeable = False
+    return replace(scene, strokes=strokes, make_lines=lambda: (*scene.lines, *added))
 
 
 def strokes_of(lines: Sequence[Line]) -> F32:

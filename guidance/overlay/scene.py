@@ -14,8 +14,9 @@ from guidance.messages import GeometryState, Matrix34, PlannedPath
 from guidance.overlay.bulls_eye import aid_words
 from guidance.overlay.drawing import Drawing, drawing_of
 from guidance.overlay.layout import Placed, placed_marks, placed_words
+from guidance.overlay.needle_lines import needle_lines, needle_words
 from guidance.overlay.path_strokes import all_lines, path_labels, path_strokes
-from guidance.overlay.pieces import Line, Scene, scene_of, stroked_scene
+from guidance.overlay.pieces import Line, Scene, scene_of, stroked_scene, with_lines
 from guidance.overlay.words import ZONES_OFF, state_words, unknown_words, zone_words
 from guidance.overlay.zone_lines import (
     Outlines,
@@ -83,7 +84,15 @@ def frame_scene(
     if drawing.aids is not None:
         strokes = path_strokes(drawing, matrix, asked)
         said += aid_words(drawing.aids, matrix, strokes.looked_down, strokes.rings_mm)
-    return _scene(drawing, matrix, asked, placed_words(said, drawing.sheet), outlined)
+    said += needle_words(paths, track.instruments)
+    scene = _scene(drawing, matrix, asked, placed_words(said, drawing.sheet), outlined)
+    seen = [instrument.seen for instrument in track.instruments if instrument.seen is not None]
+    if not seen:
+        return scene
+    sheet = drawing.sheet
+    return with_lines(
+        scene, needle_lines(seen, line_width_px=sheet.line_width_px, scale=sheet.scale, taken=sheet.taken)
+    )
 
 
 @lru_cache(maxsize=_FRAMES_KEPT)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-from guidance.messages import GeometryState, GeometryVerdict, InputState
+from guidance.messages import CheckState, GeometryState, GeometryVerdict, ImageCheck, InputState
 from guidance.overlay.colors import ALARM, CALM, NOTICE, Rgb
 
 _MOST_NAMES: Final = 4
@@ -39,10 +40,25 @@ def state_words(
     else:
         if verdict.state is GeometryState.DEGRADED:
             words.append(Words(_joined("DEGRADED", verdict.reason), NOTICE))
+        words += check_words(verdict.check)
         outside = paths - drawn
         if outside > 0:
             words.append(Words(f"{outside} of {paths} paths outside the picture", NOTICE))
     return tuple(words)
+
+
+def check_words(check: ImageCheck) -> tuple[Words, ...]:
+    """What the picture itself says, where it can or could say something; what contradicts is the verdict's to tell."""
+    match check.state:
+        case CheckState.UNCHECKED:
+            return (Words("geometry not verified by the picture", NOTICE),)
+        case CheckState.CANNOT_TELL:
+            return (Words("geometry not verified: the picture shows too little", NOTICE),)
+        case CheckState.AGREES if check.residual_mm is not None:
+            breathing = "" if check.breathing_mm is None else f", breathing {check.breathing_mm:.1f} mm"
+            return (Words(f"verified by the picture to {_told_mm(check.residual_mm)} mm{breathing}", CALM),)
+        case _:
+            return ()
 
 
 # A picture without outlines must not be taken for one without anything to hit.
@@ -79,6 +95,11 @@ def _input_words(state: InputState, why_held: str, age_ms: float) -> Words:
     if state is InputState.FROZEN_CLOCK:
         return Words("LIVE, sender's clock stands still", NOTICE)
     return Words("LIVE", CALM)
+
+
+def _told_mm(residual_mm: float) -> str:
+    """To 0.5 mm, at least 0.5: what changes with each picture can't be read."""
+    return f"{max(math.ceil(2.0 * residual_mm), 1) / 2.0:.1f}"
 
 
 def _joined(head: str, reason: str) -> str:
