@@ -1,0 +1,120 @@
+"""What is left after a pose: how far off, tile by tile, the nearest likeness lies; not what was optimised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from guidance.messages import F64
+from guidance.registration.measure import normalised
+from guidance.registration.refine import Problem
+
+_LEVEL: Final = 1
+_TILE_MM: Final = 24.0
+_REACH_MM: Final = 7.5
+_AGREES_MM: Final = 2.0
+_LIKE: Final = 0.35  # correlation of a tile from which on its shift says something
+_LEAST_STRUCTURE: Final = 0.35
+_LEAST_VALID: Final = 0.6
+
+# Measured by `guidance bench registration` (docs/decisions/0016): a view that fits has 0.45 of its tiles or more in
+# place even with hands and instruments over a third of it, one that has nothing to do with the volume 0.15 at most.
+LEAST_TILES: Final = 10
+LEAST_SIMILARITY: Final = 0.25
+_LEAST_AGREEING: Final = 0.28
+_LARGEST_MEDIAN_MM: Final = 2.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOver:
+    """One view's tiles.
+
+    Attributes:
+        shifts_mm: (N, 2) right and down at the pivot's depth, of tiles that are like the projection somewhere near.
+        tiles: how many tiles have structure in the projection and are picture.
+        agreeing: share of those that are most like the projection where it is, to within 2 mm.
+        expected: what `agreeing` would be of a picture that has nothing to do with the volume.
+    """
+
+    shifts_mm: F64
+    tiles: int
+    agreeing: float
+    expected: float
+
+    @property
+    def median_mm(self) -> float | None:
+        """Median length of the shifts."""
+        return float(np.median(np.linalg.norm(self.shifts_mm, axis=1))) if len(self.shifts_mm) else None
+
+
+def agrees(tiles: LeftOver, similarity: float) -> bool:
+    """Whether a view's tiles and the pose's similarity speak for the pose."""
+    median_mm = tiles.median_mm
+    return (
+        tiles.tiles >= LEAST_TILES
+        and tiles.agreeing >= _LEAST_AGREEING
+        and median_mm is not None
+        and median_mm <= _LARGEST_MEDIAN_MM
+        and similarity >= LEAST_SIMILARITY
+    )
+
+
+def left_over(problem: Problem, motion: F64, view: int) -> LeftOver:
+    """Look for each tile of the projection in the picture, around where it should be."""
+    here = problem.levels[view][_LEVEL]
+    side = max(5, round(_TILE_MM / here.pixel_mm)) | 1
+    reach = max(2, round(_REACH_MM / here.pixel_mm))
+    told = normalised(problem.projection(view, _LEVEL, motion), here.window)
+    rows, columns = here.picture.shape
+    half = side // 2
+    v, u = np.meshgrid(np.arange(half, rows - half, half + 1), np.arange(half, columns - half, half + 1), indexing="ij")
+    if v.size == 0:
+        return LeftOver(np.zeros((0, 2)), 0, 0.0, 1.0)
+    where = (v.ravel(), u.ravel())
+    good = cv2.blur(here.window.valid, (side, side), borderType=cv2.BORDER_CONSTANT)[where] > _LEAST_VALID
+    good &= (
+        cv2.blur(told.structure * here.window.valid, (side, side), borderType=cv2.BORDER_CONSTANT)[where]
+        > _LEAST_STRUCTURE
+    )
+    where = (where[0][good], where[1][good])
+    tiles = len(where[0])
+    span = 2 * reach + 1
+    expected = np.pi * (_AGREES_MM / here.pixel_mm) ** 2 / span**2
+    if tiles == 0:
+        return LeftOver(np.zeros((0, 2)), 0, 0.0, float(expected))
+    picture = cv2.copyMakeBorder(here.picture, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0.0)
+    power = cv2.copyMakeBorder(here.picture**2, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0.0)
+    own = cv2.blur(told.values**2, (side, side), borderType=cv2.BORDER_CONSTANT)[where]
+    likeness = np.empty((span, span, tiles))
+    for dv in range(span):
+        for du in range(span):
+            cut = np.s_[dv : dv + rows, du : du + columns]
+            cross = cv2.blur(told.values * picture[cut], (side, side), borderType=cv2.BORDER_CONSTANT)[where]
+            other = cv2.blur(power[cut], (side, side), borderType=cv2.BORDER_CONSTANT)[where]
+            likeness[dv, du] = cross / np.sqrt(np.maximum(own * other, 1e-6))
+    best = likeness.reshape(-1, tiles).argmax(axis=0)
+    at_v, at_u = best // span, best % span
+    peak = likeness[at_v, at_u, np.arange(tiles)]
+    shift_px = np.stack((at_u + _between(likeness, at_v, at_u, 1), at_v + _between(likeness, at_v, at_u, 0)), axis=1)
+    shifts_mm = (shift_px - reach) * here.pixel_mm
+    like = peak > _LIKE
+    near = like & (np.linalg.norm(shifts_mm, axis=1) <= _AGREES_MM)
+    return LeftOver(shifts_mm[like], tiles, float(near.mean()), float(expected))
+
+
+def _between(likeness: F64, at_v: np.ndarray, at_u: np.ndarray, axis: int) -> F64:
+    """Vertex of the parabola through the peak and its neighbours along an axis; 0 at the rim."""
+    at = (at_v, at_u)[axis]
+    tiles = np.arange(len(at))
+    inner = np.clip(at, 1, likeness.shape[axis] - 2)
+    index = [at_v, at_u, tiles]
+    values = []
+    for offset in (-1, 0, 1):
+        index[axis] = inner + offset
+        values.append(likeness[tuple(index)])
+    bend = values[0] - 2.0 * values[1] + values[2]
+    vertex = np.where(bend < -1e-9, 0.5 * (values[0] - values[2]) / np.minimum(bend, -1e-9), 0.0)
+    return np.asarray(np.where(at == inner, np.clip(vertex, -0.5, 0.5), 0.0), np.float64)
