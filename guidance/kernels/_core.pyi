@@ -170,6 +170,26 @@ class SurfaceTree:
         out: numpy.typing.NDArray[numpy.float64],
     ) -> None: ...
 
+def sample_strip(
+    pixels: numpy.typing.NDArray[Any],
+    starts: numpy.typing.NDArray[numpy.float64],
+    steps: numpy.typing.NDArray[numpy.float64],
+    columns: int,
+    bins: tuple[int, int],
+    bounds: tuple[float, float, float, float],
+    logarithm: bool,
+    sign: int,
+    out: numpy.typing.NDArray[numpy.float32],
+) -> None: ...
+def ridge_tracks(
+    strip: numpy.typing.NDArray[numpy.float32],
+    width_columns: numpy.typing.NDArray[numpy.float64],
+    unknown: numpy.typing.NDArray[numpy.bool_] | None,
+    least: float,
+    tracks: numpy.typing.NDArray[numpy.int32],
+    scores: numpy.typing.NDArray[numpy.float64],
+) -> tuple[int, float]: ...
+
 TUBE_STROKES: int = 301
 
 def tube_strokes(

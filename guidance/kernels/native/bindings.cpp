@@ -173,6 +173,7 @@ NB_MODULE(_core, m) {
   bind_drr(m);
   bind_corridor(m);
   bind_distance(m);
+  bind_ridge(m);
   bind_tubes(m);
   bind_silhouette(m);
 }

@@ -6,5 +6,6 @@
 void bind_corridor(nanobind::module_& m);
 void bind_distance(nanobind::module_& m);
 void bind_drr(nanobind::module_& m);
+void bind_ridge(nanobind::module_& m);
 void bind_tubes(nanobind::module_& m);
 void bind_silhouette(nanobind::module_& m);
