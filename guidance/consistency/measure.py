@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from guidance.consistency.displacement import displacement_of
 from guidance.consistency.measurement import Measurement
 from guidance.consistency.volume import WatchVolume
-from guidance.kernels.drr import ProjectionVolume, cone_projection
+from guidance.kernels.watch import Fit, Grid, WatchProjector, best_shift, bin_picture, fit_motion, local_contrast
+from guidance.kernels.watch import motion_template as make_template
 from guidance.messages import F64, Pixels
+from guidance.registration.values import motion_vector, small_motion
 
 F32 = npt.NDArray[np.float32]
 
 _BINS: Final = 128
-_RADIUS: Final = 8  # bins; what varies more slowly is tissue outside the volume, scatter, exposure
-_ROUNDS: Final = 4
+_FEWEST: Final = 24  # bins along a side, below which nothing is told
+_MEAN_RADIUS: Final = 3  # bins; what varies more slowly is tissue outside the volume, scatter, exposure
+_CONTRAST_RADIUS: Final = 6
+_FLOOR: Final = 1.0
+_PRIOR: Final = np.array([1.0 / 30.0**2] * 3 + [1.0 / 10.0**2] * 3)  # mm, deg: holds what a view does not show
+_GOOD: Final = 0.6
+_STILL_MM: Final = 0.5  # a linearisation serves while the answer stays so near
+_LINEAR_MM: Final = 1.0  # beyond it the projection is made anew
+_REACH: Final = 6  # coarsest bins
 
 
 class FrameMeasurer:
@@ -28,12 +39,11 @@ class FrameMeasurer:
     """
 
     def __init__(self, volume: WatchVolume) -> None:
-        voxels = volume.array()
-        self._projection = ProjectionVolume(voxels, volume.affine(), air=0)
-        dense = np.argwhere(voxels > 0)
-        middle = dense.mean(axis=0)[::-1] if len(dense) else (np.array(volume.shape_kji[::-1]) - 1) / 2.0
-        affine = volume.affine()
-        self._pivot: F64 = affine[:3, :3] @ middle + affine[:3, 3]
+        voxels, affine = volume.array(), volume.affine()
+        self._projector = WatchProjector(voxels, affine)
+        self._pivot = _middle(voxels, affine)
+        self._templates: dict[tuple[bytes, bytes, int], _Template] = {}
+        self._carried = np.zeros(6)
 
     def measure(
         self,
@@ -54,70 +64,205 @@ class FrameMeasurer:
             collimator_px: left, top, right, bottom of what is exposed, of the picture as sent; None: all of it.
             points_lps_mm: (N, 3) where it matters (path ends); None: around the middle of the structure.
         """
+        told = np.ascontiguousarray(pixel_from_patient, np.float64)
         step = max(1, math.ceil(max(pixels.shape) / _BINS))
-        rows, columns = pixels.shape[0] // step, pixels.shape[1] // step
-        seen = _binned_log(pixels, step, intensity, sign)
-        told = cone_projection(
-            self._projection, pixel_from_patient, (rows, columns), origin_px=((step - 1) / 2.0,) * 2, step_px=step
-        )[0]
-        a, b = _high_pass(seen), _high_pass(told)
-        where = np.abs(b) > 0.1 * float(np.abs(b).max(initial=0.0))
-        energy_a, energy_b = float((a[where] ** 2).sum()), float((b[where] ** 2).sum())
-        if energy_a <= 0.0 or energy_b <= 0.0:
-            return Measurement(picture_shows=0.0, projection_shows=float(where.mean()), xray_like=False)
-        shift, similarity = _shift(a, b)
-        w = float(pixel_from_patient[2] @ np.append(self._pivot, 1.0))
-        focal = math.sqrt(abs(float(np.linalg.det(pixel_from_patient[:, :3]))))
-        px = shift * step
-        mm = px * w / focal
+        grid = Grid(rows=pixels.shape[0] // step, columns=pixels.shape[1] // step, step=step)
+        if min(grid.rows, grid.columns) < _FEWEST or not self._in_front(told):
+            return Measurement(picture_shows=0.0, projection_shows=0.0, xray_like=False)
+        seen = _Seen(np.ascontiguousarray(pixels), grid, intensity == "LIN", sign > 0, collimator_px)
+        template = self._template(told, self._carried, grid)
+        found = self._refined(seen, told, self._carried, grid)
+        if found.similarity < _GOOD:
+            other = self._captured(seen, told, grid)
+            if other.similarity > found.similarity:
+                found = other
+        good = found.similarity >= _GOOD
+        points = self._pivot + _AROUND if points_lps_mm is None or len(points_lps_mm) < 2 else points_lps_mm
+        shown = displacement_of(found.motion, found.covariance, told, self._pivot, points)
+        self._carry(found.motion if good else np.zeros(6), told)
+        core = template.planes[0] * seen.level(0).core
         return Measurement(
             picture_shows=1.0,
-            projection_shows=float(where.mean()),
-            xray_like=similarity > 0.5,
-            similarity=similarity,
-            similarity_told=float((a[where] * b[where]).sum()) / math.sqrt(energy_a * energy_b),
+            projection_shows=float(core.mean()),
+            xray_like=good,
+            similarity=found.similarity,
+            similarity_told=found.fit.similarity_told,
+            offset=tuple(found.motion.tolist()),
+            covariance=tuple(found.covariance.ravel().tolist()),
             pivot_lps_mm=(float(self._pivot[0]), float(self._pivot[1]), float(self._pivot[2])),
-            residual_px=float(np.hypot(*px)),
-            residual_mm=float(np.hypot(*mm)),
-            sigma_mm=0.3,
-            shift_mm=(float(mm[0]), float(mm[1])),
+            residual_px=shown.px,
+            residual_mm=shown.mm,
+            sigma_mm=shown.sigma_mm,
+            shift_mm=shown.pivot_mm,
         )
 
+    def _in_front(self, told: F64) -> bool:
+        depth = float(told[2, :3] @ self._pivot + told[2, 3])
+        return bool(np.isfinite(told).all()) and depth > 1.0 and abs(float(np.linalg.det(told[:, :3]))) > 1e-9
 
-def _binned_log(pixels: Pixels, step: int, intensity: str, sign: int) -> F32:
-    rows, columns = pixels.shape[0] // step * step, pixels.shape[1] // step * step
-    binned = pixels[:rows, :columns].astype(np.float32)
-    binned = np.nan_to_num(binned).reshape(rows // step, step, columns // step, step).mean(axis=(1, 3))
-    if intensity == "LIN":
-        binned = np.log(np.maximum(binned - min(0.0, float(binned.min())), 1.0))
-    attenuation: F32 = binned * np.float32(-sign)
-    return attenuation
+    def _carry(self, motion: F64, told: F64) -> None:
+        points = self._pivot + _AROUND
+        apart = motion_vector(
+            small_motion(motion, self._pivot) @ np.linalg.inv(small_motion(self._carried, self._pivot)), self._pivot
+        )
+        if displacement_of(apart, np.zeros((6, 6)), told, self._pivot, points).mm > _STILL_MM:
+            still = displacement_of(motion, np.zeros((6, 6)), told, self._pivot, points).mm <= _STILL_MM
+            self._carried = np.zeros(6) if still else motion
+
+    def _template(self, told: F64, start: F64, grid: Grid) -> _Template:
+        key = (told.tobytes(), start.tobytes(), grid.step)
+        held = self._templates.get(key)
+        if held is None:
+            held = self._made(told @ small_motion(start, self._pivot), grid)
+            if len(self._templates) >= _KEPT:
+                self._templates.pop(next(iter(self._templates)))
+            self._templates[key] = held
+        return held
+
+    def _made(self, matrix: F64, grid: Grid) -> _Template:
+        matrix = np.ascontiguousarray(matrix)
+        depth = float(matrix[2, :3] @ self._pivot + matrix[2, 3])
+        if not depth > 1.0:
+            return _Template(np.zeros((8, grid.rows, grid.columns), np.float32), 0.0)
+        sums, moments = self._projector.project(matrix, grid, depth)
+        planes, whole = make_template(
+            sums,
+            moments,
+            matrix,
+            self._pivot,
+            grid,
+            depth,
+            mean_radius=_MEAN_RADIUS,
+            contrast_radius=_CONTRAST_RADIUS,
+            floor=_FLOOR,
+        )
+        return _Template(planes, whole)
+
+    def _step(self, seen: _Seen, told: F64, start: F64, grid: Grid, level: int) -> _Found:
+        layer = seen.level(level)
+        template = self._template(told, start, layer.grid)
+        fit = fit_motion(layer.normalised, layer.core, template.planes, _PRIOR)
+        gain = max(float(fit.parameters[0]), 0.1)
+        update = fit.parameters[1:] / gain
+        update *= min(1.0, 20.0 / (1e-9 + float(np.abs(update).max())))
+        motion = motion_vector(small_motion(start, self._pivot) @ small_motion(update, self._pivot), self._pivot)
+        normal = fit.normal.copy()
+        normal[np.diag_indices(7)] += np.concatenate(((1e-9,), _PRIOR * fit.variance))
+        covariance = np.linalg.inv(normal)[1:, 1:] * (fit.variance * _CORRELATED / gain**2)
+        return _Found(motion, covariance, fit.similarity if fit.parameters[0] > 0.0 else 0.0, fit, update)
+
+    def _refined(self, seen: _Seen, told: F64, start: F64, grid: Grid) -> _Found:
+        found = self._step(seen, told, start, grid, 0)
+        points = self._pivot + _AROUND
+        if found.similarity > 0.3:
+            moved = displacement_of(found.update, np.zeros((6, 6)), told, self._pivot, points).mm
+            if moved > _LINEAR_MM:
+                again = self._step(seen, told, found.motion, grid, 0)
+                if again.similarity > found.similarity:
+                    found = again
+        return found
+
+    def _captured(self, seen: _Seen, told: F64, grid: Grid) -> _Found:
+        layer = seen.level(2)
+        template = self._template(told, np.zeros(6), layer.grid)
+        du, dv, _ = best_shift(layer.normalised, layer.core, template.planes[0], template.planes[1], reach=_REACH)
+        motion = self._in_plane(told, du * layer.grid.step, dv * layer.grid.step)
+        for level in (2, 2, 1, 1, 0):
+            motion = self._step(seen, told, motion, grid, level).motion
+        return self._step(seen, told, motion, grid, 0)
+
+    def _in_plane(self, told: F64, du_px: float, dv_px: float) -> F64:
+        """Shift along the picture by which the pivot is seen so many px off."""
+        w = float(told[2, :3] @ self._pivot + told[2, 3])
+        u, v = (told[:2, :3] @ self._pivot + told[:2, 3]) / w
+        rows = np.vstack((told[0, :3] - u * told[2, :3], told[1, :3] - v * told[2, :3])) / w
+        return np.concatenate((np.linalg.pinv(rows) @ (du_px, dv_px), np.zeros(3)))
 
 
-def _high_pass(picture: F32) -> F32:
-    padded = np.pad(picture.astype(np.float64), _RADIUS, mode="reflect")
-    total = np.pad(padded.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    n = 2 * _RADIUS + 1
-    mean = (total[n:, n:] - total[:-n, n:] - total[n:, :-n] + total[:-n, :-n]) / n**2
-    result: F32 = (picture - mean).astype(np.float32)
-    return result
+_AROUND: Final = 30.0 * np.array(
+    [[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float64
+)
+_KEPT: Final = 8
+_CORRELATED: Final = 6.0
 
 
-def _shift(seen: F32, told: F32) -> tuple[F64, float]:
-    """Bins (u, v) by which `seen` lies off `told`, by Gauss-Newton steps with robust weights; and their agreement."""
-    gradient_v, gradient_u = np.gradient(told)
-    columns = np.stack([told, -gradient_u, -gradient_v], axis=-1).reshape(-1, 3).astype(np.float64)
-    target = seen.ravel().astype(np.float64)
-    weight: F64 = np.ones(len(target))
-    parameters: F64 = np.zeros(3)
-    for _ in range(_ROUNDS):
-        weighted = columns * weight[:, None]
-        parameters[:] = np.linalg.lstsq(weighted.T @ columns, weighted.T @ target, rcond=None)[0]
-        off = target - columns @ parameters
-        scale = 1.4826 * float(np.median(np.abs(off))) + 1e-12
-        weight = 1.0 / (1.0 + (off / (2.0 * scale)) ** 2)
-    fitted = columns @ parameters
-    norm = math.sqrt(float((weight * fitted**2).sum() * (weight * target**2).sum()))
-    similarity = float((weight * fitted * target).sum()) / norm if norm > 0.0 else 0.0
-    gain = parameters[0] if abs(parameters[0]) > 1e-9 else 1e-9
-    return parameters[1:] / gain, similarity
+@dataclass(frozen=True, slots=True, eq=False)
+class _Template:
+    planes: F32
+    contrast: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    motion: F64
+    covariance: F64
+    similarity: float
+    fit: Fit
+    update: F64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Level:
+    grid: Grid
+    attenuation: F32
+    valid: F32
+    normalised: F32
+    core: F32
+    contrast: F32
+    whole: float
+
+
+class _Seen:
+    """One picture at the resolutions that are asked for."""
+
+    def __init__(
+        self, pixels: Pixels, grid: Grid, logarithm: bool, bright: bool, collimator_px: tuple[int, int, int, int] | None
+    ) -> None:
+        attenuation, valid, self.plateau = bin_picture(pixels, grid, logarithm=logarithm, bright=bright)
+        if collimator_px is not None:
+            left, top, right, bottom = (n / grid.step for n in collimator_px)
+            valid[: max(0, math.ceil(top))] = 0.0
+            valid[max(0, math.floor(bottom)) :] = 0.0
+            valid[:, : max(0, math.ceil(left))] = 0.0
+            valid[:, max(0, math.floor(right)) :] = 0.0
+        self._levels = [_level(grid, attenuation, valid)]
+
+    def level(self, n: int) -> _Level:
+        while len(self._levels) <= n:
+            finer = self._levels[-1]
+            grid = Grid(rows=finer.grid.rows // 2, columns=finer.grid.columns // 2, step=finer.grid.step * 2)
+            weight = _halved(finer.valid, grid)
+            attenuation = _halved(finer.attenuation * finer.valid, grid) / np.maximum(weight, np.float32(0.25))
+            self._levels.append(_level(grid, attenuation, (weight > 0.7).astype(np.float32)))
+        return self._levels[n]
+
+
+def _halved(picture: F32, grid: Grid) -> F32:
+    cut = picture[: 2 * grid.rows, : 2 * grid.columns]
+    halved: F32 = 0.25 * (cut[::2, ::2] + cut[1::2, ::2] + cut[::2, 1::2] + cut[1::2, 1::2])
+    return halved
+
+
+def _level(grid: Grid, attenuation: F32, valid: F32) -> _Level:
+    normalised, contrast, whole = local_contrast(
+        attenuation, valid, mean_radius=_MEAN_RADIUS, contrast_radius=_CONTRAST_RADIUS, floor=_FLOOR
+    )
+    core = valid.copy()
+    if valid.min() < 1.0:  # beside what is not valid the local mean is one-sided
+        core[1:] *= valid[:-1]
+        core[:-1] *= valid[1:]
+        core[:, 1:] *= valid[:, :-1]
+        core[:, :-1] *= valid[:, 1:]
+    return _Level(grid, attenuation, valid, normalised, core, contrast, whole)
+
+
+def _middle(voxels: npt.NDArray[np.int16], affine: F64) -> F64:
+    """Centroid of what is dense."""
+    weight = np.maximum(voxels, 0).astype(np.float64)
+    total = weight.sum()
+    if total <= 0.0:
+        middle = (np.array(voxels.shape[::-1]) - 1) / 2.0
+    else:
+        sides = [weight.sum(axis=axes) for axes in ((0, 1), (0, 2), (1, 2))]  # along i, j, k
+        middle = np.array([float(side @ np.arange(len(side))) / total for side in sides])
+    return np.asarray(affine[:3, :3] @ middle + affine[:3, 3])

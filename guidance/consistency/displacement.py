@@ -1,0 +1,86 @@
+"""What a small motion means for the points that count: displacement on the picture, in px and in mm at their depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from guidance.messages import F64
+from guidance.registration.values import small_motion
+
+_LEAST_DEPTH_MM: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Displacement:
+    """Of several points.
+
+    Attributes:
+        px, mm: root mean square over the points; mm across the ray at each point's depth.
+        sigma_mm: standard deviation of `mm`.
+        pivot_mm: of the pivot, along u and v.
+    """
+
+    px: float
+    mm: float
+    sigma_mm: float
+    pivot_mm: tuple[float, float]
+
+
+def displacement_of(
+    motion: F64, covariance: F64, pixel_from_patient: F64, pivot_lps_mm: F64, points_lps_mm: F64
+) -> Displacement:
+    """Where points are seen after a motion, against where they are told.
+
+    Args:
+        motion, covariance: (6,), (6, 6) of a small motion about the pivot, mm and deg.
+        points_lps_mm: (N, 3); those behind the source are left out.
+    """
+    points = np.vstack((pivot_lps_mm, points_lps_mm))
+    moved = small_motion(motion, pivot_lps_mm)
+    before = points @ pixel_from_patient[:, :3].T + pixel_from_patient[:, 3]
+    after = (points @ moved[:3, :3].T + moved[:3, 3]) @ pixel_from_patient[:, :3].T + pixel_from_patient[:, 3]
+    counts = (before[:, 2] > _LEAST_DEPTH_MM) & (after[:, 2] > _LEAST_DEPTH_MM)
+    if not counts[0]:
+        return Displacement(px=0.0, mm=0.0, sigma_mm=0.0, pivot_mm=(0.0, 0.0))
+    points, before, after = points[counts], before[counts], after[counts]
+    depth = before[:, 2]
+    at = before[:, :2] / depth[:, None]
+    px = after[:, :2] / after[:, 2:] - at
+    # mm per px along u and v: depth over the two focal lengths.
+    focal = _focal_lengths(pixel_from_patient)
+    mm = px * depth[:, None] / focal
+    many = slice(1, None) if len(points) > 1 else slice(None)
+    rms_px = float(np.sqrt((px[many] ** 2).sum(axis=1).mean()))
+    rms_mm = float(np.sqrt((mm[many] ** 2).sum(axis=1).mean()))
+    change = _change(points[many], at[many], depth[many], pixel_from_patient, pivot_lps_mm, focal)
+    size = change.T @ change
+    count = change.shape[0] / 2.0
+    free = float(np.trace(size @ covariance)) / change.shape[0]
+    along = size @ motion
+    length = float(np.sqrt(max(motion @ along, 0.0)))
+    directed = float(along @ covariance @ along) / (length**2 * count) if length > 1e-9 else 0.0
+    return Displacement(
+        px=rms_px,
+        mm=rms_mm,
+        sigma_mm=float(np.sqrt(max(free, directed, 0.0))),
+        pivot_mm=(float(mm[0, 0]), float(mm[0, 1])),
+    )
+
+
+def _focal_lengths(pixel_from_patient: F64) -> F64:
+    """(2,) px, along u and v."""
+    axis = pixel_from_patient[2, :3]
+    rows = pixel_from_patient[:2, :3]
+    across = rows - (rows @ axis)[:, None] * axis / float(axis @ axis)
+    return np.asarray(np.linalg.norm(across, axis=1))
+
+
+def _change(points: F64, at: F64, depth: F64, matrix: F64, pivot: F64, focal: F64) -> F64:
+    """(2 N, 6): mm at the points' depth per mm and per deg of the motion."""
+    rows = (matrix[None, :2, :3] - at[:, :, None] * matrix[None, 2:3, :3]) / focal[None, :, None]  # (N, 2, 3)
+    arms = points - pivot
+    turns = np.cross(arms[:, None, :], rows) * (np.pi / 180.0)  # row . (e x arm) = e . (arm x row)
+    return np.concatenate((rows, turns), axis=2).reshape(-1, 6)
