@@ -231,3 +231,67 @@ def silhouette_strokes(
     columns: int,
     summary: numpy.typing.NDArray[numpy.float64],
 ) -> numpy.typing.NDArray[numpy.float32]: ...
+
+class WatchVolume:
+    def __init__(
+        self, voxels: numpy.typing.NDArray[numpy.int16], lps_from_ijk: numpy.typing.NDArray[numpy.float64]
+    ) -> None: ...
+    def project(
+        self,
+        pixel_from_lps: numpy.typing.NDArray[numpy.float64],
+        origin_u: float,
+        origin_v: float,
+        step_px: float,
+        depth_mm: float,
+        sums: numpy.typing.NDArray[numpy.float32],
+        moments: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+
+def watch_bins(
+    pixels: numpy.typing.NDArray[Any],
+    step: int,
+    logarithm: bool,
+    bright: bool,
+    attenuation: numpy.typing.NDArray[numpy.float32],
+    valid: numpy.typing.NDArray[numpy.float32],
+) -> float: ...
+def watch_contrast(
+    picture: numpy.typing.NDArray[numpy.float32],
+    valid: numpy.typing.NDArray[numpy.float32],
+    mean_radius: int,
+    contrast_radius: int,
+    floor: float,
+    out: numpy.typing.NDArray[numpy.float32],
+    contrast: numpy.typing.NDArray[numpy.float32],
+) -> float: ...
+def watch_template(
+    sums: numpy.typing.NDArray[numpy.float32],
+    moments: numpy.typing.NDArray[numpy.float32],
+    pixel_from_lps: numpy.typing.NDArray[numpy.float64],
+    pivot_lps_mm: numpy.typing.NDArray[numpy.float64],
+    origin_u: float,
+    origin_v: float,
+    step_px: float,
+    depth_mm: float,
+    mean_radius: int,
+    contrast_radius: int,
+    floor: float,
+    planes: numpy.typing.NDArray[numpy.float32],
+) -> float: ...
+def watch_fit(
+    picture: numpy.typing.NDArray[numpy.float32],
+    valid: numpy.typing.NDArray[numpy.float32],
+    planes: numpy.typing.NDArray[numpy.float32],
+    prior: numpy.typing.NDArray[numpy.float64],
+    rounds: int,
+    cut: float,
+    parameters: numpy.typing.NDArray[numpy.float64],
+    normal: numpy.typing.NDArray[numpy.float64],
+) -> tuple[float, float, float, float, float, float]: ...
+def watch_shift(
+    picture: numpy.typing.NDArray[numpy.float32],
+    valid: numpy.typing.NDArray[numpy.float32],
+    weight: numpy.typing.NDArray[numpy.float32],
+    projection: numpy.typing.NDArray[numpy.float32],
+    reach: int,
+) -> tuple[int, int, float]: ...

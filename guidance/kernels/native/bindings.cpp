@@ -176,4 +176,5 @@ NB_MODULE(_core, m) {
   bind_ridge(m);
   bind_tubes(m);
   bind_silhouette(m);
+  bind_watch(m);
 }

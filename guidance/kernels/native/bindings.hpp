@@ -9,3 +9,4 @@ void bind_drr(nanobind::module_& m);
 void bind_ridge(nanobind::module_& m);
 void bind_tubes(nanobind::module_& m);
 void bind_silhouette(nanobind::module_& m);
+void bind_watch(nanobind::module_& m);
