@@ -1,4 +1,4 @@
-// Built from src/page.ts, sha256 41a6f518db2faae02e63043be7c195b0b725fb593b290d17671ba01052667ffe; change that, then run: make page
+// Built from src/page.ts, sha256 bc02ba47714185d03f36e831c3e370fc4657839f1d550b8aa90754c247e3a35f; change that, then run: make page
 // Ties the page together: the stream to the views, the API to the panels.
 import { request } from "./api.js";
 import { CorridorSearch } from "./corridor.js";
@@ -7,6 +7,7 @@ import { HistoryButtons } from "./history.js";
 import { PathPanel } from "./paths.js";
 import { PictureView } from "./picture.js";
 import { PlanPanel } from "./plan.js";
+import { RegistrationPanel } from "./registration.js";
 import { Stream } from "./stream.js";
 import { VolumePanel } from "./volumes.js";
 import { ZonePanel } from "./zones.js";
@@ -17,6 +18,7 @@ const paths = new PathPanel(() => void refresh());
 const volumes = new VolumePanel(() => void refresh());
 const zones = new ZonePanel(() => void refresh());
 const plan = new PlanPanel(() => void refresh(), (path, clearance) => zones.tell(path, clearance));
+const registration = new RegistrationPanel(() => void refresh());
 new CorridorSearch(() => void refresh());
 new HistoryButtons(() => void refresh());
 function view(device) {
@@ -42,6 +44,7 @@ function showState(state) {
     document.body.classList.toggle("no-input", views.size === 0);
     paths.tell(state);
     plan.tell(state);
+    registration.tell(state);
 }
 async function showPicture(header, jpeg) {
     await view(header.device).show(header, jpeg);
@@ -58,14 +61,16 @@ async function refresh() {
         return;
     refreshing = true;
     try {
-        const [held, listed, planned, zoned, status] = await Promise.all([
+        const [held, listed, planned, zoned, status, registered] = await Promise.all([
             request("GET", "/case"),
             request("GET", "/volumes"),
             request("GET", "/paths"),
             request("GET", "/zones"),
             request("GET", "/status"),
+            request("GET", "/registration"),
         ]);
         volumes.show(held, listed.items, status);
+        registration.show(registered);
         paths.show(planned.items);
         zones.show(zoned.items, held.zones_shown);
         const names = new Map(zoned.items.map((zone) => [zone.id, zone.name]));

@@ -7,8 +7,9 @@ import { HistoryButtons } from "./history.js";
 import { PathPanel } from "./paths.js";
 import { PictureView } from "./picture.js";
 import { PlanPanel } from "./plan.js";
+import { RegistrationPanel } from "./registration.js";
 import { Stream } from "./stream.js";
-import type { Case, LiveState, Path, PictureHeader, Status, Volume, Zone } from "./types.js";
+import type { Case, LiveState, Path, PictureHeader, RegistrationState, Status, Volume, Zone } from "./types.js";
 import { VolumePanel } from "./volumes.js";
 import { ZonePanel } from "./zones.js";
 
@@ -20,6 +21,7 @@ const paths = new PathPanel(() => void refresh());
 const volumes = new VolumePanel(() => void refresh());
 const zones = new ZonePanel(() => void refresh());
 const plan = new PlanPanel(() => void refresh(), (path, clearance) => zones.tell(path, clearance));
+const registration = new RegistrationPanel(() => void refresh());
 new CorridorSearch(() => void refresh());
 new HistoryButtons(() => void refresh());
 
@@ -46,6 +48,7 @@ function showState(state: LiveState): void {
   document.body.classList.toggle("no-input", views.size === 0);
   paths.tell(state);
   plan.tell(state);
+  registration.tell(state);
 }
 
 async function showPicture(header: PictureHeader, jpeg: Blob): Promise<void> {
@@ -64,14 +67,16 @@ async function refresh(): Promise<void> {
   if (refreshing) return;
   refreshing = true;
   try {
-    const [held, listed, planned, zoned, status] = await Promise.all([
+    const [held, listed, planned, zoned, status, registered] = await Promise.all([
       request<Case>("GET", "/case"),
       request<{ items: Volume[] }>("GET", "/volumes"),
       request<{ items: Path[] }>("GET", "/paths"),
       request<{ items: Zone[] }>("GET", "/zones"),
       request<Status>("GET", "/status"),
+      request<RegistrationState>("GET", "/registration"),
     ]);
     volumes.show(held, listed.items, status);
+    registration.show(registered);
     paths.show(planned.items);
     zones.show(zoned.items, held.zones_shown);
     const names = new Map(zoned.items.map((zone) => [zone.id, zone.name]));

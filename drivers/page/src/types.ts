@@ -25,6 +25,29 @@ export interface InputGeometry {
   age_ms: number | null;
   pixel_from_patient: number[] | null;
   paths: PathPlace[];
+  check: ImageCheck;
+}
+
+export interface ImageCheck {
+  state: "unchecked" | "cannot_tell" | "agrees" | "warning" | "contradicts";
+  reason: string;
+  residual_mm: number | null;
+  residual_px: number | null;
+  breathing_mm: number | null;
+  registration_offered: boolean;
+}
+
+export interface RegistrationState {
+  registered: boolean;
+  residual_px: number | null;
+  inputs: string[];
+  offered: boolean;
+  running: boolean;
+}
+
+export interface Registered {
+  accepted: boolean;
+  reason: string;
 }
 
 export interface LiveState {
