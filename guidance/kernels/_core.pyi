@@ -2,7 +2,7 @@
 Native kernels of the guidance server; the documented face is guidance.kernels.
 """
 
-from typing import Any
+from typing import Any, overload
 
 import numpy
 import numpy.typing
@@ -98,6 +98,25 @@ class ConeVolumeFloat32:
         rows: int,
         columns: int,
     ) -> tuple[bool, str]: ...
+
+@overload
+def box_average(
+    voxels: numpy.typing.NDArray[numpy.int16],
+    factor_k: int,
+    factor_j: int,
+    factor_i: int,
+    nothing: int,
+    out: numpy.typing.NDArray[numpy.int16],
+) -> None: ...
+@overload
+def box_average(
+    voxels: numpy.typing.NDArray[numpy.float32],
+    factor_k: int,
+    factor_j: int,
+    factor_i: int,
+    nothing: float,
+    out: numpy.typing.NDArray[numpy.float32],
+) -> None: ...
 
 class CorridorLines:
     def __init__(

@@ -72,7 +72,7 @@ class ProjectionVolume:
 
     Raises:
         TypeError: another dtype, dimension or memory order.
-        ValueError: empty, 2^31 voxels or more, singular or non-finite affine.
+        ValueError: empty, 2^31 voxels or more, a voxel that is not finite, singular or non-finite affine.
     """
 
     def __init__(self, voxels: npt.NDArray[Any], affine_lps_from_ijk: F64, air: int = -1024) -> None:
@@ -88,6 +88,51 @@ class ProjectionVolume:
             self.native = _core.ConeVolumeInt16(voxels, air)
         else:
             self.native = _core.ConeVolumeFloat32(voxels, air)
+        self._reduced: dict[tuple[int, int, int], ProjectionVolume] = {(1, 1, 1): self}
+
+    def reduced(self, factor: int | tuple[int, int, int]) -> ProjectionVolume:
+        """The volume with each box of `factor` voxels, or of (k, j, i) voxels, averaged to one; made once and kept.
+
+        A box that reaches beyond the volume counts air there. Averages of values are what a projection needs whose
+        material curve is straight between them (an attenuation, or an excess over air); int16 is rounded.
+
+        Raises:
+            ValueError: a factor that is not 1 to 256.
+        """
+        factors = (factor, factor, factor) if isinstance(factor, int) else factor
+        if factors not in self._reduced:
+            shape = tuple(-(-size // max(of, 1)) for size, of in zip(self.shape_kji, factors, strict=True))
+            means = np.empty(shape, self.voxels.dtype)
+            _core.box_average(self.voxels, *factors, self.air, means)
+            boxes = np.diag([*factors[::-1], 1.0])
+            boxes[:3, 3] = (np.array(factors[::-1]) - 1.0) / 2.0
+            self._reduced[factors] = ProjectionVolume(means, self.affine_lps_from_ijk @ boxes, self.air)
+        return self._reduced[factors]
+
+    def for_pixels(self, pixel_from_patient: F64, step_px: float = 1.0) -> ProjectionVolume:
+        """The coarsest reduction (by 1, 2, 4, ... along each axis) with voxels no larger than the picture's pixels.
+
+        Measured in the middle of the volume, square to the ray. Fewer voxels would blur the picture; more cost time,
+        and their finest detail falls between the pixels.
+
+        Raises:
+            ValueError: the volume's middle lies at or behind the source.
+        """
+        pixel_from_ijk = pixel_from_patient @ self.affine_lps_from_ijk
+        middle = np.append((np.array(self.shape_kji[::-1]) - 1.0) / 2.0, 1.0)
+        u, v, w = pixel_from_ijk @ middle
+        if not w > 0.0:
+            raise ValueError("the volume's middle must lie in front of the source")
+        # Change of the pixel per voxel along i, j and k.
+        across = (pixel_from_ijk[:2, :3] - np.outer([u / w, v / w], pixel_from_ijk[2, :3])) / w
+        voxel_px = np.linalg.norm(across, axis=0) / step_px
+        size_mm = np.linalg.norm(self.affine_lps_from_ijk[:3, :3], axis=0)
+        px_per_mm = (voxel_px / size_mm).max()
+        factors = [1, 1, 1]
+        for axis in range(3):
+            while factors[axis] < 64 and 2 * factors[axis] * size_mm[axis] * px_per_mm <= 1.0:
+                factors[axis] *= 2
+        return self.reduced((factors[2], factors[1], factors[0]))
 
 
 class ProjectionMethod(NamedTuple):

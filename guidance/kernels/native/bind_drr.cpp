@@ -25,15 +25,15 @@ using Out = nb::ndarray<nb::numpy, T, nb::c_contig, nb::device::cpu, Shape...>;
 using Matrix34 = In<double, nb::shape<3, 4>>;
 using Matrix44 = In<double, nb::shape<4, 4>>;
 
-#define PROJECT                                                                                                 \
+#define PROJECT                                                                                                \
   "def project(self, pixel_from_patient: " F64_ARRAY ", affine_lps_from_ijk: " F64_ARRAY ", knots: " F32_ARRAY \
-  ", coefficients: " F32_ARRAY                                                                                  \
-  ", origin_u: float, origin_v: float, step_px: float, threads: int, method: int, isa: int, "                   \
-  "out: " F32_ARRAY ") -> None"
-#define CHOOSE                                                                                                 \
-  "def choose(self, pixel_from_patient: " F64_ARRAY ", affine_lps_from_ijk: " F64_ARRAY ", knots: " F32_ARRAY \
   ", coefficients: " F32_ARRAY                                                                                 \
-  ", origin_u: float, origin_v: float, step_px: float, method: int, rows: int, columns: int"                   \
+  ", origin_u: float, origin_v: float, step_px: float, threads: int, method: int, isa: int, "                  \
+  "out: " F32_ARRAY ") -> None"
+#define CHOOSE                                                                                                \
+  "def choose(self, pixel_from_patient: " F64_ARRAY ", affine_lps_from_ijk: " F64_ARRAY ", knots: " F32_ARRAY \
+  ", coefficients: " F32_ARRAY                                                                                \
+  ", origin_u: float, origin_v: float, step_px: float, method: int, rows: int, columns: int"                  \
   ") -> tuple[bool, str]"
 
 void require(bool holds, const char* message) {
@@ -107,8 +107,8 @@ void bind_volume(nb::module_& m, const char* name, const char* init) {
           [](const Volume& self, const Matrix34& matrix, const Matrix44& affine, const In<float, nb::ndim<1>>& knots,
              const In<float, nb::ndim<2>>& coefficients, double origin_u, double origin_v, double step_px, int method,
              std::size_t rows, std::size_t columns) {
-            const guidance::DrrChoice choice = self.choose(request_of(
-                matrix, affine, knots, coefficients, origin_u, origin_v, step_px, method, 0, rows, columns));
+            const guidance::DrrChoice choice = self.choose(
+                request_of(matrix, affine, knots, coefficients, origin_u, origin_v, step_px, method, 0, rows, columns));
             return nb::make_tuple(choice.shear_warp, choice.reason);
           },
           "pixel_from_patient"_a.noconvert(), "affine_lps_from_ijk"_a.noconvert(), "knots"_a.noconvert(),
@@ -116,9 +116,34 @@ void bind_volume(nb::module_& m, const char* name, const char* init) {
           nb::sig(CHOOSE));
 }
 
+template <class T>
+void bind_box_average(nb::module_& m, const char* signature) {
+  m.def(
+      "box_average",
+      [](const In<T, nb::ndim<3>>& voxels, std::size_t factor_k, std::size_t factor_j, std::size_t factor_i, T nothing,
+         const Out<T, nb::ndim<3>>& out) {
+        const std::array<std::size_t, 3> factors{factor_k, factor_j, factor_i};
+        std::array<std::size_t, 3> shape{};
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+          require(factors[axis] >= 1 && factors[axis] <= 256, "factors must be 1 to 256");
+          shape[axis] = voxels.shape(axis);
+          require(out.shape(axis) == (shape[axis] + factors[axis] - 1) / factors[axis], "out must hold one per box");
+        }
+        nb::gil_scoped_release release;
+        guidance::box_average<T>(voxels.data(), shape, factors, nothing, out.data());
+      },
+      "voxels"_a.noconvert(), "factor_k"_a, "factor_j"_a, "factor_i"_a, "nothing"_a, "out"_a.noconvert(),
+      nb::sig(signature));
+}
+
 }  // namespace
 
 void bind_drr(nb::module_& m) {
   bind_volume<std::int16_t>(m, "ConeVolumeInt16", "def __init__(self, voxels: " I16_ARRAY ", nothing: int) -> None");
   bind_volume<float>(m, "ConeVolumeFloat32", "def __init__(self, voxels: " F32_ARRAY ", nothing: float) -> None");
+#define BOX_AVERAGE(ARRAY, NUMBER)                                                                                   \
+  "def box_average(voxels: " ARRAY ", factor_k: int, factor_j: int, factor_i: int, nothing: " NUMBER ", out: " ARRAY \
+  ") -> None"
+  bind_box_average<std::int16_t>(m, BOX_AVERAGE(I16_ARRAY, "int"));
+  bind_box_average<float>(m, BOX_AVERAGE(F32_ARRAY, "float"));
 }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <stdexcept>
 #include <thread>
+#include <type_traits>
 
 #include "drr_camera.hpp"
 #include "drr_march.hpp"
@@ -15,10 +16,10 @@
 namespace guidance {
 namespace {
 
-constexpr std::size_t kTile = 16;      // px; a tile's rays stay within a few voxels, hence in the first cache
-constexpr double kSteepest = 0.35;     // least share of the main axis in a ray's largest index step
-constexpr double kRayWorth = 6.0;     // samples of shear-warp that cost as much as one of a ray
-constexpr double kBoxMargin = 0.01;    // voxels; rounding of a ray's float32 position
+constexpr std::size_t kTile = 16;    // px; a tile's rays stay within a few voxels, hence in the first cache
+constexpr double kSteepest = 0.35;   // least share of the main axis in a ray's largest index step
+constexpr double kRayWorth = 6.0;    // samples of shear-warp that cost as much as one of a ray
+constexpr double kBoxMargin = 0.01;  // voxels; rounding of a ray's float32 position
 static_assert(kTile == kDrrLanes);
 
 int main_axis(const DrrVector& step) {
@@ -55,6 +56,8 @@ ConeVolume<T>::ConeVolume(const T* voxels, std::array<std::size_t, 3> shape_kji,
                                                         blocks_ijk_[0];
       for (std::int64_t i = 0; i < ni; ++i) {
         float& largest = blocks[i / static_cast<std::int64_t>(kDrrBlock)];
+        if constexpr (std::is_floating_point_v<T>)
+          if (!std::isfinite(row[i])) throw std::invalid_argument("voxels must be finite");
         largest = std::max(largest, static_cast<float>(row[i]));
       }
     }
@@ -77,6 +80,39 @@ PlaneStack<T> ConeVolume<T>::stack_along(int axis) const {
                 kji_[static_cast<std::size_t>((k * nj + j) * ni + i)];
   });
   return {ikj_.data(), nk * nj, static_cast<std::int32_t>(nj), last(2), last(1)};
+}
+
+template <class T>
+std::shared_ptr<const DrrOccupancy> ConeVolume<T>::occupancy(float threshold) const {
+  {
+    const std::lock_guard lock(occupancy_lock_);
+    if (occupancy_ && occupancy_->threshold == threshold) return occupancy_;
+  }
+  auto made = std::make_shared<DrrOccupancy>();
+  made->threshold = threshold;
+  for (int axis = 0; axis < 3; ++axis) made->slabs[axis].resize(static_cast<std::size_t>(blocks_ijk_[axis]));
+  const auto add = [&](DrrBounds& bounds, const std::array<std::int64_t, 3>& block) {
+    const bool first = bounds.empty();
+    for (int axis = 0; axis < 3; ++axis) {
+      const auto low = static_cast<std::int32_t>(block[axis] * static_cast<std::int64_t>(kDrrBlock));
+      const auto high = static_cast<std::int32_t>(
+          std::min(size_ijk_[axis], (block[axis] + 1) * static_cast<std::int64_t>(kDrrBlock)) - 1);
+      bounds.first[axis] = first ? low : std::min(bounds.first[axis], low);
+      bounds.last[axis] = first ? high : std::max(bounds.last[axis], high);
+    }
+  };
+  const float* largest = block_largest_.data();
+  for (std::int64_t k = 0; k < blocks_ijk_[2]; ++k)
+    for (std::int64_t j = 0; j < blocks_ijk_[1]; ++j)
+      for (std::int64_t i = 0; i < blocks_ijk_[0]; ++i)
+        if (*largest++ > threshold) {
+          const std::array<std::int64_t, 3> block{i, j, k};
+          add(made->whole, block);
+          for (int axis = 0; axis < 3; ++axis) add(made->slabs[axis][static_cast<std::size_t>(block[axis])], block);
+        }
+  const std::lock_guard lock(occupancy_lock_);
+  occupancy_ = made;
+  return made;
 }
 
 // box: first and last index along main, a and b axis.
@@ -109,7 +145,7 @@ void ConeVolume<T>::project_tile(const Request& request, const ConeCamera& camer
   const int axis = main_axis(ray_of(rows / 2, columns / 2).step);
   const DrrLateral lateral = kDrrLateral[axis];
   const std::array<DrrRay, 4> corners{ray_of(0, 0), ray_of(0, columns - 1), ray_of(rows - 1, 0),
-                                   ray_of(rows - 1, columns - 1)};
+                                      ray_of(rows - 1, columns - 1)};
   const bool forwards = corners[0].step[axis] > 0.0;
   for (const DrrRay& corner : corners) {
     const double largest = std::abs(corner.step[main_axis(corner.step)]);
@@ -216,16 +252,17 @@ DrrChoice ConeVolume<T>::choose(const Request& request, const ShearWarpPlan& pla
 
 template <class T>
 DrrChoice ConeVolume<T>::choose(const Request& request) const {
-  return choose(request, ShearWarpPlan(request, ConeCamera(request), size_ijk_));
+  return choose(request, ShearWarpPlan(request, ConeCamera(request), size_ijk_, occupancy(request.knots[0])->whole));
 }
 
 template <class T>
 void ConeVolume<T>::project(const Request& request) const {
   const ConeCamera camera(request);
   if (request.method != DrrMethod::kRays) {
-    const ShearWarpPlan plan(request, camera, size_ijk_);
+    const std::shared_ptr<const DrrOccupancy> where = occupancy(request.knots[0]);
+    const ShearWarpPlan plan(request, camera, size_ijk_, where->whole);
     const DrrChoice choice = choose(request, plan);
-    if (choice.shear_warp) return project_shear_warp(request, camera, plan);
+    if (choice.shear_warp) return project_shear_warp(request, camera, plan, *where);
     if (request.method == DrrMethod::kShearWarp) throw std::invalid_argument(choice.reason);
   }
   project_rays(request, camera);

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <vector>
 
+#include "huge_pages.hpp"
+
 namespace guidance {
 
 constexpr std::size_t kDrrLanes = 16;
@@ -52,6 +54,17 @@ struct ConeRequest {
 struct ConeCamera;
 struct ShearWarpPlan;
 
+// Where anything lies above a threshold: bounds of voxel indices, first > last where nothing does.
+struct DrrBounds {
+  std::array<std::int32_t, 3> first{1, 1, 1}, last{0, 0, 0};  // i, j, k
+  bool empty() const { return first[0] > last[0]; }
+};
+struct DrrOccupancy {
+  float threshold;
+  DrrBounds whole;
+  std::array<std::vector<DrrBounds>, 3> slabs;  // along each axis, kDrrBlock planes each
+};
+
 // Which method a request gets, and why in words.
 struct DrrChoice {
   bool shear_warp;
@@ -78,16 +91,25 @@ class ConeVolume {
   template <std::size_t K>
   void project_tile(const Request& request, const ConeCamera& camera, std::size_t row, std::size_t column,
                     std::size_t rows, std::size_t columns) const;
-  void project_shear_warp(const Request& request, const ConeCamera& camera, const ShearWarpPlan& plan) const;
+  void project_shear_warp(const Request& request, const ConeCamera& camera, const ShearWarpPlan& plan,
+                          const DrrOccupancy& occupancy) const;
   PlaneStack<T> stack_along(int axis) const;
+  std::shared_ptr<const DrrOccupancy> occupancy(float threshold) const;
   bool occupied(int axis, std::array<std::int64_t, 6> box, float threshold) const;
 
   std::array<std::int64_t, 3> size_ijk_;    // with the voxel of nothing on each side
   std::array<std::int64_t, 3> blocks_ijk_;  // number of blocks
-  std::vector<T> kji_;
+  std::vector<T, HugePages<T>> kji_;
   std::vector<float> block_largest_;
-  mutable std::vector<T> ikj_;  // made at the first view that looks along i
+  mutable std::vector<T, HugePages<T>> ikj_;  // made at the first view that looks along i
   mutable std::once_flag ikj_made_;
+  mutable std::mutex occupancy_lock_;
+  mutable std::shared_ptr<const DrrOccupancy> occupancy_;  // of the threshold asked for last
 };
+
+// Means of boxes of voxels into out (ceil(shape / factors)); `nothing` where a box reaches beyond the volume.
+template <class T>
+void box_average(const T* voxels, std::array<std::size_t, 3> shape_kji, std::array<std::size_t, 3> factors_kji,
+                 T nothing, T* out);
 
 }  // namespace guidance

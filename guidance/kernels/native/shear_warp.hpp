@@ -17,8 +17,8 @@ namespace guidance {
 constexpr std::size_t kWarpWide = 32;  // columns of a tile of the grid
 constexpr std::size_t kWarpTall = 16;  // rows of a tile
 constexpr std::size_t kWarpGroup = 8;  // rows whose sums stay in registers
-// Largest step in voxels: kDrrLanes samples and their neighbours then lie within 32 voxels.
-constexpr double kWarpLargestStep = 1.9;
+// Largest step in voxels; up to 1.9, kDrrLanes samples and their neighbours lie within 32 voxels.
+constexpr double kWarpLargestStep = 1.3;
 
 struct ShearWarpPlan {
   bool fits = false;
@@ -29,9 +29,11 @@ struct ShearWarpPlan {
   double x0 = 0.0, y0 = 0.0;        // the grid's first sample on that plane; x along the contiguous axis
   double step = 1.0;                // between samples, in voxels of the far plane
   std::int64_t columns = 0, rows = 0;
-  double samples = 0.0;  // columns * rows * planes over planes: what one plane costs
+  double samples = 0.0;  // of the grid
 
-  ShearWarpPlan(const ConeRequest& request, const ConeCamera& camera, const std::array<std::int64_t, 3>& size_ijk);
+  // `box`: outside it the volume counts nothing.
+  ShearWarpPlan(const ConeRequest& request, const ConeCamera& camera, const std::array<std::int64_t, 3>& size_ijk,
+                const DrrBounds& box);
 };
 
 // The grid of sums, with a margin of nothing for the interpolation.

@@ -25,21 +25,19 @@ struct Span {
 
 // The plan along one axis; how far its steepest ray leans, or a number over kSteepest.
 double plan_along(int axis, const std::array<DrrVector, 4>& corners, const ConeCamera& camera,
-                  const std::array<std::int64_t, 3>& size_ijk, ShearWarpPlan& plan) {
+                  const std::array<std::int64_t, 3>& size_ijk, const DrrBounds& box, ShearWarpPlan& plan) {
   constexpr double kNever = 1e300;
   const bool forwards = corners[0][axis] > 0.0;
   for (const DrrVector& corner : corners)
     if (corner[axis] == 0.0 || (corner[axis] > 0.0) != forwards) return kNever;
   const double source = camera.source[axis];
-  const auto size = static_cast<double>(size_ijk[axis]);
   // The outermost planes are air.
+  const auto lowest = static_cast<double>(std::max(box.first[axis], 1));
+  const auto highest = static_cast<double>(std::min<std::int64_t>(box.last[axis], size_ijk[axis] - 2));
   plan.axis = axis;
-  plan.first = 1;
-  plan.end = size_ijk[axis] - 1;
-  if (forwards)
-    plan.first = static_cast<std::int64_t>(std::clamp(std::floor(source) + 1.0, 1.0, size - 1.0));
-  else
-    plan.end = static_cast<std::int64_t>(std::clamp(std::ceil(source), 1.0, size - 1.0));
+  plan.first =
+      static_cast<std::int64_t>(forwards ? std::clamp(std::floor(source) + 1.0, lowest, highest + 1.0) : lowest);
+  plan.end = static_cast<std::int64_t>(forwards ? highest + 1.0 : std::clamp(std::ceil(source), lowest, highest + 1.0));
   plan.columns = plan.rows = 0;
   if (plan.first >= plan.end) return 0.0;
   const double near_plane = static_cast<double>(forwards ? plan.first : plan.end - 1);
@@ -57,13 +55,20 @@ double plan_along(int axis, const std::array<DrrVector, 4>& corners, const ConeC
     seen[n].low -= 3.0 * plan.step;
     seen[n].high += 3.0 * plan.step;
     Span shadow;
-    for (const double edge : {0.0, static_cast<double>(size_ijk[of] - 1)}) {
+    for (const double edge : {box.first[of] - 1.0, box.last[of] + 1.0}) {
       shadow.add(edge);
       shadow.add(foot + (edge - foot) / nearest);
     }
     seen[n].cut(shadow);
     if (seen[n].empty()) return 0.0;
     steepest = std::max({steepest, std::abs((seen[n].low - foot) / depth), std::abs((seen[n].high - foot) / depth)});
+  }
+  // Near the source's foot all planes are cut at the same parts of a voxel: there the sums have their bends at voxel
+  // centres, and so should the grid have its samples. One step is one voxel of the middle plane.
+  for (int n = 0; n < 2; ++n) {
+    const double foot = camera.source[n == 0 ? lateral.b : lateral.a];
+    const double middle = 0.5 * (1.0 + nearest);
+    seen[n].low = foot + (std::floor(foot + (seen[n].low - foot) * middle) - foot) / middle;
   }
   const std::array<double, 2> samples{(seen[0].high - seen[0].low) / plan.step + 2.0,
                                       (seen[1].high - seen[1].low) / plan.step + 2.0};
@@ -79,7 +84,11 @@ double plan_along(int axis, const std::array<DrrVector, 4>& corners, const ConeC
 }  // namespace
 
 ShearWarpPlan::ShearWarpPlan(const ConeRequest& request, const ConeCamera& camera,
-                             const std::array<std::int64_t, 3>& size_ijk) {
+                             const std::array<std::int64_t, 3>& size_ijk, const DrrBounds& box) {
+  if (box.empty()) {
+    fits = true;
+    return;
+  }
   const double right = request.origin_u + request.step_px * (static_cast<double>(request.columns) - 1.0);
   const double below = request.origin_v + request.step_px * (static_cast<double>(request.rows) - 1.0);
   const std::array<DrrVector, 4> corners{
@@ -90,7 +99,7 @@ ShearWarpPlan::ShearWarpPlan(const ConeRequest& request, const ConeCamera& camer
   double best = 1e299;
   for (int along = 0; along < 3; ++along) {
     ShearWarpPlan candidate = *this;
-    const double steepest = plan_along(along, corners, camera, size_ijk, candidate);
+    const double steepest = plan_along(along, corners, camera, size_ijk, box, candidate);
     if (steepest >= best) continue;
     best = steepest;
     *this = candidate;
