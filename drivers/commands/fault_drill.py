@@ -82,8 +82,9 @@ class ShownFrame:
         drawn: a path was drawn.
         error_mm: how far the worst drawn target lay from where it truly was on that picture, at the target's depth;
             infinite for somebody else's path; None where no path was drawn.
+        told_mm: the same of the place that the told geometry gives, drawn or not; None where it gave none.
         age_s: since the picture shown was exposed.
-        residual_mm: raw, as measured; None where it could not be told.
+        residual_mm, smoothed_mm: as measured, raw and smoothed; None where it could not be told.
     """
 
     index: int
@@ -93,8 +94,10 @@ class ShownFrame:
     check: str
     drawn: bool
     error_mm: float | None
+    told_mm: float | None
     age_s: float
     residual_mm: float | None
+    smoothed_mm: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,14 +127,22 @@ class Outcome:
         )
 
     @property
-    def frames_to_notice(self) -> int | None:
-        """Wrong frames shown as trusted until the first that was not; 0: noticed in the very frame; None: never."""
-        return next((n for n, frame in enumerate(self.shown) if frame.state is not GeometryState.TRUSTED), None)
+    def noticed(self) -> bool:
+        """Something was said of it: marked, or nothing drawn."""
+        return any(frame.state is not GeometryState.TRUSTED for frame in self.shown)
 
     @property
-    def seconds_to_notice(self) -> float | None:
-        frames = self.frames_to_notice
-        return None if frames is None else frames / self.case.script.rate_hz
+    def frames_to_notice(self) -> int:
+        """Frames from the first wrong overlay to the first that was marked or withheld; all there are, if none was."""
+        first = next((n for n, frame in enumerate(self.shown) if self.is_wrong(frame)), None)
+        if first is None:
+            return 0
+        states = [frame.state for frame in self.shown[first:]]
+        return next((n for n, state in enumerate(states) if state is not GeometryState.TRUSTED), len(states))
+
+    @property
+    def seconds_to_notice(self) -> float:
+        return self.frames_to_notice / self.case.script.rate_hz
 
     @property
     def code(self) -> str:
@@ -139,9 +150,13 @@ class Outcome:
         return next((frame.code for frame in self.shown if frame.state is not GeometryState.TRUSTED), "")
 
     @property
-    def error_mm(self) -> float | None:
-        """The largest error of a path that was drawn, trusted or marked."""
-        errors = [frame.error_mm for frame in self.shown if frame.drawn and frame.error_mm is not None]
+    def reason(self) -> str:
+        """The first words that were said of it."""
+        return next((frame.reason for frame in self.shown if frame.state is not GeometryState.TRUSTED), "")
+
+    def error_mm(self, *states: GeometryState) -> float | None:
+        """The largest error of a path that was drawn in one of these states; None where none was."""
+        errors = [frame.error_mm for frame in self.shown if frame.state in states and frame.error_mm is not None]
         return max(errors, default=None)
 
     @property
@@ -195,7 +210,7 @@ class _Drill:
         planned = case_with(case.cbct, case.patient.paths)
         self._session = Session(settings=settings, consistency=consistency, case=planned)
         if case.cbct.watch is not None:
-            made = Planned(watch=(watch_key(planned), case.cbct.watch))
+            made = Planned(watch=(watch_key(planned), *case.cbct.watch))
             self._take(PlanWorkedOut(made), 0)
         self._on_screen: InputTrack | None = None
 
@@ -264,12 +279,18 @@ class _Drill:
                 check="",
                 drawn=False,
                 error_mm=None,
+                told_mm=None,
                 age_s=0.0,
                 residual_mm=None,
+                smoothed_mm=None,
             )
-        matrix, taken = self._truth[track.frame.sequence]
-        drawn = [n for n, place in enumerate(track.places) if place.drawn]
+        truth, taken = self._truth[track.frame.sequence]
         verdict = track.verdict
+        drawn = [n for n, place in enumerate(track.places) if place.drawn]
+        shown = [places if (places := track.places[n].target_px) is not None else (math.inf, math.inf) for n in drawn]
+        told = (
+            None if track.measured_with is None else _places(np.array(track.measured_with).reshape(3, 4), self._targets)
+        )
         return ShownFrame(
             index=index,
             state=verdict.state,
@@ -277,22 +298,24 @@ class _Drill:
             reason=verdict.reason,
             check=verdict.check.state.value,
             drawn=bool(drawn),
-            error_mm=self._error_mm(track, matrix, drawn) if drawn else None,
+            error_mm=self._off_mm(np.array(shown), truth, drawn) if drawn else None,
+            told_mm=None if told is None else self._off_mm(told, truth, range(len(told))),
             age_s=(received_ns - self._exposed_ns[taken]) / _NS,
             residual_mm=verdict.check.raw_mm,
+            smoothed_mm=verdict.check.residual_mm,
         )
 
-    def _error_mm(self, track: InputTrack, truth: F64, drawn: Sequence[int]) -> float:
-        """The worst drawn target; px over focal length times depth, as seen from the true source."""
+    def _off_mm(self, places_px: F64, truth: F64, which: Sequence[int]) -> float:
+        """The worst target's distance from where it truly is: px over focal length times depth."""
         if self._case.is_anothers:
             return math.inf
+        targets = self._targets[list(which)]
         focal_px = math.sqrt(abs(np.linalg.det(truth[:, :3])))
-        worst = 0.0
-        for n in drawn:
-            uw, vw, w = truth[:, :3] @ self._targets[n] + truth[:, 3]
-            place = track.places[n].target_px
-            if place is None:
-                continue
-            off_px = math.hypot(place[0] - uw / w, place[1] - vw / w)
-            worst = max(worst, off_px * w / focal_px)
-        return worst
+        depth_mm = targets @ truth[2, :3] + truth[2, 3]
+        off_px = np.linalg.norm(places_px - _places(truth, targets), axis=1)
+        return float((off_px * depth_mm / focal_px).max())
+
+
+def _places(matrix: F64, points_lps_mm: F64) -> F64:
+    uvw = points_lps_mm @ matrix[:, :3].T + matrix[:, 3]
+    return np.asarray(uvw[:, :2] / uvw[:, 2:])

@@ -36,7 +36,7 @@ def patient_lies() -> list[Lie]:
         return replace(gantry, patient_moved=along("head", 1.0 * n / RATE_HZ))
 
     def breathing_deeply(gantry: Gantry, n: int) -> Gantry:
-        swing_mm = 4.0 * math.sin(2.0 * math.pi * n / RATE_HZ / 4.0)
+        swing_mm = round(4.0 * math.sin(2.0 * math.pi * n / RATE_HZ / 4.0), 2)
         return replace(gantry, patient_moved=(0.0, 0.3 * swing_mm, swing_mm, 0.0, 0.0, 0.0))
 
     return [
@@ -56,8 +56,8 @@ def patient_lies() -> list[Lie]:
             seen=moved((0.0, 0.0, 0.0, 0.0, 0.0, 180.0)),
             views=PLANES,
         ),
-        Lie(name="patient drifts 1 mm/s", group="patient", seen=drifting, views=PLANES, lying=75),
-        Lie(name="breathing of 8 mm", group="patient", seen=breathing_deeply, views=PLANES, lying=75),
+        Lie(name="patient drifts 1 mm/s", group="patient", seen=drifting, views=PLANES, lying=60),
+        Lie(name="breathing of 8 mm", group="patient", seen=breathing_deeply, views=PLANES, lying=60),
     ]
 
 
@@ -173,7 +173,7 @@ def lies_together() -> list[Lie]:
 
     def hidden(gantry: Gantry, _: int) -> Gantry:
         # Table and patient go apart: what is over the isocentre is unmoved, what is not is turned.
-        return replace(gantry, table_mm=(0.0, 0.0, 4.0), patient_moved=(0.0, 0.0, 4.0, 0.0, 4.0, 0.0))
+        return replace(gantry, table_mm=(0.0, 0.0, 4.0), patient_moved=(0.0, 0.0, -4.0, 0.0, 5.0, 0.0))
 
     turned = (Fault.TURNED_ABOUT_X, Fault.TURNED_ABOUT_Z)
     return [

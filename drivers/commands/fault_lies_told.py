@@ -24,7 +24,7 @@ def controls() -> list[Lie]:
         return replace(gantry.zoomed(1.4) if n > 5 else gantry, table_mm=(0.8 * n, 0.0, 0.0))
 
     def breathing(gantry: Gantry, n: int) -> Gantry:
-        swing_mm = 0.6 * math.sin(2.0 * math.pi * n / RATE_HZ / 4.0)
+        swing_mm = round(0.6 * math.sin(2.0 * math.pi * n / RATE_HZ / 4.0), 1)
         return replace(gantry, patient_moved=(0.0, 0.4 * swing_mm, swing_mm, 0.0, 0.0, 0.0))
 
     def collimated(gantry: Gantry, _: int) -> Gantry:
@@ -41,7 +41,7 @@ def controls() -> list[Lie]:
         Lie(name="the table moves, and it is told", group="control", seen=table_in_steps),
         Lie(name="table and zoom change, and it is told", group="control", seen=panned_and_zoomed, views=PLANES),
         Lie(name="the picture is cropped, and it is told", group="control", seen=collimated, views=PLANES),
-        Lie(name="breathing of 1.2 mm", group="control", seen=breathing, views=PLANES, lying=75),
+        Lie(name="breathing of 1.2 mm", group="control", seen=breathing, views=PLANES, lying=60),
     ]
 
 

@@ -19,6 +19,7 @@ from guidance.errors import WireError
 from guidance.geometry.volume_resample import fill
 from guidance.kernels.drr import ProjectionVolume
 from guidance.messages import F64, CbctVolume, Finding, Severity, Vector3, VolumeState
+from guidance.tracking.known_metal import KnownMetal, known_metal_of
 from guidance.wire.dicom_instance import parse, read_instance
 from guidance.wire.dicom_pixels import decode_slices
 from guidance.wire.dicom_series import Series, conclude, with_instance, with_problem
@@ -67,11 +68,11 @@ class Received:
 
     Attributes:
         volume: the message of the assembler's rules, ready or refused.
-        watch: what frames are held against; None where it is refused.
+        watch: what frames are held against, and its metal; None where it is refused.
     """
 
     volume: CbctVolume
-    watch: WatchVolume | None
+    watch: tuple[WatchVolume, KnownMetal] | None
 
 
 def patient_of(volume: HuVolume, paths: Sequence[dict[str, Any]], name: str) -> Patient:
@@ -144,7 +145,8 @@ def received(volume: HuVolume, run: CbctRun, sent: Objects = lambda objects: obj
         return Received(conclusion.volume, None)
     voxels = np.empty(conclusion.grid.shape_kji, np.int16)
     fill(conclusion.grid, pixels.__getitem__, voxels)
-    watch = watch_volume(voxels, np.asarray(conclusion.grid.affine_lps_from_ijk))
+    affine = np.asarray(conclusion.grid.affine_lps_from_ijk)
+    watch = watch_volume(voxels, affine), known_metal_of(voxels, affine)
     return Received(replace(conclusion.volume, shared_memory="drill"), watch)
 
 
