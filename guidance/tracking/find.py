@@ -11,7 +11,8 @@ import numpy as np
 from guidance.kernels.ridge import ridge_tracks, sample_strip
 from guidance.messages import F64, Pixels, PlannedPath
 from guidance.tracking.known_metal import IN_PATIENT, NO_METAL, KnownMetal, MetalMask, metal_mask
-from guidance.tracking.rod import PictureReading, Rod, rod_of
+from guidance.tracking.rod import Rod, rod_of
+from guidance.tracking.straightened import PictureReading
 from guidance.tracking.strip import Strip, strip_of
 from guidance.tracking.values import SeenInstrument
 
@@ -23,7 +24,6 @@ _LEAST_CONTRAST: Final = 0.08
 _LEAST_OF_RANGE: Final = 0.06  # of a picture whose values have no unit: of its strip's spread
 _CURVE_POINTS: Final = 17
 _SAME_WIDTHS: Final = 1.0  # two paths' findings nearer than this along each other are one instrument
-_WIDTHS: Final = (0.5, 1.8)  # of the plan's, that the shadow may have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,11 +124,11 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
         if len(rows) < 4:
             continue
         rod = rod_of(pixels, reading, strip, middle_px[rows], (track[rows] - half) * strip.column_px, metal, least)
-        if rod is None or not _WIDTHS[0] <= rod.width_px / float(np.mean(strip.width_px)) <= _WIDTHS[1]:
+        if rod is None:
             continue
-        count = _CURVE_POINTS if len(rod.curve) > 2 else 2
+        count = 2 if rod.curve.straight else _CURVE_POINTS
         ends: F64 = np.asarray(np.linspace(rod.start_px, rod.end_px, count), np.float64)
-        aside: F64 = np.asarray(np.polyval(rod.curve, ends), np.float64)
+        aside = rod.curve.y(ends)
         found.append(_Candidate(strip, rod, strip.points(ends, aside), float(np.abs(aside).mean())))
     return found
 

@@ -48,6 +48,7 @@ void sample_strip(const Pixels& pixels, const Pairs& starts, const Pairs& steps,
   const auto [bin_lines, bin_columns] = bins;
   const auto [left, top, right, bottom] = bounds;
   require(picture.rows >= 2 && picture.columns >= 2, "the picture must have two rows and columns at least");
+  require(picture.rows * picture.columns < (std::size_t{1} << 31), "the picture is too large");
   require(starts.shape(0) == steps.shape(0), "starts and steps must have one row per line");
   require(bin_lines >= 1 && bin_columns >= 1, "bins must be 1 or more");
   require(sign == 1 || sign == -1, "sign must be 1 or -1");

@@ -1,0 +1,100 @@
+"""Low curves y(x) fitted so that outliers do not pull, straight on beyond where they were fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from guidance.messages import F64
+
+_ROUNDS: Final = 4
+_OUTLIER: Final = 2.0  # of the median miss: from there on a point counts less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Curve:
+    """A polynomial of degree 1 to 3 in z = (x - middle) / half, px.
+
+    Attributes:
+        coefficients: lowest power first.
+        middle, half: of the x that it was fitted to; beyond z = +-1 it goes on along its tangent.
+    """
+
+    coefficients: F64
+    middle: float
+    half: float
+
+    @property
+    def straight(self) -> bool:
+        """Whether it is a line."""
+        return len(self.coefficients) <= 2
+
+    def y(self, x: F64) -> F64:
+        """(N,) px."""
+        z = (x - self.middle) / self.half
+        held = z if self.straight else np.clip(z, -1.0, 1.0)
+        value = _horner(self.coefficients, held)
+        if self.straight:
+            return value
+        return value + self._slope(held) * (z - held)
+
+    def slope(self, x: F64) -> F64:
+        """(N,) dy/dx."""
+        z = (x - self.middle) / self.half
+        return self._slope(np.clip(z, -1.0, 1.0)) / self.half
+
+    def _slope(self, z: F64) -> F64:
+        return _horner(self.coefficients[1:] * np.arange(1.0, len(self.coefficients)), z)
+
+
+def robust_fit(x: F64, y: F64, weight: F64, degree: int, *, least_px: float) -> tuple[Curve, F64]:
+    """Weighted least squares, outliers weighed down.
+
+    Args:
+        x, y, weight: (N,), N >= 2, x not all equal.
+        degree: 1 to 3; less where there are too few points.
+        least_px: a miss up to this is no outlier.
+
+    Returns:
+        The curve and (N,) what each point misses it by.
+
+    Source: Huber, Robust Statistics, 1981 (here with the weight squared, which takes far outliers out altogether).
+    """
+    degree = max(min(degree, len(x) - 2), 1)
+    low, high = float(x.min()), float(x.max())
+    middle, half = 0.5 * (low + high), max(0.5 * (high - low), 0.5)
+    z = (x - middle) / half
+    basis = np.stack([np.ones_like(z), z, z * z, z * z * z][: degree + 1])
+    share = weight
+    coefficients: F64 = np.zeros(degree + 1)
+    miss = y
+    for turn in range(_ROUNDS):
+        weighted = basis * share
+        normal = weighted @ basis.T
+        normal.flat[:: degree + 2] += 1e-9 * float(np.trace(normal)) + 1e-12
+        coefficients = np.asarray(np.linalg.solve(normal, weighted @ y), np.float64)
+        miss = y - coefficients @ basis
+        if turn + 1 < _ROUNDS:
+            size = np.abs(miss)
+            limit = max(_OUTLIER * middle_of(size), least_px)
+            share = weight * np.minimum(1.0, limit / np.maximum(size, 1e-12)) ** 2
+    return Curve(coefficients=coefficients, middle=middle, half=half), miss
+
+
+def middle_of(values: F64) -> float:
+    """The upper median."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
+
+
+def spread_of(miss: F64) -> float:
+    """Standard deviation from the median deviation, for what has outliers."""
+    return 1.4826 * middle_of(np.abs(miss)) + 1e-6
+
+
+def _horner(coefficients: F64, z: F64) -> F64:
+    value = np.full_like(z, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        value = value * z + coefficient
+    return value

@@ -1,0 +1,135 @@
+"""Where along its centreline a rod is, and where it ends: from its contrast along it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from guidance.messages import F64
+from guidance.tracking.curve import middle_of
+from guidance.tracking.straightened import Straightened
+
+PRESENT: Final = 0.45  # of the usual contrast
+_GAP_WIDTHS: Final = 1.0  # without it, before the rod counts as ended
+_LEAST_GAP_PX: Final = 8.0
+_RAMPS: Final = (0.06, 0.25, 0.6)  # widths over which the shadow of a flat end may fall off
+_FLOOR_PX: Final = 0.25  # what background at the end always costs
+_LEAST_STEP: Final = 0.4  # of the usual contrast, that is gone behind the tip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The rod's stretch: first and last row, and its usual contrast."""
+
+    begin: int
+    end: int
+    usual: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tip:
+    """x of the tip in the strip and its standard deviation, px; words where it is not known, then x of what is seen."""
+
+    x_px: float
+    sigma_px: float
+    unknown: str = ""
+
+
+def longest_run(contrast: F64, flat: Straightened) -> Run | None:
+    """The longest stretch of the usual contrast without a gap; what is not known is none."""
+    level = _smoothed(contrast, max(3, round(0.35 * flat.width_px / flat.pitch_px)))
+    told = ~np.isnan(level)
+    values = level[told]
+    if values.size < 4:
+        return None
+    usual = float(np.partition(values, int(0.65 * values.size))[int(0.65 * values.size)])
+    for _ in range(3):
+        above = values[values > PRESENT * usual]
+        if usual <= 0.0 or not above.size:
+            return None
+        usual = middle_of(above)
+    level[~told] = math.inf
+    present = told & (level > PRESENT * usual)
+    rows = np.flatnonzero(present)
+    gap = max(_GAP_WIDTHS * flat.width_px, _LEAST_GAP_PX) / flat.pitch_px
+    missing = np.cumsum(told & ~present)
+    breaks = np.flatnonzero(missing[rows[1:]] - missing[rows[:-1]] > gap)
+    starts, ends = np.append(0, breaks + 1), np.append(breaks, len(rows) - 1)
+    longest = int(np.argmax(rows[ends] - rows[starts]))
+    return Run(begin=int(rows[starts[longest]]), end=int(rows[ends[longest]]), usual=usual)
+
+
+def tip_of(flat: Straightened, contrast: F64, run: Run) -> Tip:
+    """Where the axis ends.
+
+    The shadow's contrast falls from the rod's to the background's over a ramp as wide as the end is turned towards
+    the source; the middle of a flat end lies where half of it is gone.
+
+    Source of its standard deviation: the Cramer-Rao bound of a step in white noise, and a floor.
+    """
+    last = Tip(x_px=float(flat.x_px[run.end]), sigma_px=math.inf, unknown="its tip cannot be told")
+    reach = max(round(1.2 * flat.width_px / flat.pitch_px), 8)
+    beyond = slice(run.end + 1, run.end + 1 + reach)
+    ahead = flat.known[beyond]
+    if len(ahead) < reach or float(np.mean(ahead)) < 0.7:
+        over_metal = len(ahead) >= reach and bool(flat.inside[beyond].all())
+        why = "its tip is over known metal" if over_metal else "its tip is outside the picture"
+        return Tip(x_px=last.x_px, sigma_px=math.inf, unknown=why)
+    first = max(run.end - 2 * reach, run.begin)
+    value = contrast[first : run.end + 1 + reach]
+    told = ~np.isnan(value)
+    if int(told.sum()) < 8:
+        return last
+    weight = told.astype(np.float64)
+    value = np.where(told, value, 0.0)
+    count = len(value)
+    ramps = tuple(max(ramp * flat.width_px / flat.pitch_px, 0.5) for ramp in _RAMPS)
+    best = (math.inf, 0.0, 0.0, 1.0)
+    total, mean = float(weight.sum()), float(value.sum()) / float(weight.sum())
+    power_all = float((weight * (value - mean) ** 2).sum())
+    for ramp in ramps:
+        # value = after + (before - after) * fall: least squares in closed form for every place.
+        fall = _falls(count, round(ramp, 1))
+        mass = fall @ weight
+        power = np.maximum((fall * fall) @ weight - mass * mass / total, 1e-9)
+        rise = (fall @ value - mass * mean) / power
+        left = np.where(rise > 0.0, power_all - rise * rise * power, math.inf)
+        at = int(np.argmin(left))
+        if float(left[at]) < best[0]:
+            place = 0.5 * at
+            if 0 < at < len(left) - 1 and np.isfinite(left[at - 1 : at + 2]).all():
+                bow = float(left[at - 1] - 2.0 * left[at] + left[at + 1])
+                if bow > 0.0:
+                    place += 0.5 * float(np.clip(0.5 * (left[at - 1] - left[at + 1]) / bow, -1.0, 1.0))
+            best = (float(left[at]), place, float(rise[at]), float((np.diff(fall[at]) ** 2).sum()))
+    error, place, rise_at, steepness = best
+    if not math.isfinite(error) or rise_at < _LEAST_STEP * run.usual or not 2.0 <= place <= count - 3.0:
+        return last
+    noise = math.sqrt(max(error, 0.0) / max(total - 3.0, 1.0))
+    sigma = noise * flat.pitch_px / max(rise_at * math.sqrt(steepness), 1e-9)
+    return Tip(x_px=float(flat.x_px[first]) + place * flat.pitch_px, sigma_px=math.hypot(sigma, _FLOOR_PX))
+
+
+@lru_cache(maxsize=64)
+def _falls(count: int, ramp_rows: float) -> F64:
+    """(2 count, count): from 1 to 0 about each half row."""
+    rows = np.arange(count)
+    places = 0.5 * np.arange(2 * count)
+    fall: F64 = 1.0 / (1.0 + np.exp(np.clip((rows[None] - places[:, None]) / (0.4 * ramp_rows), -40.0, 40.0)))
+    return fall
+
+
+def _smoothed(contrast: F64, rows: int) -> F64:
+    """Mean over so many rows, what is not known left out; NaN where nothing is."""
+    reach = rows // 2
+    known = ~np.isnan(contrast)
+    sums = np.concatenate(([0.0], np.cumsum(np.where(known, contrast, 0.0))))
+    counts = np.concatenate(([0], np.cumsum(known)))
+    at = np.arange(len(contrast))
+    low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(contrast))
+    count = counts[high] - counts[low]
+    return np.where(count > 0, (sums[high] - sums[low]) / np.maximum(count, 1), np.nan)
