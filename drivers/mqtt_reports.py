@@ -65,6 +65,7 @@ def publish_figures(
                 age_ms=track.age_ms(now_ns),
                 pixel_from_patient=track.verdict.pixel_from_patient,
                 epoch=track.epoch,
+                check=track.verdict.check,
             )
         )
         mqtt.publish_latency(

@@ -123,6 +123,18 @@ def metric_families(
             help="Age of the picture on the screen",
             samples=by_device({device: track.age_ms(now_ns) / 1000 for device, track in session.inputs.items()}),
         ),
+        MetricFamily(
+            name="residual_mm",
+            kind="gauge",
+            help="How far off the geometry what is seen lies, at the isocentre, smoothed",
+            samples=by_device(
+                {
+                    device: track.verdict.check.residual_mm
+                    for device, track in session.inputs.items()
+                    if track.verdict.check.residual_mm is not None
+                }
+            ),
+        ),
         MetricFamily(name="input_state", kind="gauge", help="1 for the state that an input is in", samples=states),
         MetricFamily(
             name="events",
@@ -171,7 +183,11 @@ def heartbeat(session: Session, not_ready: Sequence[str]) -> dict[str, Any]:
         "epoch": session.case.epoch,
         "active_volume_id": session.case.active_volume_id or None,
         "inputs": {
-            device: {"state": track.state.value, "geometry_state": track.verdict.state.value}
+            device: {
+                "state": track.state.value,
+                "geometry_state": track.verdict.state.value,
+                "image_check": track.verdict.check.state.value,
+            }
             for device, track in session.inputs.items()
         },
     }

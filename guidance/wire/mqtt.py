@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from guidance.errors import ConfigError, WireError
-from guidance.messages import CArmEvent, GeometryState, InjectorReading, InputState, Severity
+from guidance.messages import UNCHECKED, CArmEvent, GeometryState, ImageCheck, InjectorReading, InputState, Severity
 from guidance.wire.json_text import json_text
 
 SCHEMA_VERSION: Final = 1
@@ -84,6 +84,7 @@ class GeometryPayload(msgspec.Struct, frozen=True, kw_only=True):
     age_ms: float | None
     pixel_from_patient: tuple[float, ...] | None
     epoch: int
+    check: ImageCheck = UNCHECKED
     schema_version: Literal[1] = SCHEMA_VERSION
 
 

@@ -13,6 +13,7 @@ from drivers.cli import main
 from drivers.commands.schemas import schema_files
 from drivers.http_api import CaseRoutes
 from drivers.http_planning import PlanningRoutes
+from drivers.http_registration import RegistrationRoutes
 from drivers.http_requests import PREFIX
 from guidance.case import AuditPage, Author, create_zone, no_library
 from guidance.openapi import openapi_document
@@ -20,6 +21,7 @@ from guidance.plan_shapes import PathFields, PathList, ZoneFields, ZoneList, pat
 from guidance.shapes import CaseAnswer, Problem, VolumeList, case_shape, volume_shape
 from tests.helpers.case_api import FakeCaseApi, ready_volume
 from tests.helpers.planning_api import FakePlanningApi
+from tests.helpers.registration_api import FakeRegistrationApi
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -68,6 +70,7 @@ def test_every_resource_of_the_server_is_in_the_document_with_its_methods() -> N
         for route in (
             *CaseRoutes(FakeCaseApi(), no_library).routes(),
             *PlanningRoutes(FakeCaseApi(), FakePlanningApi(), maximum_import_mib=1).routes(),
+            *RegistrationRoutes(FakeRegistrationApi()).routes(),
         )
         if isinstance(route, Route)
     }
