@@ -46,31 +46,6 @@ class RegistrationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-class VolumeRegistrationAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a second volume lies in the first; as `RegistrationAnswer`, but for
-
-    Attributes:
-        fixed_lps_from_moving_lps: four rows of four; the point x of the moving volume (`--moving`) is the same spot of
-            the patient as the point M x of the fixed one (`--volume`).
-        residual_mm: median distance by which what both volumes show still lies apart after M.
-        pivot_lps_mm: in the fixed volume's frame.
-        overlap: share of the compared tissue of the moving volume that lies in the fixed one.
-    """
-
-    accepted: bool
-    reason: str
-    code: str
-    fixed_lps_from_moving_lps: Rows
-    residual_mm: float | None
-    covariance: Rows | None
-    pivot_lps_mm: Vector3
-    similarity: float | None
-    captured: float | None
-    overlap: float | None
-    time_s: float
-    findings: tuple[Finding, ...] = ()
-
-
 def registration_answer(
     registration: Registration, time_s: float, findings: tuple[Finding, ...] = ()
 ) -> RegistrationAnswer:

@@ -28,8 +28,7 @@ from guidance.registration.volume_verdict import (
     verdict,
 )
 
-Progress = Callable[[str, int, int], None]
-"""(what, done, of how many)."""
+Progress = Callable[[str], None]
 
 _TOLERANCES: Final = (0.05, 0.01, 0.001)  # mm and deg, coarse to fine
 _FOLLOWED: Final = 8  # guesses that are refined on the coarse level
@@ -140,11 +139,9 @@ def register_volumes(
         GeometryError: `bad_volume`.
     """
     tell = progress or _silent
-    tell("reducing volumes", 0, 2)
+    tell("reducing volumes")
     fixed = levelled_volume(fixed_hu, np.asarray(fixed_lps_from_ijk, np.float64))
-    tell("reducing volumes", 1, 2)
     moving = levelled_volume(moving_hu, np.asarray(moving_lps_from_ijk, np.float64))
-    tell("reducing volumes", 2, 2)
     swapped = moving.volume_ml > _SAMPLED_WHOLE * fixed.volume_ml
     target, source = (moving, fixed) if swapped else (fixed, moving)
     pair = _Pair(target, source, level_points(source))
@@ -152,18 +149,18 @@ def register_volumes(
         return _nothing("no bone's edges in one of the volumes", "no_structure", start, pivot_lps_mm, fixed)
     best: _Found | None = None
     if start is not None:
-        tell("refining from the start", 0, 1)
+        tell("refining from the shared frame")
         best = _found(pair, pair.refined(_inverse(start) if swapped else np.asarray(start, np.float64)))
     for number, turns in enumerate((nearby_turns(), upside_down_turns())):
         if best is not None and best.verdict.code == "":
             break
-        tell("searching everywhere", number, 2)
+        tell("searching all shifts" if number == 0 else "searching all shifts, turned by 180 deg")
         found = _searched(pair, turns, threads)
         best = found if best is None or found.score > best.score else best
     assert best is not None
     if best.match is None:
         return _nothing(best.verdict.reason, best.verdict.code, start, pivot_lps_mm, fixed)
-    tell("capture test", 0, 1)
+    tell("testing the capture")
     captured = _captured(pair, best.match) if best.verdict.code == "" else None
     return _answer(best.match, captured, pair, swapped, pivot_lps_mm)
 
@@ -276,5 +273,5 @@ def _inverse(motion: F64) -> F64:
     return np.asarray(np.linalg.inv(motion), np.float64)
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def _silent(what: str) -> None:
     """Nobody wants to know."""
