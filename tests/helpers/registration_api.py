@@ -17,11 +17,14 @@ class FakeRegistrationApi:
         self.dropped: list[Author] = []
         self.error: GuidanceError | None = None
         self.accepted = True
+        self.offered = False
+        self.registered = False
 
     async def register(self, request: RegistrationRequest, *, author: Author) -> RegistrationAnswer:
         self.asked.append((request, author))
         if self.error is not None:
             raise self.error
+        self.registered = self.accepted
         return RegistrationAnswer(
             accepted=self.accepted,
             reason="0.3 px left" if self.accepted else "the pictures do not show this volume",
@@ -38,16 +41,17 @@ class FakeRegistrationApi:
 
     def registration(self) -> RegistrationState:
         return RegistrationState(
-            registered=False,
+            registered=self.registered,
             seen_lps_from_volume_lps=rows_of(IDENTITY),
             covariance=None,
             pivot_lps_mm=None,
-            residual_px=None,
-            inputs=(),
+            residual_px=0.3 if self.registered else None,
+            inputs=("Fluoro",) if self.registered else (),
             epoch=0,
-            offered=False,
+            offered=self.offered,
             running=False,
         )
 
     def drop(self, *, author: Author) -> None:
         self.dropped.append(author)
+        self.registered = False

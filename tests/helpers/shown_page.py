@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drivers.http import HttpServer
 from guidance.config import HttpSettings
-from guidance.ports import PlanningApi
+from guidance.ports import PlanningApi, RegistrationApi
 from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi
 from tests.helpers.planning_api import FakePlanningApi
@@ -16,9 +16,14 @@ from tests.helpers.registration_api import FakeRegistrationApi
 
 
 @contextlib.asynccontextmanager
-async def shown(api: FakeCaseApi, folder: Path, planning: PlanningApi | None = None) -> AsyncIterator[Page]:
+async def shown(
+    api: FakeCaseApi,
+    folder: Path,
+    planning: PlanningApi | None = None,
+    registration: RegistrationApi | None = None,
+) -> AsyncIterator[Page]:
     """The page of a server over `api`, connected and with its lists filled."""
-    server = HttpServer(HttpSettings(port=0), api, planning or FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), api, planning or FakePlanningApi(), registration or FakeRegistrationApi())
     await server.start()
     try:
         async with open_page(f"http://127.0.0.1:{server.port}/", folder) as page:
