@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,12 +61,12 @@ def displacement_of(
     count = change.shape[0] / 2.0
     free = float(np.trace(size @ covariance)) / change.shape[0]
     along = size @ motion
-    length = float(np.sqrt(max(motion @ along, 0.0)))
+    length = math.sqrt(max(float(motion @ along), 0.0))
     directed = float(along @ covariance @ along) / (length**2 * count) if length > 1e-9 else 0.0
     return Displacement(
         px=rms_px,
         mm=rms_mm,
-        sigma_mm=float(np.sqrt(max(free, directed, 0.0))),
+        sigma_mm=math.sqrt(max(free, directed, 0.0)),
         pivot_mm=(float(mm[0, 0]), float(mm[0, 1])),
     )
 

@@ -19,7 +19,7 @@ PARAMETERS: Final = 7
 """Of a fit: gain, then gain times motion."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """Bins over a picture.
 
@@ -204,4 +204,5 @@ def fit_motion(picture: F32, valid: F32, template: F32, prior: F64, *, rounds: i
 
 def best_shift(picture: F32, valid: F32, weight: F32, projection: F32, *, reach: int) -> tuple[int, int, float]:
     """Whole bins (columns, rows) by which the picture lies off the projection, and their correlation there."""
-    return _core.watch_shift(picture, valid, weight, projection, reach)
+    columns, rows, correlation = _core.watch_shift(picture, valid, weight, projection, reach)
+    return columns, rows, correlation

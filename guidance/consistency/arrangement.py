@@ -1,0 +1,71 @@
+"""Whether a picture fits far better when its rows and columns, or its scale, are taken otherwise than told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from guidance.consistency.measurement import Arrangement
+from guidance.consistency.picture import SeenPicture
+from guidance.consistency.prediction import Prediction
+from guidance.kernels.watch import best_shift
+from guidance.messages import F64
+
+F32 = npt.NDArray[np.float32]
+
+# What takes a picture so arranged back to what was told.
+_BACK: Final[dict[Arrangement, Callable[[F32], F32]]] = {
+    "mirrored": lambda picture: picture[:, ::-1],
+    "upside_down": lambda picture: picture[::-1],
+    "turned_180": lambda picture: picture[::-1, ::-1],
+    "turned_90": lambda picture: np.rot90(picture, 1),
+    "turned_270": lambda picture: np.rot90(picture, 3),
+    "transposed": lambda picture: picture.T,
+    "transverse": lambda picture: picture[::-1, ::-1].T,
+}
+ARRANGEMENTS: Final[tuple[Arrangement, ...]] = get_args(Arrangement)
+SCALES: Final = (0.5, 0.625, 2 / 3, 0.75, 0.8, 0.9, 1.1, 1.25, 4 / 3, 1.5, 1.6, 2.0)
+_LEVEL: Final = 1
+_REACH: Final = 2  # bins of that level, about 6 mm
+_SCALE_LEVEL: Final = 2
+_LEAST: Final = 0.4
+_BETTER: Final = 0.15  # anatomy is nearly symmetric: a mirrored pelvis still agrees by half
+
+
+def arranged_otherwise(seen: SeenPicture, prediction: Prediction, told: F64) -> Arrangement | None:
+    """The arrangement that agrees better by far than the told one; None where none does."""
+    layer = seen.layer(_LEVEL)
+    template = prediction.template(told, np.zeros(6), layer.grid)
+    weight, projection = template[0], template[1]
+    best: Arrangement | None = None
+    least = max(_LEAST, best_shift(layer.normalised, layer.core, weight, projection, reach=_REACH)[2] + _BETTER)
+    for name, back in _BACK.items():
+        picture = np.ascontiguousarray(back(layer.normalised))
+        if picture.shape != weight.shape:
+            continue
+        agreement = best_shift(picture, np.ascontiguousarray(back(layer.core)), weight, projection, reach=_REACH)[2]
+        if agreement > least:
+            best, least = name, agreement
+    return best
+
+
+def scaled_otherwise(seen: SeenPicture, prediction: Prediction, told: F64) -> float | None:
+    """The magnification about the picture's middle, seen over told, that agrees better by far; None where none does."""
+    layer = seen.layer(_SCALE_LEVEL)
+    rows, columns = layer.grid.rows * layer.grid.step, layer.grid.columns * layer.grid.step
+    middle = np.array(((columns - 1) / 2.0, (rows - 1) / 2.0))
+    told_template = prediction.template(told, np.zeros(6), layer.grid)
+    least = _LEAST
+    own = best_shift(layer.normalised, layer.core, told_template[0], told_template[1], reach=_REACH)[2]
+    best: float | None = None
+    for scale in SCALES:
+        matrix = told.copy()
+        matrix[:2] = scale * told[:2] + np.outer((1.0 - scale) * middle, told[2])
+        template = prediction.made(matrix, layer.grid)
+        agreement = best_shift(layer.normalised, layer.core, template[0], template[1], reach=_REACH)[2]
+        if agreement > max(least, own + _BETTER):
+            best, least = scale, agreement
+    return best

@@ -1,0 +1,165 @@
+"""A live picture in coarse bins at several resolutions, and whether what it shows is of an X-ray picture's kind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from guidance.kernels.watch import Grid, bin_picture, local_contrast
+from guidance.messages import Pixels
+
+F32 = npt.NDArray[np.float32]
+Collimator = tuple[int, int, int, int]
+
+BINS: Final = 128
+MEAN_RADIUS: Final = 3  # bins; what varies more slowly is tissue outside the volume, scatter, exposure
+CONTRAST_RADIUS: Final = 6
+FLOOR: Final = 1.0
+
+# What bones in soft tissue show at every dose and view, and test pictures do not: contrast that grows with scale by a
+# factor between those of noise (1/2) and of a smooth shape (more than 2.4), present nearly everywhere, in varying
+# strength, above the noise. Measured: docs/decisions/0017-frame-check.md.
+_GROWTH: Final = (1.2, 2.4)
+_EVENNESS: Final = (0.3, 0.94)
+_LEAST_SNR: Final = 1.5
+_MOST_BLANK: Final = 0.2
+_BLANK: Final = 0.05  # of the usual contrast
+_LEAST_VALID: Final = 0.2
+_LOG_CONTRAST: Final = (0.008, 0.3)  # of 5 mm wide structure, in natural logarithms, for pictures that are linear
+_LAPLACE_GAIN: Final = 6.0  # of the mask below on white noise
+_MEDIAN_SHARE: Final = 0.6745  # of a normal deviate's standard deviation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A picture at one resolution.
+
+    Attributes:
+        attenuation, valid: relative attenuation; 0 where nothing can be compared.
+        normalised: high-passed, over the local contrast.
+        core: valid, with valid neighbours.
+        contrast: local contrast.
+        whole: contrast of the whole.
+    """
+
+    grid: Grid
+    attenuation: F32
+    valid: F32
+    normalised: F32
+    core: F32
+    contrast: F32
+    whole: float
+
+
+class SeenPicture:
+    """One picture at the resolutions that are asked for; the finest has 64 to 128 bins along the longer side.
+
+    Args:
+        pixels: (rows, columns), C order.
+        logarithm: numbers are proportional to what the detector got.
+        bright: more X-ray gives higher values.
+        collimator_px: left, top, right, bottom of what is exposed; None: all of it.
+    """
+
+    def __init__(self, pixels: Pixels, *, logarithm: bool, bright: bool, collimator_px: Collimator | None) -> None:
+        grid = grid_of(pixels.shape)
+        attenuation, valid, _ = bin_picture(pixels, grid, logarithm=logarithm, bright=bright)
+        if collimator_px is not None:
+            left, top, right, bottom = (n / grid.step for n in collimator_px)
+            valid[: max(0, math.ceil(top))] = 0.0
+            valid[max(0, math.floor(bottom)) :] = 0.0
+            valid[:, : max(0, math.ceil(left))] = 0.0
+            valid[:, max(0, math.floor(right)) :] = 0.0
+        self._logarithm = logarithm
+        self._layers = [_layer(grid, attenuation, valid)]
+
+    def layer(self, level: int) -> Layer:
+        """The picture in bins 2^level times as wide as the finest."""
+        while len(self._layers) <= level:
+            finer = self._layers[-1]
+            grid = halved(finer.grid)
+            weight = _mean_of_four(finer.valid, grid)
+            attenuation = _mean_of_four(finer.attenuation * finer.valid, grid)
+            attenuation /= np.maximum(weight, np.float32(0.25))
+            self._layers.append(_layer(grid, attenuation, (weight > 0.7).astype(np.float32)))
+        return self._layers[level]
+
+    def shows(self, weight: F32) -> float:
+        """Share of where structure is predicted that shows contrast above the noise, 0 to 1.
+
+        Args:
+            weight: (rows, columns) of the finest layer, how much the prediction counts.
+        """
+        layer = self._layers[0]
+        total = float(weight.sum())
+        if total <= 0.0:
+            return 0.0
+        above = layer.contrast > max(_LEAST_SNR * self._noise(), _BLANK * layer.whole, 1e-6)
+        return float((weight * layer.core)[above].sum()) / total
+
+    def xray_like(self) -> bool:
+        """The picture's structure is of the kind that bones in soft tissue show."""
+        layers = [self.layer(level) for level in range(3)]
+        finest = layers[0]
+        inside = finest.core > 0.0
+        if inside.mean() < _LEAST_VALID or not all(layer.whole > 0.0 for layer in layers):
+            return False
+        contrast = finest.contrast[inside]
+        usual = float(np.median(contrast))
+        growth = [coarser.whole / finer.whole for finer, coarser in pairwise(layers)]
+        low, high = _LOG_CONTRAST
+        return (
+            all(_GROWTH[0] <= ratio <= _GROWTH[1] for ratio in growth)
+            and _EVENNESS[0] <= usual / finest.whole <= _EVENNESS[1]
+            and usual >= _LEAST_SNR * self._noise()
+            and float((contrast < _BLANK * finest.whole).mean()) <= _MOST_BLANK
+            and (not self._logarithm or low <= finest.whole <= high)
+        )
+
+    def _noise(self) -> float:
+        """Standard deviation of what differs from bin to bin (Immerkaer, CVIU 64(2), 1996), after smoothing."""
+        a = self._layers[0].attenuation
+        core = self._layers[0].core
+        corners = a[:-2, :-2] + a[2:, 2:] + a[:-2, 2:] + a[2:, :-2]
+        edges = a[:-2, 1:-1] + a[2:, 1:-1] + a[1:-1, :-2] + a[1:-1, 2:]
+        off = np.abs(4.0 * a[1:-1, 1:-1] - 2.0 * edges + corners)[core[1:-1, 1:-1] > 0.0]
+        if off.size == 0:
+            return 0.0
+        # 1 2 1 both ways leaves 3/8 of white noise.
+        return 0.375 * float(np.median(off[::3])) / (_MEDIAN_SHARE * _LAPLACE_GAIN)
+
+
+def grid_of(shape: tuple[int, ...]) -> Grid:
+    """The finest bins of a picture of (rows, columns)."""
+    step = max(1, math.ceil(max(shape) / BINS))
+    return Grid(rows=shape[0] // step, columns=shape[1] // step, step=step)
+
+
+def halved(grid: Grid) -> Grid:
+    """Bins twice as wide."""
+    return Grid(rows=grid.rows // 2, columns=grid.columns // 2, step=grid.step * 2)
+
+
+def _mean_of_four(picture: F32, grid: Grid) -> F32:
+    cut = picture[: 2 * grid.rows, : 2 * grid.columns]
+    mean: F32 = np.float32(0.25) * (cut[::2, ::2] + cut[1::2, ::2] + cut[::2, 1::2] + cut[1::2, 1::2])
+    return mean
+
+
+def _layer(grid: Grid, attenuation: F32, valid: F32) -> Layer:
+    normalised, contrast, whole = local_contrast(
+        attenuation, valid, mean_radius=MEAN_RADIUS, contrast_radius=CONTRAST_RADIUS, floor=FLOOR
+    )
+    core = valid
+    if valid.min() < 1.0:  # beside what is not valid the local mean is one-sided
+        core = valid.copy()
+        core[1:] *= valid[:-1]
+        core[:-1] *= valid[1:]
+        core[:, 1:] *= valid[:, :-1]
+        core[:, :-1] *= valid[:, 1:]
+    return Layer(grid, attenuation, valid, normalised, core, contrast, whole)
