@@ -35,7 +35,7 @@ svg { background: #0d1117; }
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Reference:
     """A limit or an aim, drawn across the whole chart.
 
