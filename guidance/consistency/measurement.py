@@ -45,7 +45,7 @@ class Measurement:
     picture_shows: float
     projection_shows: float
     xray_like: bool
-    compared: float = 0.0
+    compared: float = 1.0
     similarity: float | None = None
     similarity_told: float | None = None
     offset: tuple[float, ...] | None = None
