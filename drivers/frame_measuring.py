@@ -14,6 +14,7 @@ from guidance.geometry.metadata import read_metadata
 from guidance.messages import F64, PlannedPath
 from guidance.session import FrameMeasured, MeasureFrame
 from guidance.tracking.find import find_instruments
+from guidance.tracking.known_metal import KnownMetal
 from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, sighted
 from guidance.tracking.values import InstrumentView
 from guidance.uncertainty.band import picture_covariance_px
@@ -54,10 +55,12 @@ class FrameMeasuring:
             pixel_from_patient=asked.pixel_from_patient,
             watch=asked.watch,
             measurement=measurement,
-            found=self._instruments(asked, intensity) if asked.paths else (),
+            found=() if asked.metal is None else self._instruments(asked, asked.metal, intensity),
         )
 
-    def _instruments(self, asked: MeasureFrame, intensity: PixelIntensity) -> tuple[FoundInstrument, ...]:
+    def _instruments(
+        self, asked: MeasureFrame, metal: KnownMetal, intensity: PixelIntensity
+    ) -> tuple[FoundInstrument, ...]:
         """Instruments along the paths, each together with what other views have seen of it."""
         track, frame = asked.track, asked.track.frame
         assert frame is not None
@@ -72,7 +75,7 @@ class FrameMeasuring:
             asked.paths,
             intensity=intensity.relationship,
             sign=intensity.sign,
-            known_metal=asked.metal,
+            known_metal=metal,
             collimator_px=read_metadata(frame.metadata).collimator_px,
         ):
             path = paths[seen.path_id]

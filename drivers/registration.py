@@ -26,6 +26,7 @@ from guidance.session.poses import LiveView, live_view
 
 _OTHER_VIEW_DEG: Final = 20.0  # what is nearer than that to a kept picture takes its place
 _MOST_KEPT: Final = 4  # of each input; a picture has 2 MB
+_TRY_AGAIN_NS: Final = 5_000_000_000
 _OWN: Final = Author(via="server")
 
 _log = structlog.get_logger("registration")
@@ -47,6 +48,7 @@ class RegistrationService:
         self._kept: list[LiveView] = []
         self._kept_in: tuple[int, str] = (-1, "")
         self._running = False
+        self._tried_ns = 0
         self._task: asyncio.Task[None] | None = None
 
     # What HTTP asks (guidance.ports.RegistrationApi)
@@ -85,10 +87,18 @@ class RegistrationService:
         if not self._automatic or self._running or not after.verdict.check.registration_offered:
             return
         if self._task is None or self._task.done():
+            self._tried_ns = time.monotonic_ns()
             self._task = start_task(self._by_itself(after.device))
 
-    def keep_views(self) -> None:
-        """Remember trusted pictures by angle, so that one C-arm can register from two views in turn; called by tick."""
+    def tick(self) -> None:
+        """A second has passed: pictures are remembered by angle, so that one C-arm can register from two views in turn;
+        and a registration that was refused is tried again while it is still offered."""
+        if time.monotonic_ns() - self._tried_ns > _TRY_AGAIN_NS:
+            for track in self._live.session.inputs.values():
+                self.input_changed(track)
+        self._keep_views()
+
+    def _keep_views(self) -> None:
         session, now_ns = self._live.session, time.monotonic_ns()
         key = (session.case.epoch, session.case.active_volume_id)
         if key != self._kept_in:

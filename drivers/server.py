@@ -352,7 +352,7 @@ class GuidanceServer:
     async def _tick_slowly(self) -> None:
         while True:
             await asyncio.sleep(_SLOW_TICK_S)
-            self._registration.keep_views()
+            self._registration.tick()
             publish_figures(self._mqtt, self._live.session, self._live.latency(), self._publisher.overtaken)
 
 

@@ -53,7 +53,7 @@ def check_words(check: ImageCheck) -> tuple[Words, ...]:
         case CheckState.UNCHECKED:
             return (Words("geometry not verified by the picture", NOTICE),)
         case CheckState.CANNOT_TELL:
-            return (Words("geometry not verified: the picture shows too little", NOTICE),)
+            return (Words(f"geometry {check.reason or 'not verified'}", NOTICE),)
         case CheckState.AGREES if check.residual_mm is not None:
             breathing = "" if check.breathing_mm is None else f", breathing {check.breathing_mm:.1f} mm"
             return (Words(f"verified by the picture to {_told_mm(check.residual_mm)} mm{breathing}", CALM),)

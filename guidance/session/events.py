@@ -74,14 +74,14 @@ Event = FrameArrived | FrameMeasured | TransformArrived | CaseEdited | PlanWorke
 class MeasureFrame:
     """Hold this input's newest frame against the volume; the newest of an input wins. `FrameMeasured` answers.
 
-    `metal` is the volume's, for the instruments that are looked for along `paths`.
+    `metal` is the volume's, for the instruments that are looked for along `paths`; None: none are looked for.
     """
 
     track: InputTrack
     pixel_from_patient: Matrix34
     watch: WatchVolume
     paths: tuple[PlannedPath, ...]
-    metal: KnownMetal
+    metal: KnownMetal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,8 @@ def _measuring(session: Session, track: InputTrack) -> MeasureFrame | None:
     if watched is None or matrix is None or not session.consistency.enabled:
         return None
     watch, metal = watched
-    return MeasureFrame(track, matrix, watch, drawable_paths(session.case), metal)
+    instruments = metal if session.tracking.instruments else None
+    return MeasureFrame(track, matrix, watch, drawable_paths(session.case), instruments)
 
 
 def _observed(session: Session, before: InputTrack | None, track: InputTrack, event: FrameMeasured) -> InputTrack:

@@ -34,6 +34,7 @@ AGREES = Measurement(
     picture_shows=0.9,
     projection_shows=0.5,
     xray_like=True,
+    compared=0.3,
     similarity=0.95,
     similarity_told=0.95,
     residual_px=0.2,
