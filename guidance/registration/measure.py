@@ -83,7 +83,7 @@ class Agreement:
         gain: of the projection's normalised values.
         left_over: (rows, columns) picture less gain times projection.
         weight: (rows, columns) robust weight times structure times valid.
-        weight_sum: of structure and valid alone.
+        curvature: (rows, columns) of the robust loss, by which it really rises around its minimum; times structure.
     """
 
     similarity: float
@@ -91,7 +91,7 @@ class Agreement:
     gain: float
     left_over: F32
     weight: F32
-    weight_sum: float
+    curvature: F32
 
 
 def agreement(picture: F32, projection: Normalised, window: LocalWindow) -> Agreement:
@@ -107,11 +107,15 @@ def agreement(picture: F32, projection: Normalised, window: LocalWindow) -> Agre
     left_over = seen - np.float32(gain) * told
     known = structure > 0.05
     spread = 1.4826 * float(np.median(np.abs(left_over[known]))) if known.any() else 1.0
-    share = 1.0 / (1.0 + (left_over / np.float32(_OUTLIER * max(spread, 1e-6))) ** 2)
+    relative = (left_over / np.float32(_OUTLIER * max(spread, 1e-6))) ** 2
+    share = structure / (1.0 + relative) ** 2
+    curvature = share * (1.0 - 3.0 * relative) / (1.0 + relative)
     total = max(float(structure.sum()), 1e-9)
     # The loss has one fixed scale, so that poses can be held against each other.
     loss = float(np.vdot(structure, 1.0 - 1.0 / (1.0 + left_over * left_over)) / total)
-    return Agreement(similarity, loss, gain, left_over, np.asarray(structure * share * share, np.float32), total)
+    return Agreement(
+        similarity, loss, gain, left_over, np.asarray(share, np.float32), np.asarray(curvature, np.float32)
+    )
 
 
 def equations(

@@ -22,9 +22,13 @@ WINDOW_RADIUS_MM: Final = (15.0, 10.0, 6.0)
 """Of the local normalisation, per level: about bone's width, so that what lies far behind or in front drops out."""
 
 _SLOPE_RADIUS_MM: Final = 60.0  # turns are tried by as much as moves this far from the pivot by the tried shift
-_DAMPING: Final = 0.01
+_DAMPING: Final = (0.01, 0.003, 0.0005)  # per level: a weak direction (depth) needs little, a far start needs more
+_OVERSHOOT: Final = (1.0, 1.4, 1.6)  # reweighted squares lie above the robust loss: their steps are short by half
 _LONGEST_STEP: Final = 5.0  # mm or deg in one iteration
-_CLUSTER_MM: Final = 12.0  # what is left over hangs together over about a bone's width
+_CLUSTER_MM: Final = 40.0  # what is left over hangs together over about a bone's width
+_UNTOLD: Final = (
+    1.5  # what hardening and voxels shift without leaving anything over: bench registration, normalised error
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +74,9 @@ class Problem:
             (rows + 2 * margin_px, columns + 2 * margin_px),
             origin_px=(origin, origin),
             step_px=float(here.step_px),
-            threads=self.threads,
+            threads=self.threads
+            if level == len(WINDOW_RADIUS_MM) - 1
+            else 1,  # smaller ones end before a thread starts
         )
         picture: F32 = stack[0]
         return picture
@@ -121,16 +127,30 @@ def slopes_of(problem: Problem, view: int, level: int, motion: F64, found: Agree
     """(6, rows, columns): change of the fitted projection per mm and per degree of a small motion after M."""
     here = problem.levels[view][level]
     plain = problem.projection(view, level, motion)
+    axes, depth_mm = _own_axes(problem, view)
     shift_mm = max(0.5 * here.pixel_mm, 0.3)
     turn_deg = float(np.degrees(shift_mm / _SLOPE_RADIUS_MM))
+    # Along the rays a shift only enlarges; tried that small it would drown in the projector's rounding.
+    steps = (shift_mm, shift_mm, shift_mm * depth_mm / _SLOPE_RADIUS_MM, turn_deg, turn_deg, turn_deg)
     scale = np.float32(found.gain) / spread
-    slopes = np.empty((6, *plain.shape), np.float32)
-    for n in range(6):
+    own = np.empty((6, *plain.shape), np.float32)
+    for n, size in enumerate(steps):
         vector = np.zeros(6)
-        vector[n] = shift_mm if n < 3 else turn_deg
+        vector[3 * (n // 3) : 3 * (n // 3) + 3] = size * axes[n % 3]
         moved = problem.projection(view, level, small_motion(vector, problem.pivot_lps_mm) @ motion)
-        slopes[n] = here.window.detail(moved - plain) * (scale * np.float32(1.0 / vector[n]))
-    return slopes
+        own[n] = here.window.detail(moved - plain) * (scale * np.float32(1.0 / size))
+    to_lps = axes.T.astype(np.float32)
+    flat = own.reshape(2, 3, -1)
+    return np.asarray(to_lps @ flat, np.float32).reshape(own.shape)
+
+
+def _own_axes(problem: Problem, view: int) -> tuple[F64, float]:
+    """(3, 3) right, down and along the rays of a view as rows, orthonormal; and the pivot's distance from the source."""
+    prepared = problem.views[view]
+    right, depth = prepared.across_mm[0], prepared.depth
+    axes = np.stack((right, np.cross(depth, right), depth))
+    camera = prepared.pixel_from_patient
+    return axes, float(camera[2, :3] @ problem.pivot_lps_mm + camera[2, 3])
 
 
 def refined(problem: Problem, start: F64, level: int, iterations: int, *, enough: float = 0.02) -> Pose:
@@ -163,8 +183,9 @@ def _step(problem: Problem, level: int, motion: F64, found: list[Agreement], tol
     diagonal = np.diag(matrix)
     if not diagonal.max() > 0.0:
         return np.zeros(6)
-    damped = matrix + np.diag(_DAMPING * diagonal + 1e-6 * diagonal.max())
-    step: F64 = np.linalg.solve(damped, vector)
+    damped = matrix + np.diag(_DAMPING[level] * diagonal + 1e-6 * diagonal.max())
+    step = np.asarray(np.linalg.solve(damped, vector), np.float64)
+    step *= _OVERSHOOT[level]
     return step / max(1.0, float(np.abs(step).max()) / _LONGEST_STEP)
 
 
@@ -179,8 +200,8 @@ def covariance_of(problem: Problem, motion: F64, level: int) -> F64:
     bread, filling, tiles = np.zeros((6, 6)), np.zeros((6, 6)), 0
     for view, (one, projection) in enumerate(zip(found, told, strict=True)):
         slopes = slopes_of(problem, view, level, motion, one, projection.spread)
-        matrix, _ = equations(one, slopes)
-        bread += matrix
+        flat = slopes.reshape(6, -1)
+        bread += (flat * one.curvature.ravel()) @ flat.T
         pulls = slopes * (one.weight * one.left_over)
         side = max(1, round(_CLUSTER_MM / problem.levels[view][level].pixel_mm))
         sums = (
@@ -196,8 +217,8 @@ def covariance_of(problem: Problem, motion: F64, level: int) -> F64:
         tiles += int(np.count_nonzero(np.abs(sums).sum(axis=0)))
     # In units of each parameter's own information, so that mm and degrees condition alike.
     scale = np.sqrt(np.maximum(np.diag(bread), 1e-30))
-    values, vectors = np.linalg.eigh(bread / np.outer(scale, scale))
+    values, vectors = np.linalg.eigh(np.asarray(bread / np.outer(scale, scale), np.float64))
     inverse = (vectors / np.maximum(values, 1e-9)) @ vectors.T / np.outer(scale, scale)
     freedom = tiles / max(tiles - 6.0, 1.0)
-    result = np.asarray(freedom * inverse @ filling @ inverse, np.float64)
+    result = np.asarray(_UNTOLD**2 * freedom * inverse @ filling @ inverse, np.float64)
     return np.asarray((result + result.T) / 2.0, np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from guidance.messages import F64
 from guidance.registration.hypotheses import alone, best_of_search, inverted, mirrored_patient
 from guidance.registration.refine import Pose, Problem, covariance_of, refined
-from guidance.registration.residual import LEAST_SIMILARITY, LEAST_TILES, LeftOver, left_over
+from guidance.registration.residual import LEAST_SIMILARITY, LEAST_TILES, LeftOver, agrees, left_over
 from guidance.registration.search import candidates
 from guidance.registration.values import motion_vector, small_motion
 
@@ -137,7 +137,7 @@ def _disagreement(problem: Problem, pose: Pose, tiles: list[LeftOver]) -> Refusa
 def _captured(problem: Problem, motion: F64) -> float:
     """Share of starts around a pose that come back to where the pose itself goes at the coarsest level.
 
-    The starts are fixed: the corners of two simplices, 5 mm and 4 deg along each axis.
+    The starts are fixed: the corners of two simplices, 4 mm and 3 deg along each axis.
     """
     home = refined(problem, motion, 0, 3, enough=0.2)
     signs = np.array(
@@ -146,7 +146,7 @@ def _captured(problem: Problem, motion: F64) -> float:
     )  # fmt: skip
     back = 0
     for sign in signs:
-        away = small_motion(sign * np.array((5.0, 5.0, 5.0, 4.0, 4.0, 4.0)), problem.pivot_lps_mm) @ motion
+        away = small_motion(sign * np.array((4.0, 4.0, 4.0, 3.0, 3.0, 3.0)), problem.pivot_lps_mm) @ motion
         again = refined(problem, away, 0, _COARSE_ITERATIONS, enough=0.2)
         back += seen_distance_mm(problem, home.motion, again.motion) < _SAME_MM
     return back / len(signs)
