@@ -43,7 +43,7 @@ _VIEW_KEYS: Final = {
     "translation_mm",
     "covariance",
 }
-_MODEL_KEYS: Final = {"local_deg", "local_share", "signal_mm"}
+_MODEL_KEYS: Final = {"local_deg", "local_share", "signal_mm", "repeat_mm"}
 _NUMBERS: Final = 9
 
 
@@ -107,6 +107,7 @@ def text_of_calibration_table(table: CalibrationTable) -> str:
         f"local_deg = {model.local_deg!r}",
         f"local_share = {model.local_share!r}",
         f"signal_mm = {model.signal_mm!r}",
+        f"repeat_mm = {model.repeat_mm!r}",
     ]
     for view in table.views:
         numbers = ", ".join(repr(value) for value in view.pixel_from_equipment.ravel().tolist())
@@ -175,6 +176,7 @@ def _model(model: Any, origin: str) -> FieldModel:
         local_deg=_number(model, "local_deg", where, 1.0, 180.0),
         local_share=_number(model, "local_share", where, 0.001, 1.0),
         signal_mm=_number(model, "signal_mm", where, 0.01, 100.0),
+        repeat_mm=_number(model, "repeat_mm", where, 0.0, 100.0, 0.0),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -21,11 +21,15 @@ _NUMBERS: Final = 11
 _FEWEST_TO_CHOOSE: Final = 5
 _LOCAL_DEG: Final = (8.0, 20.0, 45.0)
 _LOCAL_SHARES: Final = (0.03, 0.2, 0.7)
-_SIGNALS_MM: Final = (0.3, 1.0, 3.0)
+_SIGNALS_MM: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
+_REPEATS_MM: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 # What a table without covariance leaves to noise: so little that a calibrated pose gives its own matrix.
 _NO_NOISE: Final = 1e-10
 # Cube about the isocentre in which departures are weighed against each other, half its edge.
 _REACH_MM: Final = 60.0
+# Views taken once do not tell sag that neighbours cannot foretell from a gantry that does not come back to the same
+# place: so much of it, as a variance, is taken for the latter.
+_UNREPEATED: Final = 0.6
 # Assumed where too few views say how a gantry sags: standard deviation of shift and turn over the whole range.
 _ASSUMED_MM: Final = 1.0
 _ASSUMED_DEG: Final = 0.1
@@ -38,12 +42,15 @@ class FieldModel:
     Attributes:
         local_deg: over how many degrees the local part keeps its value, > 0.
         local_share: share of the local part, (0, 1].
-        signal_mm: size of the departures in the picture at the isocentre, beside which calibration noise is held.
+        signal_mm: standard deviation of the departures in the picture at the isocentre, > 0.
+        repeat_mm: of what differs from one approach of a pose to the next, there; it is smoothed away, and counted into
+            every covariance. 0: a calibrated pose gives its own matrix but for calibration's noise.
     """
 
     local_deg: float
     local_share: float
     signal_mm: float
+    repeat_mm: float = 0.0
 
 
 DEFAULT_MODEL: Final = FieldModel(local_deg=20.0, local_share=0.2, signal_mm=1.0)
@@ -88,6 +95,7 @@ class DeviationField:
     _inverse: F64  # (n + 1, n + 1) of the bordered kernel matrix
     _kernel: F64  # (n, n) without noise
     _spread: F64  # (11, 11): interpolation error's covariance for kriging variance 1
+    _unrepeated: float  # kriging variance that is left everywhere, also at a calibrated pose
 
     def matrix_at(self, axes: F64) -> F64:
         """(3, 4) pixel_from_equipment, w in mm, where the gantry stands at `axes` ((3, 3), `positioner_axes`)."""
@@ -98,7 +106,9 @@ class DeviationField:
         weights = self._weights(axes)
         near = self._similarity(axes)
         between = 1.0 - 2.0 * float(weights @ near) + float(weights @ self._kernel @ weights)
-        of_eleven = np.einsum("i,ijk->jk", weights * weights, self._noise) + max(between, 0.0) * self._spread
+        between += (1.0 + float(weights @ weights)) * (self.model.repeat_mm / self.model.signal_mm) ** 2
+        between = max(between, 0.0) + self._unrepeated
+        of_eleven = np.einsum("i,ijk->jk", weights * weights, self._noise) + between * self._spread
         to_nine = np.linalg.pinv(_eleven_from_nine(self._reference[0] @ _camera_axes(axes)))
         covariance: F64 = to_nine @ of_eleven @ to_nine.T
         return (covariance + covariance.T) / 2.0
@@ -148,14 +158,13 @@ def deviation_field(views: Sequence[PosedView], model: FieldModel | None = None)
         noise[n] = spread @ covariance @ spread.T
     axes = np.array([view.axes.ravel() for view in views])
     effect = _effect(reference)
-    noise_mm2 = np.einsum("pj,ijk,pk->i", effect, noise, effect) / (len(effect) / 2.0)
+    noise_mm2 = np.einsum("pj,ijk,pk->i", effect, noise, effect) / len(effect)
     if model is None:
         model = _chosen(axes, departures @ effect.T, noise_mm2)
     kernel = _kernel(axes @ axes.T, model)
     inverse = _inverse(kernel, noise_mm2, model)
-    return DeviationField(
-        model, known, axes, reference, departures, noise, inverse, kernel, _spread(inverse, departures)
-    )
+    spread, unrepeated = _left_to_chance(inverse, departures)
+    return DeviationField(model, known, axes, reference, departures, noise, inverse, kernel, spread, unrepeated)
 
 
 def _camera_axes(axes: F64) -> F64:
@@ -237,42 +246,48 @@ def _kernel(trace: F64, model: FieldModel) -> F64:
 def _inverse(kernel: F64, noise_mm2: F64, model: FieldModel) -> F64:
     count = len(kernel)
     bordered = np.zeros((count + 1, count + 1))
-    bordered[:count, :count] = kernel + np.diag(noise_mm2 / model.signal_mm**2 + _NO_NOISE)
+    nugget = (noise_mm2 + model.repeat_mm**2) / model.signal_mm**2 + _NO_NOISE
+    bordered[:count, :count] = kernel + np.diag(nugget)
     bordered[count, :count] = bordered[:count, count] = 1.0
-    inverse: F64 = np.linalg.inv(bordered)
-    return inverse
+    return np.asarray(np.linalg.inv(bordered), np.float64)
 
 
 def _left_out_errors(inverse: F64, values: F64) -> tuple[F64, F64]:
     """Value less what the others predict (n, k), and the kriging variance of that (n,)."""
     own = np.maximum(np.diag(inverse)[:-1], 1e-12)
-    errors: F64 = inverse[:-1, :-1] @ values / own[:, None]
+    errors = np.asarray(inverse[:-1, :-1] @ values / own[:, None], np.float64)
     return errors, 1.0 / own
 
 
 def _chosen(axes: F64, effects_mm: F64, noise_mm2: F64) -> FieldModel:
-    """The shape that predicts each view best from the others."""
+    """The shape under which each view, foretold from the others, is likeliest (Sundararajan & Keerthi, 2001)."""
     if len(axes) < _FEWEST_TO_CHOOSE:
         return DEFAULT_MODEL
     trace = axes @ axes.T
     best, least = DEFAULT_MODEL, math.inf
-    signals = _SIGNALS_MM if noise_mm2.any() else (DEFAULT_MODEL.signal_mm,)
-    for degrees, share, signal in itertools.product(_LOCAL_DEG, _LOCAL_SHARES, signals):
-        model = FieldModel(local_deg=degrees, local_share=share, signal_mm=signal)
-        errors, _ = _left_out_errors(_inverse(_kernel(trace, model), noise_mm2, model), effects_mm)
-        # The median: one badly calibrated view must not choose.
-        size = float(np.median(np.sqrt(np.mean(errors * errors, axis=1))))
-        if size < least:
-            best, least = model, size
+    # A table without covariances is taken at its word: each view as it stands.
+    repeats = _REPEATS_MM if noise_mm2.any() else (0.0,)
+    for degrees, share in itertools.product(_LOCAL_DEG, _LOCAL_SHARES):
+        shape = FieldModel(local_deg=degrees, local_share=share, signal_mm=1.0)
+        kernel = _kernel(trace, shape)
+        for signal, repeat in itertools.product(_SIGNALS_MM, repeats):
+            model = replace(shape, signal_mm=signal, repeat_mm=repeat)
+            errors, variances = _left_out_errors(_inverse(kernel, noise_mm2, model), effects_mm)
+            expected_mm2 = np.maximum(variances * signal**2, 1e-12)
+            found_mm2 = np.mean(errors * errors, axis=1)
+            # The logarithm of 1 + x for x: one badly calibrated view must not choose.
+            size = float(np.mean(np.log(expected_mm2) + 2.0 * np.log1p(found_mm2 / (2.0 * expected_mm2))))
+            if size < least:
+                best, least = model, size
     return best
 
 
-def _spread(inverse: F64, departures: F64) -> F64:
-    """Covariance of what lies between views, per unit of kriging variance, from leaving each out."""
+def _left_to_chance(inverse: F64, departures: F64) -> tuple[F64, float]:
+    """Covariance of what lies between views, per unit of kriging variance; and the variance that is left everywhere."""
     if len(departures) < _FEWEST_TO_CHOOSE:
         assumed = np.zeros(_NUMBERS)
         assumed[:3], assumed[3:6] = _ASSUMED_MM, math.radians(_ASSUMED_DEG)
-        return np.diag(assumed**2)
+        return np.diag(assumed**2), 0.0
     errors, variances = _left_out_errors(inverse, departures)
     spread: F64 = (errors / variances[:, None]).T @ errors / len(errors)
-    return spread
+    return spread, _UNREPEATED * float(np.median(variances))
