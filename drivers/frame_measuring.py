@@ -15,7 +15,7 @@ from guidance.messages import F64, PlannedPath
 from guidance.session import FrameMeasured, MeasureFrame
 from guidance.tracking.find import find_instruments
 from guidance.tracking.known_metal import KnownMetal
-from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, sighted
+from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, paths_to_search, sighted
 from guidance.tracking.values import InstrumentView
 from guidance.uncertainty.band import picture_covariance_px
 from guidance.uncertainty.values import FrameUncertainty, PoseUncertainty
@@ -29,6 +29,7 @@ class FrameMeasuring:
     def __init__(self) -> None:
         self._measurers: dict[str, tuple[WatchVolume, FrameMeasurer]] = {}
         self._sightings: dict[str, Sightings] = {}
+        self._seen: dict[str, frozenset[str]] = {}
         self._epoch = -1
 
     def measured(self, asked: MeasureFrame) -> FrameMeasured:
@@ -72,7 +73,7 @@ class FrameMeasuring:
         for seen in find_instruments(
             frame.pixels,
             matrix,
-            asked.paths,
+            paths_to_search(asked.paths, self._seen.get(track.device, frozenset()), track.frames),
             intensity=intensity.relationship,
             sign=intensity.sign,
             known_metal=metal,
@@ -92,6 +93,7 @@ class FrameMeasuring:
             after = self._sightings[path.id] = sighted(before, sighting)
             accepted = after.placed is not None and after.placed.accepted
             found.append(FoundInstrument(view=view, placed=after.placed if accepted else None))
+        self._seen[track.device] = frozenset(one.view.seen.path_id for one in found)
         return tuple(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,7 @@ _OTHER_POSE_DEG: Final = 20.0
 _MOST_KEPT: Final = 4  # poses of each path and input
 _MOVED_PX: Final = 0.5  # a tip that has moved less than that in the picture needs no new working out
 _AGAIN_NS: Final = 500_000_000
+_ALL_EVERY: Final = 4  # frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,6 +68,20 @@ class FoundInstrument:
     placed: PlacedInstrument | None = None
 
 
+def paths_to_search(paths: Sequence[PlannedPath], seen_ids: Collection[str], turn: int) -> Sequence[PlannedPath]:
+    """Along which paths one frame is searched: all of them every fourth frame, else where instruments are seen already.
+
+    A search costs more than half a millisecond a path, and what is pushed in takes seconds. It is always all of them at
+    once or those that were told apart before: else an instrument would be taken for its neighbour's.
+
+    Args:
+        paths: the plan.
+        seen_ids: of the paths along which the frame before showed an instrument.
+        turn: counts frames.
+    """
+    return paths if turn % _ALL_EVERY == 0 else tuple(path for path in paths if path.id in seen_ids)
+
+
 def sighted(before: Sightings, sighting: Sighting) -> Sightings:
     """Take a sighting in, and put together what belongs together.
 
@@ -92,7 +107,7 @@ def sighted(before: Sightings, sighting: Sighting) -> Sightings:
     everything = (*kept, sighting)
     if not chosen:
         return Sightings(path=before.path, kept=everything)
-    used = (chosen[0], sighting)
+    used = tuple(sorted((chosen[0], sighting), key=lambda each: (each.device, each.received_ns)))
     if before.placed is not None and _as_before(before, used):
         return Sightings(
             path=before.path,
@@ -107,7 +122,8 @@ def sighted(before: Sightings, sighting: Sighting) -> Sightings:
 
 def _as_before(before: Sightings, used: Sequence[Sighting]) -> bool:
     """Whether putting the same views together again would give the same."""
-    if len(before.placed_from) != len(used) or used[-1].received_ns - before.placed_ns > _AGAIN_NS:
+    newest_ns = max(each.received_ns for each in used)
+    if len(before.placed_from) != len(used) or newest_ns - before.placed_ns > _AGAIN_NS:
         return False
     return all(_same_place(old, new) for old, new in zip(before.placed_from, used, strict=True))
 
