@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from guidance.messages import PlannedPath
@@ -86,7 +86,8 @@ def sighted(before: Sightings, sighting: Sighting) -> Sightings:
     """Take a sighting in, and put together what belongs together.
 
     What another input saw at the same time goes first; else what was seen from another direction before, as long as
-    the views agree: an instrument that was moved in between is refused by its own contradiction.
+    the views agree: an instrument that was moved in between is refused by its own contradiction, unless it was moved
+    within the plane of both sources and itself, which no two views can tell. The words say how far apart they were.
 
     Args:
         before: of the same path.
@@ -117,6 +118,9 @@ def sighted(before: Sightings, sighting: Sighting) -> Sightings:
             placed_from=before.placed_from,
         )
     placed = instrument_3d([other.view for other in used])
+    apart_s = (sighting.received_ns - chosen[0].received_ns) / 1e9
+    if placed.accepted and not together:
+        placed = replace(placed, reason=f"{placed.reason}, {apart_s:.0f} s apart: if it has not moved since")
     return Sightings(path=before.path, kept=everything, placed=placed, placed_ns=sighting.received_ns, placed_from=used)
 
 

@@ -68,7 +68,7 @@ def test_a_single_c_arm_places_it_when_it_has_turned() -> None:
 
 
 def test_an_instrument_that_was_moved_while_the_c_arm_turned_is_refused() -> None:
-    known = after(sighting(0.0, 0.0), sighting(60.0, 20.0, tip=TIP - (15.0, 0.0, 0.0)))
+    known = after(sighting(0.0, 0.0), sighting(60.0, 20.0, tip=TIP - (0.0, 0.0, 8.0)))
     assert known.placed is not None
     assert not known.placed.accepted
     assert known.placed.tip_lps_mm is None
