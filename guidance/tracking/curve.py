@@ -45,6 +45,14 @@ class Curve:
         z = (x - self.middle) / self.half
         return self._slope(np.clip(z, -1.0, 1.0)) / self.half
 
+    @property
+    def sharpest(self) -> float:
+        """Largest second derivative along it, 1/px."""
+        if self.straight:
+            return 0.0
+        squared, cubed = self.coefficients[2], self.coefficients[3] if len(self.coefficients) > 3 else 0.0
+        return float(2.0 * abs(squared) + 6.0 * abs(cubed)) / self.half**2
+
     def _slope(self, z: F64) -> F64:
         return _horner(self.coefficients[1:] * np.arange(1.0, len(self.coefficients)), z)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 
+from guidance.kernels.reference import F32
 from guidance.kernels.ridge import ridge_tracks, sample_strip
-from guidance.messages import F64, Pixels, PlannedPath
+from guidance.messages import F64, PathStage, Pixels, PlannedPath
 from guidance.tracking.known_metal import IN_PATIENT, NO_METAL, KnownMetal, MetalMask, metal_mask
 from guidance.tracking.rod import Rod, rod_of
 from guidance.tracking.straightened import PictureReading
@@ -17,11 +18,14 @@ from guidance.tracking.strip import Strip, strip_of
 from guidance.tracking.values import SeenInstrument
 
 _TRACKS: Final = 3
-# Least contrast per mm of the plan's diameter in natural logarithms: a titanium wire or a thin steel cannula behind a
-# pelvis at 80 kVp takes away 0.12 or more, a cortex seen edge-on as wide as that less.
-_LEAST_PER_MM: Final = 0.06
+# Least contrast per mm of the plan's diameter in natural logarithms: a titanium screw or a thin steel cannula behind a
+# pelvis at 80 kVp takes away 0.23 or more without scatter, a cortex seen edge-on mostly less than 0.12.
+_LEAST_PER_MM: Final = 0.10
 _LEAST_CONTRAST: Final = 0.08
 _LEAST_OF_RANGE: Final = 0.06  # of a picture whose values have no unit: of its strip's spread
+# Beyond the entry: an instrument that is on its way in comes from outside, a line of bone begins anywhere.
+_STARTS_BY_MM: Final = 10.0
+_SATURATED: Final = 0.005  # share of a strip at its very least value that is more than chance
 _CURVE_POINTS: Final = 17
 _SAME_WIDTHS: Final = 1.0  # two paths' findings nearer than this along each other are one instrument
 
@@ -115,6 +119,13 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
         y = (np.arange(shape[1]) - half) * strip.column_px
         grid = strip.origin_px + middle_px[:, None, None] * strip.along + y[None, :, None] * strip.across
         unknown = metal.covers(grid)
+    saturated = _saturated(values)
+    if saturated is not None:
+        flooded = values <= saturated
+        unknown = flooded if unknown is None else unknown | flooded
+        reading = replace(reading, saturated=saturated)
+    known_there = strip.path.stage is not PathStage.PLANNED
+    starts_by_px = strip.entry_px + _STARTS_BY_MM * float(np.mean(strip.width_px)) / strip.path.diameter_mm
     tracks = ridge_tracks(
         values, strip.width_at(middle_px) / strip.column_px, least=least, most=_TRACKS, unknown=unknown
     )
@@ -124,13 +135,20 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
         if len(rows) < 4:
             continue
         rod = rod_of(pixels, reading, strip, middle_px[rows], (track[rows] - half) * strip.column_px, metal, least)
-        if rod is None:
+        if rod is None or not (known_there or rod.goes_on or rod.start_px <= starts_by_px):
             continue
         count = 2 if rod.curve.straight else _CURVE_POINTS
         ends: F64 = np.asarray(np.linspace(rod.start_px, rod.end_px, count), np.float64)
         aside = rod.curve.y(ends)
         found.append(_Candidate(strip, rod, strip.points(ends, aside), float(np.abs(aside).mean())))
     return found
+
+
+def _saturated(values: F32) -> float | None:
+    """The value that stands for as much X-ray as the picture can show, where some of the strip is at it."""
+    least = float(np.nanmin(values)) if not np.isnan(values).all() else 0.0
+    limit = least + 1e-3 * max(abs(least), 1.0) * 0.1
+    return limit if float(np.mean(values <= limit)) > _SATURATED else None
 
 
 def _assigned(candidates: list[_Candidate]) -> dict[str, _Candidate]:

@@ -27,13 +27,14 @@ from guidance.tracking.tip import longest_run, tip_of
 _BEYOND: Final = 3.0  # how far beyond both ends of the track is looked
 _SHORTEST: Final = 3.0
 _SHORTEST_PX: Final = 24.0
-_LIKE_A_ROD: Final = 0.8  # correlation of the whole profile with a rod's
+_LIKE_A_ROD: Final = 0.85  # correlation of the whole profile with a rod's
 _BLOCKS_ALIKE: Final = 0.6  # share of blocks that must show it
 _BLOCK_CORRELATION: Final = 0.6
 _MIDDLE_CORRELATION: Final = 0.5  # a block that is less like a rod says nothing of its middle
 _STRAIGHT_PX: Final = 0.5  # a bend smaller than this is not told from noise
 _BEND_GAIN: Final = 1.6  # by which a curve must fit better than a line
 _STEADY: Final = 0.55  # spread of the contrast along the rod over the contrast
+_LEAST_RADIUS_MM: Final = 220.0  # no instrument is bent more sharply in a patient; a cortex often is
 _WIDTHS: Final = (0.5, 1.8)  # of the expected, that the shadow may have
 _LEAST_SIGMA_PX: Final = 0.02
 
@@ -46,6 +47,7 @@ class Rod:
         start_px, end_px: x of its ends; `end_px` is the tip where `tip_unknown` is "".
         tip_sigma_px: standard deviation of the tip along it.
         sigma_px: of its centreline's middle across it.
+        goes_on: whether nothing is known of the picture just before its start, so that it may come from farther.
     """
 
     curve: Curve
@@ -58,6 +60,7 @@ class Rod:
     contrast: float
     score: float
     bend_px: float
+    goes_on: bool
 
 
 def rod_of(
@@ -93,6 +96,8 @@ def rod_of(
         slope = curve.slope(at)
         y = curve.y(at) + shift[kept] * strip.width_at(at) * np.sqrt(1.0 + slope * slope)
         curve, sigma_px = _line_or_curve(at, y, weight * weight, width)
+    if curve.sharpest * _LEAST_RADIUS_MM * width / strip.path.diameter_mm > 1.0:
+        return None
     # The last pass' samples lie a small part of a width off the last curve: contrast and profile do not mind.
     contrast = contrast_of(flat)
     run = longest_run(contrast, flat)
@@ -112,6 +117,7 @@ def rod_of(
         return None
     tip = tip_of(flat, contrast, run)
     start_px = float(flat.x_px[run.begin])
+    before = flat.known[max(run.begin - max(round(1.2 * width / flat.pitch_px), 8), 0) : run.begin]
     ends = curve.y(np.array((start_px, 0.5 * (start_px + tip.x_px), tip.x_px)))
     return Rod(
         curve=curve,
@@ -124,6 +130,7 @@ def rod_of(
         contrast=run.usual,
         score=score,
         bend_px=0.0 if curve.straight else float(abs(ends[1] - 0.5 * (ends[0] + ends[2]))),
+        goes_on=not len(before) or float(np.mean(before)) < 0.7,
     )
 
 

@@ -30,6 +30,7 @@ _BLUR: Final = 0.06  # of the detector and the focal spot
 _BORE: Final = 0.6  # a thin cannula's inner over outer cross section
 _ROWS_PER_WIDTH: Final = 12.0
 _LEAST_PITCH_PX: Final = 1.25
+_MOST_SATURATED: Final = 0.2  # of a row
 
 Bools = npt.NDArray[np.bool_]
 
@@ -42,11 +43,14 @@ class PictureReading:
         intensity: `LIN`, `LOG` or `DISP`, DICOM (0028,1040).
         sign: 1 where more X-ray gives higher values, else -1.
         bounds: left, top, right, bottom px within which the picture shows anything.
+        saturated: sampled value that means as much X-ray as the picture can show: less is not told apart; None where
+            nothing is.
     """
 
     intensity: Literal["LIN", "LOG", "DISP"]
     sign: int
     bounds: tuple[float, float, float, float]
+    saturated: float | None = None
 
     @property
     def logarithm(self) -> bool:
@@ -64,7 +68,7 @@ class Straightened:
         pitch_px: from row to row.
         width_px: that an offset of 1 stands for, at the middle.
         inside: (T,) whether the whole row is in the picture.
-        known: (T,) that, and its middle off known metal.
+        known: (T,) that, its middle off known metal, and not saturated.
     """
 
     values: F32
@@ -104,7 +108,11 @@ def straightened(
         pixels, starts, steps, COLUMNS, bounds=reading.bounds, logarithm=reading.logarithm, sign=reading.sign
     )
     inside = np.asarray(np.isfinite(values.sum(axis=1)))
-    known = inside if metal is None else inside & ~metal.covers(middles)
+    known = inside.copy()
+    if metal is not None:
+        known &= ~metal.covers(middles)
+    if reading.saturated is not None:
+        known &= (values <= reading.saturated).mean(axis=1) < _MOST_SATURATED
     return Straightened(values=values, x_px=x, pitch_px=pitch, width_px=width, inside=inside, known=known)
 
 
