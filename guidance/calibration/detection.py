@@ -210,13 +210,14 @@ def _is_round(blurred: F32, u: int, v: int) -> bool:
     rising = float(blurred[v + 1, u + 1]) + float(blurred[v - 1, u - 1])
     uv = (rising - float(blurred[v + 1, u - 1]) - float(blurred[v - 1, u + 1])) / 4.0
     determinant = uu * vv - uv * uv
-    return determinant > 0.0 and (uu + vv) * (uu + vv) < _EDGE_RATIO * determinant
+    trace = uu + vv
+    return determinant > 0.0 and trace * trace < _EDGE_RATIO * determinant
 
 
 def _inside(u: float, v: float, radius: float, shadow: F32) -> bool:
     rows, columns = shadow.shape
     reach = radius + _BORDER_PX
-    return reach <= u <= columns - 1 - reach and reach <= v <= rows - 1 - reach
+    return bool(reach <= u <= columns - 1 - reach and reach <= v <= rows - 1 - reach)
 
 
 def _all_valid(valid: npt.NDArray[np.bool_], u: float, v: float, radius: float) -> bool:

@@ -211,6 +211,23 @@ def _nearest_point(told: Sequence[ToldView], cameras: Sequence[ViewCamera]) -> F
     return point
 
 
+def likely_cameras(view: ToldView, seen: Sequence[tuple[ToldView, ViewCamera]]) -> list[ViewCamera]:
+    """Where a view's camera would be if its angles and those of views already seen are all true."""
+    likely = []
+    for told, camera in seen:
+        pose = phantom_pose([told], [camera]).equipment_from_phantom
+        ideal = view.ideal_camera()
+        likely.append(
+            ViewCamera(
+                focal_px=ideal.focal_px,
+                principal_px=ideal.principal_px,
+                rotation=ideal.rotation @ pose[:3, :3],
+                translation_mm=ideal.translation_mm + ideal.rotation @ pose[:3, 3],
+            )
+        )
+    return likely
+
+
 def turned_apart_deg(views: Sequence[ToldView]) -> list[float]:
     """For each view, the turn to the nearest other one; 180 for a lone view."""
     nearest = [180.0] * len(views)
