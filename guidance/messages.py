@@ -410,8 +410,7 @@ class AcceptedRegistration:
         inputs: whose pictures it was made from.
         frame_of_reference_uid: that the streams told; "" where they told none. It is the registration that connects
             such a stream with the volume.
-        central_rays: unit vectors from source to detector of the pictures it was made from, as told, in the frame of
-            M x; () where that is not known.
+        views: `pixel_from_patient` of the pictures it was made from, as told, without M; () where they are not known.
     """
 
     seen_lps_from_volume_lps: tuple[float, ...]
@@ -420,7 +419,7 @@ class AcceptedRegistration:
     residual_px: float | None = None
     inputs: tuple[str, ...] = ()
     frame_of_reference_uid: str = ""
-    central_rays: tuple[Vector3, ...] = ()
+    views: tuple[Matrix34, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

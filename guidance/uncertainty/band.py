@@ -130,7 +130,7 @@ def disc_radius(uu: F64, vv: F64, uv: F64, u_scale: F64, v_scale: F64) -> F64:
     """
     uu, vv, uv = uu * u_scale**2, vv * v_scale**2, uv * (u_scale * v_scale)
     middle, half = (uu + vv) / 2.0, np.hypot((uu - vv) / 2.0, uv)
-    larger = np.sqrt(middle + half)
+    larger = np.sqrt(np.maximum(middle + half, 0.0))
     smaller = np.sqrt(np.maximum(middle - half, 0.0))
     ratio = np.divide(smaller, larger, out=np.zeros_like(larger), where=larger > 0.0)
     radius: F64 = larger * np.interp(ratio, _DISC_RATIO, _DISC_SIGMAS)
@@ -148,7 +148,13 @@ def _focal_px(pixel_from_patient: F64) -> tuple[float, float]:
     return math.sqrt(a * a + b * b + c * c - u0 * u0), math.sqrt(d * d + e * e + f * f - v0 * v0)
 
 
-def _covariance_px(points_mm: F64, uvw: F64, pixel_from_patient: F64, uncertainty: PoseUncertainty) -> F64:
+def picture_jacobian(points_mm: F64, uvw: F64, pixel_from_patient: F64, pivot_mm: F64) -> F64:
+    """(N, 2, 9): how far u and v of points go with each of the nine numbers of `PoseUncertainty.covariance`.
+
+    Args:
+        points_mm: (N, 3) before the matrix.
+        uvw: (N, 3) what the matrix makes of them, not divided.
+    """
     rows = pixel_from_patient[:, :3]
     uv = uvw[:, :2] / uvw[:, 2:]
     jacobian = np.empty((len(uvw), 2, NUMBERS))
@@ -157,16 +163,20 @@ def _covariance_px(points_mm: F64, uvw: F64, pixel_from_patient: F64, uncertaint
     np.subtract(rows[:2], uv[:, :, None] * rows[2], out=shift)
     shift /= uvw[:, 2, None, None]
     # What a turn does: J (turn x arm) = (arm x J) turn.
-    arm = (points_mm - np.array(uncertainty.pivot_lps_mm)) * _RAD_PER_DEG
+    arm = (points_mm - pivot_mm) * _RAD_PER_DEG
     x, y, z = arm[:, 0, None], arm[:, 1, None], arm[:, 2, None]
     jacobian[:, :, 3] = y * shift[:, :, 2] - z * shift[:, :, 1]
     jacobian[:, :, 4] = z * shift[:, :, 0] - x * shift[:, :, 2]
     jacobian[:, :, 5] = x * shift[:, :, 1] - y * shift[:, :, 0]
     jacobian[:, :, 6:8] = _ALONG_PICTURE
     jacobian[:, :, 8] = uv - rows[:2] @ rows[2]
-    covariance: F64 = (jacobian.reshape(-1, NUMBERS) @ uncertainty.covariance).reshape(
-        jacobian.shape
-    ) @ jacobian.transpose(0, 2, 1)
+    return jacobian
+
+
+def _covariance_px(points_mm: F64, uvw: F64, pixel_from_patient: F64, uncertainty: PoseUncertainty) -> F64:
+    jacobian = picture_jacobian(points_mm, uvw, pixel_from_patient, np.array(uncertainty.pivot_lps_mm))
+    flat = jacobian.reshape(-1, NUMBERS) @ uncertainty.covariance
+    covariance: F64 = flat.reshape(jacobian.shape) @ jacobian.transpose(0, 2, 1)
     return covariance
 
 

@@ -13,6 +13,7 @@ from guidance.errors import GeometryError
 from guidance.geometry.camera import CameraParts, decomposed
 from guidance.messages import F64, AcceptedRegistration, EquipmentUncertainty, Matrix34, Vector3
 from guidance.registration.values import motion_vector
+from guidance.uncertainty.registered import left_of_told, likeness, taken_up
 from guidance.uncertainty.values import NUMBERS, FrameUncertainty, PoseUncertainty, UncertaintyUnknown
 
 PoseRate = tuple[float, ...]
@@ -21,10 +22,6 @@ PoseRate = tuple[float, ...]
 STANDING: Final[PoseRate] = (0.0,) * NUMBERS
 _REFERENCE_COLUMNS: Final = 1024.0  # settings' px are of a picture so wide
 _KEPT: Final = 64
-# Of the told geometry's variance, what all views of a suite have in common, and over how many degrees the rest of it
-# stays alike: judgement, not measurement (docs/uncertainty.md says what each costs where it is wrong).
-_COMMON: Final = 0.5
-_ALIKE_DEG: Final = 30.0
 _ROUNDING: Final = 1e-9  # part of the largest eigenvalue that a sum of covariances may be negative by
 
 
@@ -68,7 +65,7 @@ def frame_uncertainty(
     """How well one frame's geometry is known.
 
     The three are taken as independent, so their covariances add. Of the told geometry's own error there remains what
-    registration, made in other views or in this one, has not made good: `told_part`.
+    registration, made in other views or in this one, has not taken up (`uncertainty.registered`).
 
     Args:
         settings: one-sigma values of the told geometry, used without `calibration`; and of timing.
@@ -84,30 +81,18 @@ def frame_uncertainty(
     Returns:
         The same object for the same arguments; unknown where a covariance is none.
     """
-    part = 1.0 if registration is None or central_ray is None else told_part(central_ray, registration)
-    return _frame_uncertainty(settings, pivot_lps_mm, columns, registration, calibration, part, rate)
+    alike: tuple[float, ...] = ()
+    if registration is not None and registration.views and central_ray is not None:
+        alike = _likeness(central_ray, registration)
+    return _frame_uncertainty(settings, pivot_lps_mm, columns, registration, calibration, alike, rate)
 
 
-def told_part(central_ray: Vector3, registration: AcceptedRegistration) -> float:
-    """Part of the told geometry's variance that is left after a registration, rounded to hundredths.
-
-    Registration finds where the volume is seen in its own views, so what is wrong with the geometry told for them
-    (the mean of it, with several) is in M, and in those views nothing of it is left. Half of the variance is taken as
-    common to all views (isocentre, offsets of the angles), the other as their own (sag), the less alike the further
-    they are apart: docs/uncertainty.md.
-
-    Returns:
-        1 for the error of a view that knows nothing of the registration's; more than that where none of it is common.
-    """
-    if not registration.central_rays:
-        return 1.0
+def _likeness(central_ray: Vector3, registration: AcceptedRegistration) -> tuple[float, ...]:
+    """How alike the told errors of this frame and of each registered view are, to hundredths: while it stays, nothing
+    is worked out anew."""
     rotation = np.array(registration.seen_lps_from_volume_lps).reshape(4, 4)[:3, :3]
-    rays = np.array((rotation @ np.array(central_ray), *registration.central_rays))
-    rays /= np.sqrt((rays * rays).sum(axis=1))[:, None]
-    apart_deg = np.degrees(np.arccos(np.clip(rays @ rays.T, -1.0, 1.0)))
-    alike = _COMMON + (1.0 - _COMMON) * np.exp(-((apart_deg / _ALIKE_DEG) ** 2))
-    left = 1.0 - 2.0 * alike[0, 1:].mean() + alike[1:, 1:].mean()
-    return round(max(float(left), 0.0), 2)
+    rays = np.array([view[8:11] for view in registration.views])
+    return tuple(likeness((rotation @ np.array(central_ray))[None], rays)[0].round(2).tolist())
 
 
 @lru_cache(maxsize=_KEPT)
@@ -117,10 +102,10 @@ def _frame_uncertainty(
     columns: int,
     registration: AcceptedRegistration | None,
     calibration: EquipmentUncertainty | None,
-    part: float,
+    alike: tuple[float, ...],
     rate: PoseRate,
 ) -> FrameUncertainty:
-    standing = _standing(settings, pivot_lps_mm, columns, registration, calibration, part)
+    standing = _standing(settings, pivot_lps_mm, columns, registration, calibration, alike)
     if rate == STANDING or isinstance(standing, UncertaintyUnknown):
         return standing
     moved = settings.timing_ms * np.array(rate)
@@ -138,7 +123,7 @@ def _standing(
     columns: int,
     registration: AcceptedRegistration | None,
     calibration: EquipmentUncertainty | None,
-    part: float,
+    alike: tuple[float, ...],
 ) -> FrameUncertainty:
     pivot = np.array(pivot_lps_mm)
     seen_lps_from_volume_lps = np.eye(4)
@@ -147,7 +132,12 @@ def _standing(
     told = _told(settings, columns) if calibration is None else _calibrated(calibration)
     if told is None:
         return UncertaintyUnknown(reason="the calibration's covariance is not one")
-    covariance = part * _before_motion(told, pivot, seen_lps_from_volume_lps, pivot)
+    if alike and registration is not None:
+        views = [np.array(view).reshape(3, 4) for view in registration.views]
+        rays = np.array([view[2, :3] for view in views])
+        motions = taken_up(views, np.array(registration.pivot_lps_mm), pivot)
+        told = left_of_told(told, motions, np.array(alike), likeness(rays, rays))
+    covariance = _before_motion(told, pivot, seen_lps_from_volume_lps, pivot)
     if registration is not None:
         own = _covariance(registration.covariance, 6)
         if own is None:

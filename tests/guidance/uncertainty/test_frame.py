@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from guidance.config import UncertaintySettings
+from guidance.geometry.camera import project
 from guidance.messages import AcceptedRegistration, EquipmentUncertainty
 from guidance.registration.values import small_motion
-from guidance.uncertainty.band import band_mm, path_bands
-from guidance.uncertainty.frame import STANDING, frame_uncertainty, pose_rate, told_part
+from guidance.uncertainty.band import band_mm, path_bands, picture_covariance_px
+from guidance.uncertainty.frame import STANDING, frame_uncertainty, pose_rate
+from guidance.uncertainty.registered import likeness
 from guidance.uncertainty.space import half_width_mm, place_covariance_mm2, sphere_mm
 from guidance.uncertainty.values import PoseUncertainty, UncertaintyUnknown
 from tests.helpers.drawn import view
@@ -20,13 +22,13 @@ def matrix_of(*angles, **options):
     return np.array(view(*angles, **options)).reshape(3, 4)
 
 
-def registered(covariance, *, motion=None, pivot=ORIGIN, rays=()):
+def registered(covariance, *, motion=None, pivot=ORIGIN, views=()):
     matrix = np.eye(4) if motion is None else motion
     return AcceptedRegistration(
         seen_lps_from_volume_lps=tuple(matrix.ravel().tolist()),
         pivot_lps_mm=pivot,
         covariance=tuple(np.asarray(covariance, float).ravel().tolist()),
-        central_rays=rays,
+        views=tuple(views),
     )
 
 
@@ -171,32 +173,88 @@ def test_the_rate_is_the_motion_from_frame_to_frame_about_any_pivot():
     np.testing.assert_allclose(rate[6:], 0.0, atol=1e-9)
 
 
-def test_what_registration_leaves_of_the_told_geometrys_error():
-    front, side = (0.0, -1.0, 0.0), (1.0, 0.0, 0.0)
-    one = registered(np.eye(6), rays=(front,))
-    assert told_part(front, one) == 0.0
-    assert told_part((0.0, -5.0, 0.0), one) == 0.0
-    assert told_part(side, one) == pytest.approx(1.0, abs=0.01)
-    near = told_part((np.sin(np.radians(5)), -np.cos(np.radians(5)), 0.0), one)
-    assert 0.0 < near < 0.05
-    two = registered(np.eye(6), rays=(front, side))
-    assert told_part(front, two) == pytest.approx(0.25, abs=0.01)  # M takes the mean of both views' errors
-    assert told_part((0.0, 0.0, 1.0), two) == pytest.approx(0.75, abs=0.01)
-    assert told_part(front, registered(np.eye(6))) == 1.0  # where the registration's views are not known
-    settings = UncertaintySettings()
-    full = uncertainty_of(settings, registration=registered(np.eye(6) * 1e-4))
-    left = uncertainty_of(settings, registration=registered(np.eye(6) * 1e-4, rays=(front,)), central_ray=front)
-    point = np.zeros((1, 3))
-    assert band_mm(point, matrix_of(0, 0), left) < 0.05 < 0.5 < band_mm(point, matrix_of(0, 0), full)
+def left(views, angles, *, settings=UncertaintySettings(timing_ms=0.0), noise=1e-6):
+    made = registered(np.eye(6) * noise**2, views=views)
+    ray = tuple(matrix_of(*angles)[2, :3].tolist())
+    return uncertainty_of(settings, registration=made, central_ray=ray)
+
+
+def test_in_its_own_picture_registration_leaves_nothing_of_what_the_geometry_told_wrongly():
+    point = np.array([(10.0, -5.0, 20.0)])
+    bare = band_mm(point, matrix_of(0, 0), uncertainty_of(UncertaintySettings()))
+    assert band_mm(point, matrix_of(0, 0), left([view(0, 0)], (0, 0))) < 0.1 * bare
+    # Further away less and less of it is known, in the end worse than without.
+    wider = [float(band_mm(point, matrix_of(a, 0), left([view(0, 0)], (a, 0)))[0]) for a in (0, 10, 30, 60, 90)]
+    assert wider == sorted(wider)
+    assert wider[1] < 0.5 * bare < bare < wider[-1]
+    # Without its views, or without this one, nothing is taken off.
+    unknown = uncertainty_of(UncertaintySettings(), registration=registered(np.eye(6) * 1e-12))
+    np.testing.assert_allclose(band_mm(point, matrix_of(0, 0), unknown), bare, rtol=1e-6)
+
+
+def test_a_focal_length_that_is_none_becomes_a_depth_that_is_none():
+    settings = UncertaintySettings(
+        shift_mm=0.0, turn_deg=0.0, principal_point_px=0.0, focal_relative=0.002, timing_ms=0
+    )
+    found = left([view(0, 0)], (0, 0), settings=settings)
+    depth = half_width_mm(np.zeros((1, 3)), matrix_of(0, 0)[2, :3], found)
+    assert depth == pytest.approx(1.96 * 0.002 * 750.0, rel=0.05)
+    assert band_mm(np.array([(50.0, 0.0, 30.0)]), matrix_of(0, 0), found) < 0.03
+
+
+def test_what_a_registration_leaves_is_what_a_fit_to_the_wrongly_told_views_leaves():
+    """Samples: each view's geometry is wrong on its own, M is fitted to corners of a cube, a third view is drawn."""
+    rng = np.random.default_rng(5)
+    settings = UncertaintySettings(timing_ms=0.0)
+    angles = [(10.0, 0.0), (95.0, 5.0)]
+    own = [matrix_of(*one) for one in angles]
+    cube = np.array(np.meshgrid(*[(-60.0, 60.0)] * 3)).reshape(3, -1).T
+    sigmas = np.array([0.3] * 3 + [0.1] * 3 + [1.0] * 2 + [0.001])
+    third, points = matrix_of(10.0, 0.0), np.array([(20.0, -30.0, 10.0), (-30.0, 15.0, -25.0)])
+    rays = np.array([matrix[2, :3] for matrix in (*own, third)])
+    alike = np.linalg.cholesky(likeness(rays, rays) + 1e-9 * np.eye(3))
+    slopes = [numeric_slopes(matrix, cube) for matrix in own]
+    errors = []
+    for _ in range(1500):
+        lies = alike @ (rng.normal(size=(3, 9)) * sigmas)
+        wanted = np.concatenate([slope @ lie for slope, lie in zip(slopes, lies, strict=False)])
+        fitted = np.linalg.lstsq(np.concatenate([slope[:, :6] for slope in slopes]), wanted, rcond=None)[0]
+        rest = lies[2] - np.concatenate((fitted, np.zeros(3)))
+        errors.append((numeric_slopes(third, points) @ rest).reshape(-1, 2))
+    found = left([view(*one) for one in angles], (10.0, 0.0), settings=settings)
+    spread = np.einsum("snu,snv->nuv", np.array(errors), np.array(errors)) / len(errors)
+    told = picture_covariance_px(points, third, found)
+    np.testing.assert_allclose(np.sqrt(np.einsum("nuu->nu", told)), np.sqrt(np.einsum("nuu->nu", spread)), rtol=0.08)
+
+
+def numeric_slopes(matrix, points):
+    """(2 N, 9) by differences of the exact motion and the exact picture."""
+    columns = []
+    for number in range(9):
+        step = np.zeros(9)
+        step[number] = 1e-4
+        columns.append(((seen(points, matrix, step) - seen(points, matrix, -step)) / 2e-4).ravel())
+    return np.array(columns).T
+
+
+def seen(points, matrix, vector):
+    motion = small_motion(vector[:6], np.zeros(3))
+    uv = project(points @ motion[:3, :3].T + motion[:3, 3], matrix)[:, :2]
+    principal = matrix[:2, :3] @ matrix[2, :3]
+    return principal + vector[6:8] + (1.0 + vector[8]) * (uv - principal)
 
 
 def test_the_views_of_a_registration_are_told_in_the_frame_of_what_is_seen():
     motion = small_motion(np.array((0.0, 0.0, 0.0, 0.0, 0.0, 25.0)), np.zeros(3))
-    ray = matrix_of(40, 0)[2, :3]
-    through = (matrix_of(40, 0) @ motion)[2, :3]
-    made = registered(np.eye(6), motion=motion, rays=(tuple(ray),))
-    assert told_part(tuple(through), made) == 0.0
-    assert told_part(tuple(ray), made) > 0.2
+    made = registered(np.eye(6) * 1e-12, motion=motion, views=[view(40, 0)])
+    through = matrix_of(40, 0) @ motion
+
+    def band(ray):
+        found = uncertainty_of(UncertaintySettings(), registration=made, central_ray=tuple(ray.tolist()))
+        return float(band_mm(np.zeros((1, 3)), through, found)[0])
+
+    assert band(through[2, :3]) < 0.05
+    assert band(matrix_of(40, 0)[2, :3]) > 0.2
 
 
 @pytest.mark.parametrize("variances", [(1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 0.3, 0.1), (1, 0.01, 0.01)])
