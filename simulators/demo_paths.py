@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from guidance.messages import F64, Vector3
+from simulators.instruments import Cylinder
 from simulators.pelvis import ProceduralPelvis
 from simulators.pelvis_corridors import corridors
 
 Which = Literal["real", "procedural", "other"]
 
+_PIN_PART: Final = 0.75
+_PIN_ASIDE_MM: Final = 1.5
+_PIN_OUTSIDE_MM: Final = 60.0
 _COLORS: Final = ("#00e676", "#40c4ff", "#ffd740", "#ff80ab")
 # Real pelvis CT (TotalSegmentator's example): lines with room in its label map; seen on AP and lateral too.
 _REAL: Final[tuple[tuple[str, Vector3, Vector3, float], ...]] = (
@@ -51,6 +56,20 @@ def demo_paths(which: Which, center_lps_mm: F64 | None = None) -> list[dict[str,
         }
         for (label, entry, target, diameter_mm), color in zip(lines, _COLORS, strict=True)
     ]
+
+
+def demo_pin(path: Mapping[str, Any]) -> Cylinder:
+    """A guidepin on its way along a path: three quarters in, 1.5 mm aside, its hub outside the patient."""
+    entry, target = (np.array(path[key], np.float64) for key in ("entry_lps_mm", "target_lps_mm"))
+    axis = (target - entry) / np.linalg.norm(target - entry)
+    aside = np.cross(axis, (0.0, 0.0, 1.0))
+    aside *= _PIN_ASIDE_MM / np.linalg.norm(aside)
+    hub, tip = entry - _PIN_OUTSIDE_MM * axis + aside, entry + _PIN_PART * (target - entry) + aside
+    return Cylinder(
+        start_lps_mm=(float(hub[0]), float(hub[1]), float(hub[2])),
+        end_lps_mm=(float(tip[0]), float(tip[1]), float(tip[2])),
+        diameter_mm=float(path["diameter_mm"]),
+    )
 
 
 def _around(center: F64) -> tuple[tuple[str, Vector3, Vector3, float], ...]:

@@ -21,13 +21,14 @@ from drivers.commands.server_process import ServerProcess
 from guidance.errors import CaseError
 from guidance.shapes import NOTICE
 from simulators.cbct import DicomPeer
-from simulators.demo_paths import Which, demo_paths
+from simulators.demo_paths import Which, demo_paths, demo_pin
 from simulators.demo_zones import demo_zones
 from simulators.pelvis import ProceduralPelvis
 from simulators.suite import SimulatedSuite, SuitePlan
 from simulators.volumes import HuVolume, load_volume
 
 _PROCEDURAL_SPACING_MM: Final = 1.0
+_PIN_ALONG: Final = 2  # a path of one side: the others stay without an instrument
 _CBCT_SPACING_MM: Final = 0.7
 _VOLUME_WITHIN_S: Final = 120.0
 _POLL_S: Final = 0.25
@@ -95,6 +96,7 @@ async def _play(
         dicom=DicomPeer(port=server.ports["dicom"]),
         openigtlink=("127.0.0.1", server.ports["openigtlink_input"]),
         spacing_mm=_CBCT_SPACING_MM,
+        instruments=(demo_pin(paths[_PIN_ALONG]),),
     )
     suite = SimulatedSuite(plan)
     began = time.monotonic()
