@@ -30,18 +30,18 @@ from guidance.registration.volume_verdict import (
 
 Progress = Callable[[str], None]
 
-_TOLERANCES: Final = (0.05, 0.01, 0.001)  # mm and deg, coarse to fine
-_FOLLOWED: Final = 8  # guesses that are refined on the coarse level
-_FINISHED: Final = 2  # of them, through all levels
+_TOLERANCES: Final = (0.05, 0.02, 0.002)  # mm and deg, coarse to fine
+_FOLLOWED: Final = 5  # guesses that are followed to the middle level
+_FINISHED: Final = 2  # of them, to the end
 _SAMPLED_WHOLE: Final = 1.3  # the smaller volume is sampled, but for what is nearly as large
 
 # Perturbed starts: mm and deg, each with its opposite.
 _CAPTURE_SHIFT_MM: Final = 10.0
 _CAPTURE_TURN_DEG: Final = 8.0
 _CAPTURE_STARTS: Final = 8
-_SAME_POSE_MM: Final = 0.5
+_SAME_POSE_MM: Final = 1.0  # of the middle level, which is good to a few tenths
 _CHECKED_POINTS: Final = 50
-_CAPTURE_POINTS: Final = 5000
+_FEW_POINTS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,27 +82,42 @@ class _Pair:
     target: LevelledVolume
     source: LevelledVolume
     points: tuple[EdgePoints, ...]
+    few: EdgePoints  # of the middle level
 
-    def refined(self, start: F64, first: int = 0, last: int = 3) -> Match | None:
-        """Through the levels from `first` to before `last`."""
-        match: Match | None = None
-        for level in range(first, last):
-            match = refine(
-                self.target.levels[level],
-                self.points[level],
-                start if match is None else match.target_from_source,
-                self.pivot(start),
-                robust=level > 0,
-                tolerance=_TOLERANCES[level],
-            )
-            if match is None:
-                return None
-        return match
+    def approached(self, start: F64) -> Match | None:
+        """The way from a start to the middle level: over the coarse level, which sees farther, or without it, for
+        streaks of metal are more than bone there; whichever ends better."""
+        begins = [np.asarray(start, np.float64)]
+        coarse = self._refined(0, self.points[0], begins[0])
+        if coarse is not None:
+            begins.append(coarse.target_from_source)
+        ends = [match for begin in begins if (match := self._refined(1, self.few, begin)) is not None]
+        return max(ends, key=closeness, default=None)
+
+    def finished(self, start: F64) -> Match | None:
+        """The way from the middle level to the end."""
+        match = self._refined(1, self.points[1], start)
+        return None if match is None else self._refined(2, self.points[2], match.target_from_source)
 
     def pivot(self, target_from_source: F64) -> F64:
         """Middle of the source's edges, in the target."""
-        middle = self.points[-1].lps_mm.mean(axis=0)
-        return np.asarray(target_from_source[:3, :3] @ middle + target_from_source[:3, 3])
+        middle: F64 = _moved(self.points[-1].lps_mm.mean(axis=0)[None], target_from_source)[0]
+        return middle
+
+    def _refined(self, level: int, points: EdgePoints, start: F64) -> Match | None:
+        return refine(
+            self.target.levels[level],
+            points,
+            start,
+            self.pivot(start),
+            robust=level > 0,
+            tolerance=_TOLERANCES[level],
+        )
+
+
+def closeness(match: Match) -> float:
+    """For the choice between matches of one level: correlation counts for little where little overlaps."""
+    return match.correlation * float(np.sqrt(match.inside))
 
 
 def register_volumes(
@@ -144,18 +159,19 @@ def register_volumes(
     moving = levelled_volume(moving_hu, np.asarray(moving_lps_from_ijk, np.float64))
     swapped = moving.volume_ml > _SAMPLED_WHOLE * fixed.volume_ml
     target, source = (moving, fixed) if swapped else (fixed, moving)
-    pair = _Pair(target, source, level_points(source))
+    points = level_points(source)
+    pair = _Pair(target, source, points, thinned(points[1], _FEW_POINTS))
     if min(len(points.lps_mm) for points in (*pair.points, *level_points(target)[:1])) < FEWEST_POINTS:
         return _nothing("no bone's edges in one of the volumes", "no_structure", start, pivot_lps_mm, fixed)
     best: _Found | None = None
     if start is not None:
         tell("refining from the shared frame")
-        best = _found(pair, pair.refined(_inverse(start) if swapped else np.asarray(start, np.float64)))
+        best = _followed(pair, [_inverse(start) if swapped else np.asarray(start, np.float64)])
     for number, turns in enumerate((nearby_turns(), upside_down_turns())):
         if best is not None and best.verdict.code == "":
             break
         tell("searching all shifts" if number == 0 else "searching all shifts, turned by 180 deg")
-        found = _searched(pair, turns, threads)
+        found = _followed(pair, [guess.target_from_source for guess in guesses(target, source, turns, threads=threads)])
         best = found if best is None or found.score > best.score else best
     assert best is not None
     if best.match is None:
@@ -180,40 +196,33 @@ class _Found:
         return self.match.correlation * (self.verdict.agreeing or 0.0) + (1.0 if self.verdict.code == "" else 0.0)
 
 
-def _found(pair: _Pair, match: Match | None) -> _Found:
-    return _Found(match, verdict(match, None if match is None else covariance_of(match)))
-
-
-def _searched(pair: _Pair, turns: list[F64], threads: int) -> _Found:
-    """The best of all shifts and some turns."""
-    coarse = []
-    for guess in guesses(pair.target, pair.source, turns, threads=threads)[:_FOLLOWED]:
-        match = pair.refined(guess.target_from_source, last=1)
-        if match is not None:
-            coarse.append(match)
+def _followed(pair: _Pair, starts: list[F64]) -> _Found:
+    """The best that comes of the first few starts."""
+    near = [match for start in starts[:_FOLLOWED] if (match := pair.approached(start)) is not None]
     best = _Found(None, verdict(None, None))
-    for match in sorted(coarse, key=lambda one: -one.correlation * np.sqrt(one.inside))[:_FINISHED]:
-        found = _found(pair, pair.refined(match.target_from_source, first=1))
+    for match in sorted(near, key=closeness, reverse=True)[:_FINISHED]:
+        end = pair.finished(match.target_from_source)
+        found = _Found(end, verdict(end, None if end is None else covariance_of(end)))
         best = found if found.score > best.score else best
+        if best.verdict.code == "":
+            break
     return best
 
 
 def _captured(pair: _Pair, match: Match) -> float:
     """Share of perturbed starts that come back, told on the middle level."""
     pivot = pair.pivot(match.target_from_source)
-    coarse, middle = pair.points[:2]
-    pair = _Pair(pair.target, pair.source, (coarse, thinned(middle, _CAPTURE_POINTS), middle))
-    reference = pair.refined(match.target_from_source, first=1, last=2)
+    reference = pair.approached(match.target_from_source)
     if reference is None:
         return 0.0
-    ends = middle.lps_mm[:: max(1, len(middle.lps_mm) // _CHECKED_POINTS)]
+    ends = pair.few.lps_mm[:_CHECKED_POINTS]
     random = np.random.default_rng(1)
     came = 0
     for _ in range(_CAPTURE_STARTS):
         away = random.normal(size=(2, 3))
         away /= np.linalg.norm(away, axis=1, keepdims=True)
         vector = np.concatenate((_CAPTURE_SHIFT_MM * away[0], _CAPTURE_TURN_DEG * away[1]))
-        found = pair.refined(small_motion(vector, pivot) @ match.target_from_source, last=2)
+        found = pair.approached(small_motion(vector, pivot) @ match.target_from_source)
         if found is not None:
             apart = _moved(ends, found.target_from_source) - _moved(ends, reference.target_from_source)
             came += bool(np.linalg.norm(apart, axis=1).max() < _SAME_POSE_MM)
