@@ -19,7 +19,7 @@ from guidance.liveness import observe as observe_liveness
 from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.place import place_paths
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
-from guidance.session.instruments import needle_tips, with_instruments
+from guidance.session.instruments import with_instruments
 from guidance.session.planned import watch_of
 from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume, pivot_of
 from guidance.uncertainty.frame import STANDING, frame_uncertainty, pose_rate
@@ -104,7 +104,9 @@ def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
         return track
     if track.epoch != session.case.epoch:
         # What pictures said was about another registration.
-        track = replace(track, consistency=ConsistencyTrack(), check=UNCHECKED, measured_with=None)
+        track = replace(
+            track, consistency=ConsistencyTrack(), check=UNCHECKED, measured_with=None, instruments=(), placed={}
+        )
     verdict = _told_verdict(session, track, frame, now_ns)
     if verdict.pixel_from_patient is not None and verdict.pixel_from_patient == track.measured_with:
         verdict = judged_with_check(verdict, track.check)
@@ -214,8 +216,7 @@ def _settled(session: Session, track: InputTrack) -> tuple[Session, list[Effect]
     if position and track.verdict.state in DRAWABLE and session.told_position[0] != session.case.epoch:
         session = replace(session, told_position=(session.case.epoch, position))
     session = replace(session, inputs={**session.inputs, track.device: track})
-    session, tips = needle_tips(session)
-    return session, [DrawFrame(track), *tips, *changes(before, track)]
+    return session, [DrawFrame(track), *changes(before, track)]
 
 
 def _interval_ns(track: InputTrack, frame: FluoroFrame) -> int:

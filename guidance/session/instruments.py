@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from guidance.case import drawable_paths
@@ -52,27 +52,24 @@ def with_instruments(
 
 def needle_tips(session: Session) -> tuple[Session, list[Effect]]:
     """What has changed of where the tips are: told once, and once more where a tip is not known any more."""
-    paths = {path.id: path for path in drawable_paths(session.case)}
-    tips: dict[str, tuple[PlacedInstrument, InputTrack]] = {}
-    for track in session.inputs.values():
-        if track.silent or track.verdict.pixel_from_patient is None:
-            continue
-        for path_id, placed in track.placed.items():
-            other = tips.get(path_id)
-            if path_id in paths and (other is None or _newer(track, other[1])):
-                tips[path_id] = (placed, track)
+    tips: dict[str, tuple[PlannedPath, PlacedInstrument]] = {}
+    shown: dict[str, InputTrack] = {}
+    if any(track.placed for track in session.inputs.values()):
+        paths = {path.id: path for path in drawable_paths(session.case)}
+        for track in session.inputs.values():
+            if track.silent or track.verdict.pixel_from_patient is None:
+                continue
+            for path_id, placed in track.placed.items():
+                if path_id in paths and (path_id not in shown or _newer(track, shown[path_id])):
+                    tips[path_id], shown[path_id] = (paths[path_id], placed), track
+    before = session.needle_tips
     effects: list[Effect] = [
-        PublishNeedleTip(paths[path_id], placed, track)
-        for path_id, (placed, track) in tips.items()
-        if session.needle_tips.get(path_id) is not placed
+        PublishNeedleTip(path, placed, shown[path_id])
+        for path_id, (path, placed) in tips.items()
+        if path_id not in before or before[path_id][1] is not placed
     ]
-    lost: Mapping[str, PlacedInstrument] = {
-        path_id: placed for path_id, placed in session.needle_tips.items() if path_id not in tips
-    }
-    effects += [PublishNeedleTip(paths[path_id], None, None) for path_id in lost if path_id in paths]
-    if not effects and not lost:
-        return session, []
-    return replace(session, needle_tips={path_id: placed for path_id, (placed, _) in tips.items()}), effects
+    effects += [PublishNeedleTip(path, None, None) for path_id, (path, _) in before.items() if path_id not in tips]
+    return (replace(session, needle_tips=tips), effects) if effects else (session, [])
 
 
 def _newer(track: InputTrack, other: InputTrack) -> bool:

@@ -23,6 +23,7 @@ from guidance.messages import (
     InputState,
     Matrix34,
     PathProjection,
+    PlannedPath,
     TransformSample,
     Vector3,
 )
@@ -124,7 +125,7 @@ class Session:
         planned: what planning has worked out.
         zones, aids: what of it goes onto the picture now.
         tracking: what is followed in live pictures.
-        needle_tips: by path id, where receivers were told that its instrument's tip is.
+        needle_tips: by path id, the path and where receivers were told that its instrument's tip is.
     """
 
     settings: GeometrySettings = field(default_factory=GeometrySettings)
@@ -142,7 +143,7 @@ class Session:
     zones: ZonesOnPicture = NO_ZONES
     aids: Mapping[str, PathAid] = field(default_factory=dict)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
-    needle_tips: Mapping[str, PlacedInstrument] = field(default_factory=dict)
+    needle_tips: Mapping[str, tuple[PlannedPath, PlacedInstrument]] = field(default_factory=dict)
 
 
 def active_volume(session: Session) -> CbctVolume | None:

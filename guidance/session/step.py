@@ -24,6 +24,7 @@ from guidance.session.events import (
     TransformArrived,
 )
 from guidance.session.frames import changes, frame_arrived, frame_measured, judged
+from guidance.session.instruments import needle_tips
 from guidance.session.planned import path_aids, zones_on_picture
 from guidance.session.state import DRAWABLE, InputTrack, Session
 
@@ -43,6 +44,12 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
     Returns:
         What is known now, and what the shell must do, in this order.
     """
+    session, effects = _stepped(session, event, now_ns)
+    session, tips = needle_tips(session)
+    return session, effects + tips
+
+
+def _stepped(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Effect]]:
     match event:
         case FrameArrived(frame):
             return frame_arrived(session, frame, now_ns)
