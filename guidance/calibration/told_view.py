@@ -88,12 +88,12 @@ def told_view(name: str, xray: XRayMetadata, rows: int, columns: int) -> ToldVie
     """The told stand of one picture.
 
     Args:
-        name: of the picture, for errors.
+        name: of the picture.
         xray: from `metadata.read_metadata`; angles relative to the equipment, or to the patient with a position.
         rows, columns: of the picture as sent.
 
     Raises:
-        GeometryError: `incomplete_geometry` and those of the angles' conversion, naming the view and the key.
+        GeometryError: `incomplete_geometry` and those of the angles' conversion, naming the key.
     """
     missing = [
         key
@@ -110,7 +110,7 @@ def told_view(name: str, xray: XRayMetadata, rows: int, columns: int) -> ToldVie
             missing.append("XRay.PatientPosition")
     if missing or xray.source_to_detector_mm is None or xray.imager_pixel_spacing_mm is None:
         raise GeometryError(
-            f"{name}: geometry incomplete, missing {', '.join(missing)}",
+            f"geometry incomplete, missing {', '.join(missing)}",
             code="incomplete_geometry",
             mend="tell the angles that the equipment showed, distance and pixel spacing of every picture",
         )
@@ -125,7 +125,7 @@ def told_view(name: str, xray: XRayMetadata, rows: int, columns: int) -> ToldVie
     distance_mm = xray.source_to_isocenter_mm
     if distance_mm is not None and distance_mm >= xray.source_to_detector_mm:
         raise GeometryError(
-            f"{name}: the isocentre is told to lie behind the detector",
+            "the isocentre is told to lie behind the detector",
             code="distance_out_of_range",
             mend="mend XRay.SourceToIsocenterMm",
         )

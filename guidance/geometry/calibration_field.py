@@ -29,7 +29,7 @@ _NO_NOISE: Final = 1e-10
 _REACH_MM: Final = 60.0
 # Views taken once do not tell sag that neighbours cannot foretell from a gantry that does not come back to the same
 # place: so much of it, as a variance, is taken for the latter.
-_UNREPEATED: Final = 0.6
+_UNREPEATED: Final = 0.75
 # Assumed where too few views say how a gantry sags: standard deviation of shift and turn over the whole range.
 _ASSUMED_MM: Final = 1.0
 _ASSUMED_DEG: Final = 0.1
