@@ -30,13 +30,14 @@ from simulators.demo_paths import demo_paths
 from simulators.gantry import Gantry
 from simulators.pelvis import ProceduralPelvis
 from simulators.scene import Exposed, Exposure, Scene
-from simulators.volumes import HuVolume, load_nifti
+from simulators.volumes import I16, HuVolume, load_nifti
 
 CBCT_SPACING_MM: Final = (
     2.0  # the drill asks whether a lie is noticed; half of the suite's resolution is the harder test
 )
 _PROCEDURAL_SPACING_MM: Final = 2.0
 _REAL_SACRUM_LPS_MM: Final[Vector3] = (0.0, -104.0, 215.0)
+_LESIONS: Final = (((38.0, 6.0, -8.0), 14.0, 50), ((78.0, 10.0, -30.0), 16.0, 50), ((-62.0, 14.0, -22.0), 9.0, 900))
 _OTHER_FIELD_MM: Final = (220.0, 220.0, 170.0)
 
 Objects = Callable[[Sequence[Dataset]], Iterable[Dataset]]
@@ -92,9 +93,15 @@ def real_patient() -> Patient | None:
 
 @lru_cache(maxsize=2)
 def procedural_patient(spacing_mm: float = _PROCEDURAL_SPACING_MM) -> Patient:
-    """The procedural pelvis."""
+    """The procedural pelvis with what this product's patients have: bone destroyed on one side, dense on the other.
+
+    Without it both sides are the same to the last voxel, and a flipped picture would be as good as a right one.
+    """
     volume = ProceduralPelvis().volume(spacing_mm)
-    return patient_of(volume, demo_paths("procedural"), "procedural pelvis")
+    voxels = volume.voxels_hu.copy()
+    for middle_lps_mm, radius_mm, hu in _LESIONS:
+        _put_ball(voxels, volume.affine_lps_from_ijk, np.asarray(middle_lps_mm), radius_mm, hu)
+    return patient_of(replace(volume, voxels_hu=voxels), demo_paths("procedural"), "procedural pelvis with lesions")
 
 
 @lru_cache(maxsize=2)
@@ -176,6 +183,17 @@ class Pictures:
 def targets_lps_mm(paths: Sequence[dict[str, Any]]) -> F64:
     """(N, 3): where each path ends."""
     return np.array([path["target_lps_mm"] for path in paths], float)
+
+
+def _put_ball(voxels_hu: I16, affine_lps_from_ijk: F64, middle_lps_mm: F64, radius_mm: float, hu: int) -> None:
+    k, j, i = np.meshgrid(*(np.arange(size) for size in voxels_hu.shape), indexing="ij", sparse=True)
+    along = [
+        affine_lps_from_ijk[n, 0] * i + affine_lps_from_ijk[n, 1] * j + affine_lps_from_ijk[n, 2] * k for n in range(3)
+    ]
+    offset = affine_lps_from_ijk[:3, 3] - middle_lps_mm
+    inside = sum((along[n] + offset[n]) ** 2 for n in range(3)) <= radius_mm**2
+    # Soft tissue stays: it is bone that a metastasis takes or thickens.
+    voxels_hu[inside & (voxels_hu > 150)] = hu
 
 
 def _no_download(folder: Path, progress: Callable[[str], None]) -> Path:
