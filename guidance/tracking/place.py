@@ -133,7 +133,7 @@ def _fitted(path_id: str, shadows: list[_Shadow], end: F64, direction: F64, leng
     whole[np.ix_(free, free)] = np.linalg.pinv(normal) * max(1.0, excess)
     tip_covariance = axes.T @ whole[:3, :3] @ axes
     angle_sigma = math.degrees(math.sqrt(max(float(np.linalg.eigvalsh(whole[3:5, 3:5])[-1]), 0.0)))
-    heading = points[0] - points[1]
+    heading = axes[0] + numbers[3:5] @ axes[1:]
     heading = heading / np.linalg.norm(heading)
     return PlacedInstrument(
         path_id=path_id,

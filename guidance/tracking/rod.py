@@ -27,7 +27,7 @@ from guidance.tracking.tip import longest_run, tip_of
 _BEYOND: Final = 3.0  # how far beyond both ends of the track is looked
 _SHORTEST: Final = 3.0
 _SHORTEST_PX: Final = 24.0
-_LIKE_A_ROD: Final = 0.85  # correlation of the whole profile with a rod's
+_LIKE_A_ROD: Final = 0.94  # correlation of the whole profile with a rod's
 _BLOCKS_ALIKE: Final = 0.6  # share of blocks that must show it
 _BLOCK_CORRELATION: Final = 0.6
 _MIDDLE_CORRELATION: Final = 0.5  # a block that is less like a rod says nothing of its middle
@@ -36,7 +36,7 @@ _BEND_GAIN: Final = 1.6  # by which a curve must fit better than a line
 _STEADY: Final = 0.55  # spread of the contrast along the rod over the contrast
 _LEAST_RADIUS_MM: Final = 220.0  # no instrument is bent more sharply in a patient; a cortex often is
 _WIDTHS: Final = (0.5, 1.8)  # of the expected, that the shadow may have
-_LEAST_SIGMA_PX: Final = 0.02
+_LEAST_SIGMA_PX: Final = 0.04
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -24,7 +24,7 @@ OFFSETS: Final[F64] = np.asarray(np.linspace(-HALF, HALF, COLUMNS), np.float64)
 SHIFTS: Final[F64] = np.asarray(np.linspace(-0.5, 0.5, 21), np.float64)
 BLOCK: Final = 6  # rows averaged before a profile is looked at
 _CORE: Final = np.abs(OFFSETS) <= 0.35
-_FLANKS: Final = (np.abs(OFFSETS) >= 0.65) & (np.abs(OFFSETS) <= 1.05)
+_FLANKS: Final = (np.abs(OFFSETS) >= 0.62) & (np.abs(OFFSETS) <= 0.9)
 _WINDOW: Final = 1.0  # half of what is compared with a rod
 _BLUR: Final = 0.06  # of the detector and the focal spot
 _BORE: Final = 0.6  # a thin cannula's inner over outer cross section
@@ -69,6 +69,7 @@ class Straightened:
         width_px: that an offset of 1 stands for, at the middle.
         inside: (T,) whether the whole row is in the picture.
         known: (T,) that, its middle off known metal, and not saturated.
+        clean: (T,) known, and no known metal beside the middle either.
     """
 
     values: F32
@@ -77,6 +78,7 @@ class Straightened:
     width_px: float
     inside: Bools
     known: Bools
+    clean: Bools
 
 
 def straightened(
@@ -108,12 +110,15 @@ def straightened(
         pixels, starts, steps, COLUMNS, bounds=reading.bounds, logarithm=reading.logarithm, sign=reading.sign
     )
     inside = np.asarray(np.isfinite(values.sum(axis=1)))
-    known = inside.copy()
+    known, beside = inside.copy(), np.zeros(len(x), bool)
     if metal is not None:
         known &= ~metal.covers(middles)
+        beside |= metal.covers(middles - across * widths) | metal.covers(middles + across * widths)
     if reading.saturated is not None:
         known &= (values <= reading.saturated).mean(axis=1) < _MOST_SATURATED
-    return Straightened(values=values, x_px=x, pitch_px=pitch, width_px=width, inside=inside, known=known)
+    return Straightened(
+        values=values, x_px=x, pitch_px=pitch, width_px=width, inside=inside, known=known, clean=known & ~beside
+    )
 
 
 def contrast_of(flat: Straightened) -> F64:

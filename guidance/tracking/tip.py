@@ -17,7 +17,8 @@ PRESENT: Final = 0.45  # of the usual contrast
 _GAP_WIDTHS: Final = 1.0  # without it, before the rod counts as ended
 _LEAST_GAP_PX: Final = 8.0
 _RAMPS: Final = (0.06, 0.25, 0.6)  # widths over which the shadow of a flat end may fall off
-_FLOOR_PX: Final = 0.25  # what background at the end always costs
+_FLOOR_PX: Final = 0.35  # what background at the end always costs
+_CLEAN: Final = 0.9  # of the rows about the tip: metal beside it shifts the background
 _LEAST_STEP: Final = 0.4  # of the usual contrast, that is gone behind the tip
 
 
@@ -76,9 +77,12 @@ def tip_of(flat: Straightened, contrast: F64, run: Run) -> Tip:
     beyond = slice(run.end + 1, run.end + 1 + reach)
     ahead = flat.known[beyond]
     if len(ahead) < reach or float(np.mean(ahead)) < 0.7:
-        over_metal = len(ahead) >= reach and bool(flat.inside[beyond].all())
-        why = "its tip is over known metal" if over_metal else "its tip is outside the picture"
+        shown = len(ahead) >= reach and bool(flat.inside[beyond].all())
+        why = "its tip is over known metal or in open air" if shown else "its tip is outside the picture"
         return Tip(x_px=last.x_px, sigma_px=math.inf, unknown=why)
+    near = slice(max(run.end - reach, run.begin), run.end + 1 + reach)
+    if float(np.mean(flat.clean[near])) < _CLEAN:
+        return Tip(x_px=last.x_px, sigma_px=math.inf, unknown="its tip is beside known metal")
     first = max(run.end - 2 * reach, run.begin)
     value = contrast[first : run.end + 1 + reach]
     told = ~np.isnan(value)

@@ -73,7 +73,7 @@ def observe(
     """
     kept = tuple(sample for sample in track.samples if 0 <= received_ns - sample[0] <= WINDOW_NS)
     if track.samples and not 0 <= received_ns - track.samples[-1][0] <= _FORGOTTEN_NS:
-        track, kept = replace(track, jump=None), ()
+        track, kept = replace(track, samples=(), jump=None), ()
     if depth is None or depth.depth_mm is None:
         motion, speed = _motion(kept)
         return replace(track, seen=seen, depth=depth, samples=kept, motion=motion, speed_mm_s=speed)
