@@ -8,7 +8,7 @@ NATIVE := CMakeLists.txt pyproject.toml $(wildcard guidance/kernels/native/*) $(
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-oracle test-native check format bench pictures page schemas lock system clean
+.PHONY: help setup demo serve test test-oracle test-native check format bench pictures plots page schemas lock system clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ bench: setup ## every benchmark; one: make bench ARGS="latency --json"
 
 pictures: setup $(VENV)/.dev system ## make docs/pictures anew from the running demonstration
 	@$(BIN)/python -m tests.make_pictures
+
+plots: setup $(VENV)/.dev ## make docs/plots anew from the benchmarks of geometry trust; some: make plots ARGS="faults drr"
+	@$(BIN)/python -m tests.make_plots $(ARGS)
 
 page: ## rebuild the page's bundle (needs Node.js)
 	@sh drivers/page/build.sh

@@ -39,16 +39,23 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=_run)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    if arguments.name is not None and arguments.name not in _BENCHMARKS:
+def benchmark(name: str) -> tuple[str, str]:
+    """Module and function of a benchmark.
+
+    Raises:
+        ConfigError: `unknown_benchmark`.
+    """
+    if name not in _BENCHMARKS:
         raise ConfigError(
-            f"no benchmark is named {arguments.name!r}",
-            code="unknown_benchmark",
-            mend=f"one of {', '.join(_BENCHMARKS)}",
+            f"no benchmark is named {name!r}", code="unknown_benchmark", mend=f"one of {', '.join(_BENCHMARKS)}"
         )
+    return _BENCHMARKS[name][:2]
+
+
+def _run(arguments: argparse.Namespace) -> int:
     for name in _BENCHMARKS if arguments.name is None else [arguments.name]:
-        module, function, summary = _BENCHMARKS[name]
-        print(f"{name}: {summary} ...", file=sys.stderr, flush=True)
+        module, function = benchmark(name)
+        print(f"{name}: {_BENCHMARKS[name][2]} ...", file=sys.stderr, flush=True)
         room = importlib.import_module(module)
         answer = getattr(room, function)(quick=arguments.quick)
         if arguments.plots is not None:

@@ -111,6 +111,41 @@ def charts_of(answer: dict[str, Any]) -> dict[str, str]:
     return charts
 
 
+def table_of(answer: dict[str, Any]) -> str:
+    """The drill's table as Markdown: a line per lie, worst view of each."""
+    settings, figures = answer["settings"], answer["figures"]
+    lines = [
+        f"Made by `guidance bench faults{' --quick' if settings['quick'] else ''}`: {figures['cases']} cases of "
+        f"{figures['frames']} frames at {settings['rate_hz']:g}/s on {' and '.join(settings['patients'])}; "
+        f"{figures['wrong_overlays']} wrong overlays in {figures['cases_with_wrong_overlays']} cases.",
+        "",
+        "| lie | views | wrong frames until noticed | s | error shown as trusted, mm | marked | noticed as "
+        "| shown, worst view |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    table: list[dict[str, Any]] = answer["series"]["table"]
+    for name in dict.fromkeys(row["fault"] for row in table):
+        rows = [row for row in table if row["fault"] == name]
+        worst = max(rows, key=lambda row: (row["wrong_overlays"], _largest([row["error_trusted_mm"]]) or 0.0))
+        codes = sorted({f"`{row['code']}`" for row in rows if row["code"]})
+        cells = (
+            name,
+            ", ".join(dict.fromkeys(row["view"] for row in rows)),
+            str(max(row["frames_to_notice"] for row in rows)),
+            f"{max(row['seconds_to_notice'] for row in rows):.2f}",
+            _cell(worst["error_trusted_mm"]),
+            str(sum(row["marked_overlays"] for row in rows)),
+            " ".join(codes) or ("nothing wrong" if worst["group"] == "control" else "not noticed"),
+            worst["shown"],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    return "none shown" if value is None else value if isinstance(value, str) else f"{value:.2f}"
+
+
 def _figures(outcomes: list[Outcome]) -> dict[str, Any]:
     lies = [outcome for outcome in outcomes if outcome.case.group != "control"]
     controls = [outcome for outcome in outcomes if outcome.case.group == "control"]

@@ -272,6 +272,9 @@ def test_the_bench_tells_all_that_the_drill_found(monkeypatch: pytest.MonkeyPatc
     assert rows["frames repeated"]["code"] == "held"
     assert rows["nothing"]["noticed"] is False
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    text = bench_faults.table_of(answer)
+    assert "| NaN in the geometry | AP | 0 | 0.00 | none shown | 0 | `not_finite` | 3 withheld |" in text
+    assert text.count("\n") == 4 + len(table)
     charts = bench_faults.charts_of(answer)
     assert {"faults-frames", "faults-error", "faults-trace-breathing-of-1_2-mm"} == set(charts)
     for text in charts.values():
