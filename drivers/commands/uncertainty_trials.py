@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Tally:
         across: error across the path over the band's half-width; signed.
         disc: distance in the picture over the disc's radius.
         error_mm, band_mm: across, at the path's depth.
-        place, along_ray: the same in space, over the ball's radius and over the half-width along the ray.
+        place, along_ray: error in space over the ball's radius, and along the ray over the half-width along it.
         unknown: frames whose uncertainty is unknown.
     """
 
@@ -111,32 +111,51 @@ class Tally:
         self.along_ray.append((error @ told[2, :3]) / half_width_mm(points_mm, told[2, :3], uncertainty))
 
     def shares(self) -> list[float | None]:
-        """Observed share within the band for each of `LEVELS`."""
-        return shares_of(self.across)
+        """Observed share, percent, within the band across for each of `LEVELS`."""
+        if not self.across:
+            return [None] * len(LEVELS)
+        sigmas = np.abs(np.concatenate(self.across)) * SIGMAS_95
+        return [round(100.0 * float(np.mean(sigmas <= normal_limit(level / 100.0))), 2) for level in LEVELS]
 
-    def figures(self, name: str) -> dict[str, Any]:
-        """Coverage of all that was tried, percent; and the sizes."""
-        return {
-            f"{name}_coverage": _percent(self.across),
-            f"{name}_coverage_disc": _percent(self.disc),
-            f"{name}_band_mm": _median(self.band_mm),
-            f"{name}_error_p95_mm": float(np.percentile(np.concatenate(self.error_mm), 95)) if self.error_mm else None,
-            f"{name}_scale": scale_of(self.across),
-        }
+    @property
+    def coverage(self) -> float | None:
+        """Percent within the 95 % band across the path."""
+        return _percent(self.across)
 
+    @property
+    def coverage_disc(self) -> float | None:
+        """Percent within the 95 % disc."""
+        return _percent(self.disc)
 
-def shares_of(ratios: Sequence[F64]) -> list[float | None]:
-    """Observed share, percent, for each of `LEVELS`, of errors over their 95 % half-width."""
-    if not ratios:
-        return [None] * len(LEVELS)
-    sigmas = np.abs(np.concatenate(ratios)) * SIGMAS_95
-    limits = [normal_limit(level / 100.0) for level in LEVELS]
-    return [round(100.0 * float(np.mean(sigmas <= limit)), 2) for limit in limits]
+    @property
+    def coverage_place(self) -> float | None:
+        """Percent within the 95 % ball in space."""
+        return _percent(self.place)
 
+    @property
+    def coverage_depth(self) -> float | None:
+        """Percent within the 95 % half-width along the ray."""
+        return _percent(self.along_ray)
 
-def scale_of(ratios: Sequence[F64]) -> float | None:
-    """By what the bands would have to be multiplied to hold 95 %."""
-    return float(np.percentile(np.abs(np.concatenate(ratios)), 95)) if ratios else None
+    @property
+    def scale(self) -> float | None:
+        """By what the bands would have to be multiplied to hold 95 %."""
+        return float(np.percentile(np.abs(np.concatenate(self.across)), 95)) if self.across else None
+
+    @property
+    def band_median_mm(self) -> float | None:
+        """Half-width across, at the path's depth."""
+        return round(float(np.median(np.concatenate(self.band_mm))), 4) if self.band_mm else None
+
+    @property
+    def error_p95_mm(self) -> float | None:
+        """What 95 % of the true errors across stay below."""
+        return round(float(np.percentile(np.concatenate(self.error_mm), 95)), 4) if self.error_mm else None
+
+    @property
+    def samples(self) -> int:
+        """Points that were tried; those of one frame err together."""
+        return sum(len(one) for one in self.across)
 
 
 def normal_limit(share: float) -> float:
@@ -154,7 +173,3 @@ def _held(limit: float) -> float:
 
 def _percent(ratios: Sequence[F64]) -> float | None:
     return 100.0 * float(np.mean(np.abs(np.concatenate(ratios)) <= 1.0)) if ratios else None
-
-
-def _median(values: Sequence[F64]) -> float | None:
-    return float(np.median(np.concatenate(values))) if values else None

@@ -133,10 +133,7 @@ def _standing(
     if told is None:
         return UncertaintyUnknown(reason="the calibration's covariance is not one")
     if alike and registration is not None:
-        views = [np.array(view).reshape(3, 4) for view in registration.views]
-        rays = np.array([view[2, :3] for view in views])
-        motions = taken_up(views, np.array(registration.pivot_lps_mm), pivot)
-        told = left_of_told(told, motions, np.array(alike), likeness(rays, rays))
+        told = left_of_told(told, *_of_views(registration.views, registration.pivot_lps_mm, pivot_lps_mm), alike)
     covariance = _before_motion(told, pivot, seen_lps_from_volume_lps, pivot)
     if registration is not None:
         own = _covariance(registration.covariance, 6)
@@ -151,6 +148,16 @@ def _standing(
         return UncertaintyUnknown(reason="nothing is told of the geometry's accuracy")
     covariance.flags.writeable = False
     return PoseUncertainty(covariance=covariance, pivot_lps_mm=pivot_lps_mm)
+
+
+@lru_cache(maxsize=8)
+def _of_views(
+    views: tuple[Matrix34, ...], middle_lps_mm: Vector3, pivot_lps_mm: Vector3
+) -> tuple[tuple[F64, ...], F64]:
+    matrices = [np.array(view).reshape(3, 4) for view in views]
+    rays = np.array([matrix[2, :3] for matrix in matrices])
+    motions = taken_up(matrices, np.array(middle_lps_mm), np.array(pivot_lps_mm))
+    return tuple(motions), likeness(rays, rays)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -60,14 +60,14 @@ def taken_up(views: Sequence[F64], middle_mm: F64, pivot_mm: F64) -> list[F64]:
     return found
 
 
-def left_of_told(told: F64, motions: Sequence[F64], alike: F64, among: F64) -> F64:
+def left_of_told(told: F64, motions: Sequence[F64], among: F64, alike: Sequence[float]) -> F64:
     """(9, 9) covariance of a frame's told error less what registration has taken up of its own views' errors.
 
     Args:
         told: (9, 9) of any view's error, about the pivot of `motions`.
         motions: of `taken_up`, N of them.
-        alike: (N,) correlation of this frame's error with each of theirs.
-        among: (N, N) of theirs with each other.
+        among: (N, N) correlation of their errors with each other.
+        alike: N correlations of this frame's error with theirs.
     """
     left = told.copy()
     for one, correlation, row in zip(motions, alike, among, strict=True):
