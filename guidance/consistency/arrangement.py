@@ -29,7 +29,7 @@ _BACK: Final[dict[Arrangement, Callable[[F32], F32]]] = {
 ARRANGEMENTS: Final[tuple[Arrangement, ...]] = get_args(Arrangement)
 SCALES: Final = (0.5, 0.625, 2 / 3, 0.75, 0.8, 0.9, 1.1, 1.25, 4 / 3, 1.5, 1.6, 2.0)
 _LEVEL: Final = 1
-_REACH: Final = 2  # bins of that level, about 6 mm
+_REACH: Final = 1  # bins of that level, about 3 mm: more is no arrangement's doing
 _SCALE_LEVEL: Final = 2
 _LEAST: Final = 0.4
 _BETTER: Final = 0.15  # anatomy is nearly symmetric: a mirrored pelvis still agrees by half
@@ -41,12 +41,16 @@ def arranged_otherwise(seen: SeenPicture, prediction: Prediction, told: F64) -> 
     template = prediction.template(told, np.zeros(6), layer.grid)
     weight, projection = template[0], template[1]
     best: Arrangement | None = None
-    least = max(_LEAST, best_shift(layer.normalised, layer.core, weight, projection, reach=_REACH)[2] + _BETTER)
+    least = max(
+        _LEAST, best_shift(layer.shown.normalised, layer.shown.core, weight, projection, reach=_REACH)[2] + _BETTER
+    )
     for name, back in _BACK.items():
-        picture = np.ascontiguousarray(back(layer.normalised))
+        picture = np.ascontiguousarray(back(layer.shown.normalised))
         if picture.shape != weight.shape:
             continue
-        agreement = best_shift(picture, np.ascontiguousarray(back(layer.core)), weight, projection, reach=_REACH)[2]
+        agreement = best_shift(picture, np.ascontiguousarray(back(layer.shown.core)), weight, projection, reach=_REACH)[
+            2
+        ]
         if agreement > least:
             best, least = name, agreement
     return best
@@ -59,13 +63,13 @@ def scaled_otherwise(seen: SeenPicture, prediction: Prediction, told: F64) -> fl
     middle = np.array(((columns - 1) / 2.0, (rows - 1) / 2.0))
     told_template = prediction.template(told, np.zeros(6), layer.grid)
     least = _LEAST
-    own = best_shift(layer.normalised, layer.core, told_template[0], told_template[1], reach=_REACH)[2]
+    own = best_shift(layer.shown.normalised, layer.shown.core, told_template[0], told_template[1], reach=_REACH)[2]
     best: float | None = None
     for scale in SCALES:
         matrix = told.copy()
         matrix[:2] = scale * told[:2] + np.outer((1.0 - scale) * middle, told[2])
         template = prediction.made(matrix, layer.grid)
-        agreement = best_shift(layer.normalised, layer.core, template[0], template[1], reach=_REACH)[2]
+        agreement = best_shift(layer.shown.normalised, layer.shown.core, template[0], template[1], reach=_REACH)[2]
         if agreement > max(least, own + _BETTER):
             best, least = scale, agreement
     return best

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from guidance.geometry.camera import source_of
 from guidance.messages import F64
 from guidance.registration.values import small_motion
 
@@ -69,6 +70,22 @@ def displacement_of(
         sigma_mm=math.sqrt(max(free, directed, 0.0)),
         pivot_mm=(float(mm[0, 0]), float(mm[0, 1])),
     )
+
+
+def displaced_mm(motion: F64, pixel_from_patient: F64, pivot_lps_mm: F64, points_lps_mm: F64) -> float:
+    """Root mean square displacement across the rays, to first order in the motion; all points in front of the source.
+
+    Args:
+        motion: (6,) small motion about the pivot.
+        points_lps_mm: (N, 3).
+    """
+    turn = motion[3:] * (math.pi / 180.0)
+    shift = motion[:3] + np.cross(turn, points_lps_mm - pivot_lps_mm)
+    along = pixel_from_patient[2, :3]
+    rays = points_lps_mm - source_of(pixel_from_patient)
+    depth = rays @ along
+    across = shift - rays * ((shift @ along) / depth)[:, None]
+    return math.sqrt(float((across * across).sum()) / len(across))
 
 
 def _focal_lengths(pixel_from_patient: F64) -> F64:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import numpy as np
 
 from guidance.consistency.arrangement import arranged_otherwise, scaled_otherwise
-from guidance.consistency.displacement import displacement_of
+from guidance.consistency.displacement import displaced_mm, displacement_of
 from guidance.consistency.measurement import FAIR, GOOD, Arrangement, Measurement
 from guidance.consistency.picture import Collimator, SeenPicture, grid_of
 from guidance.consistency.prediction import Prediction
@@ -23,7 +23,6 @@ _OTHERWISE: Final = 0.75  # below it, other arrangements are tried on every new 
 _UNSUCCESSFUL: Final = 3  # searches from far at one volume, after which only every so many frames is searched
 _EVERY: Final = 6
 _NOWHERE: Final = np.zeros(6)
-_NO_COVARIANCE: Final = np.zeros((6, 6))
 
 
 class FrameMeasurer:
@@ -133,9 +132,11 @@ class FrameMeasurer:
             self._carried = _NOWHERE if self._apart_mm(motion, _NOWHERE, told) <= _STILL_MM else motion
 
     def _apart_mm(self, motion: F64, other: F64, told: F64) -> float:
+        if motion is other:
+            return 0.0
         pivot = self._prediction.pivot_lps_mm
         between = motion_vector(small_motion(motion, pivot) @ np.linalg.inv(small_motion(other, pivot)), pivot)
-        return displacement_of(between, _NO_COVARIANCE, told, pivot, pivot + AROUND_MM).mm
+        return displaced_mm(between, told, pivot, pivot + AROUND_MM)
 
     def _magnified(self, found: Found, told: F64) -> tuple[float, float]:
         """How much larger the pivot's surroundings are seen than told, and its standard deviation."""

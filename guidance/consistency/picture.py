@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from guidance.kernels.watch import Grid, bin_picture, local_contrast
+from guidance.kernels.watch import Grid, Shown, bin_picture, picture_layer
 from guidance.messages import Pixels
 
 F32 = npt.NDArray[np.float32]
@@ -33,8 +33,6 @@ _LEAST_VALID: Final = 0.2
 _LOG_CONTRAST: Final = (0.008, 0.3)  # of 5 mm wide structure, in natural logarithms, for pictures that are linear
 _METAL: Final = 15.0  # times the median high-passed value; bones reach 10 in one bin of 500
 _METAL_ROUNDS: Final = 2  # what is masked first hid what lies beside it
-_LAPLACE_GAIN: Final = 6.0  # of the mask below on white noise
-_MEDIAN_SHARE: Final = 0.6745  # of a normal deviate's standard deviation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,19 +41,13 @@ class Layer:
 
     Attributes:
         attenuation, valid: relative attenuation; 0 where nothing can be compared.
-        normalised: high-passed, over the local contrast.
-        core: valid, with valid neighbours.
-        contrast: local contrast.
-        whole: contrast of the whole.
+        shown: made comparable.
     """
 
     grid: Grid
     attenuation: F32
     valid: F32
-    normalised: F32
-    core: F32
-    contrast: F32
-    whole: float
+    shown: Shown
 
 
 class SeenPicture:
@@ -78,7 +70,7 @@ class SeenPicture:
             valid[:, : max(0, math.ceil(left))] = 0.0
             valid[:, max(0, math.floor(right)) :] = 0.0
         self._logarithm = logarithm
-        self._layers = [_without_metal(grid, attenuation, valid)]
+        self._layers = [_layer(grid, attenuation, valid, metal_rounds=_METAL_ROUNDS)]
 
     def layer(self, level: int) -> Layer:
         """The picture in bins 2^level times as wide as the finest."""
@@ -88,7 +80,7 @@ class SeenPicture:
             weight = _mean_of_four(finer.valid, grid)
             attenuation = _mean_of_four(finer.attenuation * finer.valid, grid)
             attenuation /= np.maximum(weight, np.float32(0.25))
-            self._layers.append(_layer(grid, attenuation, (weight >= 0.5).astype(np.float32)))
+            self._layers.append(_layer(grid, attenuation, (weight >= 0.5).astype(np.float32), metal_rounds=0))
         return self._layers[level]
 
     def shows(self, weight: F32) -> float:
@@ -97,43 +89,29 @@ class SeenPicture:
         Args:
             weight: (rows, columns) of the finest layer, how much the prediction counts.
         """
-        layer = self._layers[0]
+        shown = self._layers[0].shown
         total = float(weight.sum())
         if total <= 0.0:
             return 0.0
-        above = layer.contrast > max(_LEAST_SNR * self._noise(), _BLANK * layer.whole, 1e-6)
-        return float((weight * layer.core)[above].sum()) / total
+        above = shown.contrast > max(_LEAST_SNR * shown.noise, _BLANK * shown.whole, 1e-6)
+        return float(np.vdot(weight, shown.core * above)) / total
 
     def xray_like(self) -> bool:
         """The picture's structure is of the kind that bones in soft tissue show."""
-        layers = [self.layer(level) for level in range(3)]
-        finest = layers[0]
+        shown = [self.layer(level).shown for level in range(3)]
+        finest = shown[0]
         inside = finest.core > 0.0
-        if inside.mean() < _LEAST_VALID or not all(layer.whole > 0.0 for layer in layers):
+        if inside.mean() < _LEAST_VALID or not all(layer.whole > 0.0 for layer in shown):
             return False
-        contrast = finest.contrast[inside]
-        usual = float(np.median(contrast))
-        growth = [coarser.whole / finer.whole for finer, coarser in pairwise(layers)]
+        growth = [coarser.whole / finer.whole for finer, coarser in pairwise(shown)]
         low, high = _LOG_CONTRAST
         return (
             all(_GROWTH[0] <= ratio <= _GROWTH[1] for ratio in growth)
-            and _EVENNESS[0] <= usual / finest.whole <= _EVENNESS[1]
-            and usual >= _LEAST_SNR * self._noise()
-            and float((contrast < _BLANK * finest.whole).mean()) <= _MOST_BLANK
+            and _EVENNESS[0] <= finest.usual / finest.whole <= _EVENNESS[1]
+            and finest.usual >= _LEAST_SNR * finest.noise
+            and float((finest.contrast[inside] < _BLANK * finest.whole).mean()) <= _MOST_BLANK
             and (not self._logarithm or low <= finest.whole <= high)
         )
-
-    def _noise(self) -> float:
-        """Standard deviation of what differs from bin to bin (Immerkaer, CVIU 64(2), 1996), after smoothing."""
-        a = self._layers[0].attenuation
-        core = self._layers[0].core
-        corners = a[:-2, :-2] + a[2:, 2:] + a[:-2, 2:] + a[2:, :-2]
-        edges = a[:-2, 1:-1] + a[2:, 1:-1] + a[1:-1, :-2] + a[1:-1, 2:]
-        off = np.abs(4.0 * a[1:-1, 1:-1] - 2.0 * edges + corners)[core[1:-1, 1:-1] > 0.0]
-        if off.size == 0:
-            return 0.0
-        # 1 2 1 both ways leaves 3/8 of white noise.
-        return 0.375 * float(np.median(off[::3])) / (_MEDIAN_SHARE * _LAPLACE_GAIN)
 
 
 def grid_of(shape: tuple[int, ...]) -> Grid:
@@ -153,37 +131,14 @@ def _mean_of_four(picture: F32, grid: Grid) -> F32:
     return mean
 
 
-def _without_metal(grid: Grid, attenuation: F32, valid: F32) -> Layer:
-    """The finest layer; instruments, implants and markers, many times denser than bone's edges, count as not valid."""
-    layer = _layer(grid, attenuation, valid)
-    for _ in range(_METAL_ROUNDS):
-        high = layer.normalised * np.hypot(layer.contrast, np.float32(FLOOR * layer.whole))
-        sample = np.abs(high[layer.core > 0.0][::3])
-        if sample.size == 0:
-            break
-        dense = high > _METAL * float(np.median(sample))
-        if not dense.any():
-            break
-        spread = dense.copy()
-        spread[1:] |= dense[:-1]
-        spread[:-1] |= dense[1:]
-        wide = spread.copy()
-        wide[:, 1:] |= spread[:, :-1]
-        wide[:, :-1] |= spread[:, 1:]
-        valid = np.where(wide, np.float32(0.0), valid)
-        layer = _layer(grid, attenuation, valid)
-    return layer
-
-
-def _layer(grid: Grid, attenuation: F32, valid: F32) -> Layer:
-    normalised, contrast, whole = local_contrast(
-        attenuation, valid, mean_radius=MEAN_RADIUS, contrast_radius=CONTRAST_RADIUS, floor=FLOOR
+def _layer(grid: Grid, attenuation: F32, valid: F32, *, metal_rounds: int) -> Layer:
+    shown = picture_layer(
+        attenuation,
+        valid,
+        mean_radius=MEAN_RADIUS,
+        contrast_radius=CONTRAST_RADIUS,
+        floor=FLOOR,
+        metal=_METAL,
+        rounds=metal_rounds,
     )
-    core = valid
-    if valid.min() < 1.0:  # beside what is not valid the local mean is one-sided
-        core = valid.copy()
-        core[1:] *= valid[:-1]
-        core[:-1] *= valid[1:]
-        core[:, 1:] *= valid[:, :-1]
-        core[:, :-1] *= valid[:, 1:]
-    return Layer(grid, attenuation, valid, normalised, core, contrast, whole)
+    return Layer(grid, attenuation, valid, shown)

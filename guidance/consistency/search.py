@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from guidance.consistency.displacement import displacement_of
+from guidance.consistency.displacement import displaced_mm
 from guidance.consistency.picture import SeenPicture
 from guidance.consistency.prediction import Prediction
 from guidance.kernels.watch import Fit, best_shift, fit_motion
@@ -24,7 +24,6 @@ _LEAST_GAIN: Final = 0.1
 _LONGEST_STEP: Final = 20.0  # mm or deg
 # Neighbouring bins' differences go together (smoothing, bones outside the volume): so many count as one. Measured.
 _CORRELATED: Final = 8.0
-_NO_COVARIANCE: Final = np.zeros((6, 6))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +70,7 @@ class MotionSearch:
         """From the best whole-bin shift at the coarsest resolution down to the finest."""
         layer = seen.layer(_COARSEST)
         template = self._prediction.template(told, np.zeros(6), layer.grid)
-        columns, rows, _ = best_shift(layer.normalised, layer.core, template[0], template[1], reach=_REACH)
+        columns, rows, _ = best_shift(layer.shown.normalised, layer.shown.core, template[0], template[1], reach=_REACH)
         motion = self._in_plane(told, columns * layer.grid.step, rows * layer.grid.step)
         for level in (2, 2, 1, 1, 0):
             motion = self.step(seen, told, motion, level).motion
@@ -81,18 +80,19 @@ class MotionSearch:
         """One robust Gauss-Newton step from a start."""
         layer = seen.layer(level)
         pivot = self._prediction.pivot_lps_mm
-        fit = fit_motion(layer.normalised, layer.core, self._prediction.template(told, start, layer.grid), _PRIOR)
+        fit = fit_motion(
+            layer.shown.normalised, layer.shown.core, self._prediction.template(told, start, layer.grid), _PRIOR
+        )
         gain = float(fit.parameters[0])
         update = fit.parameters[1:] / max(gain, _LEAST_GAIN)
         update *= min(1.0, _LONGEST_STEP / (1e-9 + float(np.abs(update).max())))
-        moved = displacement_of(update, _NO_COVARIANCE, told, pivot, pivot + AROUND_MM)
         return Found(
             motion=motion_vector(small_motion(start, pivot) @ small_motion(update, pivot), pivot),
             covariance=_covariance(fit, max(gain, _LEAST_GAIN)),
             similarity=fit.similarity if gain > 0.0 else 0.0,
             similarity_told=None if start.any() else fit.similarity_told,
             weight=fit.plain_weight,
-            step_mm=moved.mm,
+            step_mm=displaced_mm(update, told, pivot, pivot + AROUND_MM),
         )
 
     def _in_plane(self, told: F64, du_px: float, dv_px: float) -> F64:

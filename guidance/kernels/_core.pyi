@@ -274,15 +274,18 @@ def watch_bins(
     attenuation: numpy.typing.NDArray[numpy.float32],
     valid: numpy.typing.NDArray[numpy.float32],
 ) -> float: ...
-def watch_contrast(
-    picture: numpy.typing.NDArray[numpy.float32],
+def watch_layer(
+    attenuation: numpy.typing.NDArray[numpy.float32],
     valid: numpy.typing.NDArray[numpy.float32],
     mean_radius: int,
     contrast_radius: int,
     floor: float,
-    out: numpy.typing.NDArray[numpy.float32],
+    metal: float,
+    metal_rounds: int,
+    normalised: numpy.typing.NDArray[numpy.float32],
+    core: numpy.typing.NDArray[numpy.float32],
     contrast: numpy.typing.NDArray[numpy.float32],
-) -> float: ...
+) -> tuple[float, float, float]: ...
 def watch_template(
     sums: numpy.typing.NDArray[numpy.float32],
     moments: numpy.typing.NDArray[numpy.float32],

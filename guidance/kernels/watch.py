@@ -39,6 +39,27 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shown:
+    """A picture made comparable.
+
+    Attributes:
+        normalised: high-passed, over the local contrast.
+        core: 1 where it is valid with valid neighbours, else 0.
+        contrast: local contrast.
+        whole: contrast of all that is valid.
+        usual: median local contrast.
+        noise: standard deviation of what differs from bin to bin, after smoothing.
+    """
+
+    normalised: F32
+    core: F32
+    contrast: F32
+    whole: float
+    usual: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
     """What `fit_motion` found.
 
@@ -114,23 +135,26 @@ def bin_picture(pixels: npt.NDArray[Any], grid: Grid, *, logarithm: bool, bright
     return attenuation, valid, plateau
 
 
-def local_contrast(
-    picture: F32, valid: F32, *, mean_radius: int, contrast_radius: int, floor: float
-) -> tuple[F32, F32, float]:
-    """Take the local mean away and divide by the local contrast, over what is valid.
+def picture_layer(
+    attenuation: F32, valid: F32, *, mean_radius: int, contrast_radius: int, floor: float, metal: float, rounds: int
+) -> Shown:
+    """Take the local mean away and divide by the local contrast, over what is valid and not metal.
 
     Args:
-        picture, valid: (rows, columns).
+        attenuation: (rows, columns).
+        valid: (rows, columns) 1 or 0; bins with metal in or beside them become 0 in it.
         mean_radius, contrast_radius: of square windows, bins.
         floor: share of the whole picture's contrast that is added (in quadrature) to the local one.
-
-    Returns:
-        normalised, local contrast, contrast of the whole.
+        metal: times the median size of what is high-passed, beyond which it is too dense for bone.
+        rounds: of looking for metal; what is left out first hid what lies beside it.
     """
-    normalised = np.empty_like(picture)
-    contrast = np.empty_like(picture)
-    whole = _core.watch_contrast(picture, valid, mean_radius, contrast_radius, floor, normalised, contrast)
-    return normalised, contrast, whole
+    normalised = np.empty_like(attenuation)
+    core = np.empty_like(attenuation)
+    contrast = np.empty_like(attenuation)
+    whole, usual, noise = _core.watch_layer(
+        attenuation, valid, mean_radius, contrast_radius, floor, metal, rounds, normalised, core, contrast
+    )
+    return Shown(normalised=normalised, core=core, contrast=contrast, whole=whole, usual=usual, noise=noise)
 
 
 def motion_template(

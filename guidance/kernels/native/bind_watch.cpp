@@ -113,26 +113,31 @@ void bind_watch(nb::module_& m) {
       nb::sig("def watch_bins(pixels: " PIXELS ", step: int, logarithm: bool, bright: bool, attenuation: " F32_ARRAY
               ", valid: " F32_ARRAY ") -> float"));
   m.def(
-      "watch_contrast",
-      [](const Plane& picture, const Plane& valid, unsigned mean_radius, unsigned contrast_radius, double floor,
-         const OutPlane& out, const OutPlane& contrast) {
-        require(same_size(picture, valid) && same_size(picture, out) && same_size(picture, contrast),
+      "watch_layer",
+      [](const Plane& attenuation, const OutPlane& valid, unsigned mean_radius, unsigned contrast_radius, double floor,
+         double metal, int metal_rounds, const OutPlane& normalised, const OutPlane& core, const OutPlane& contrast) {
+        require(same_size(attenuation, valid) && same_size(attenuation, normalised) && same_size(attenuation, core) &&
+                    same_size(attenuation, contrast),
                 "all must have one shape");
         require(mean_radius >= 1 && contrast_radius >= 1 && mean_radius < 1024 && contrast_radius < 1024,
                 "radii must be 1 to 1023");
-        const std::size_t rows = picture.shape(0);
-        const std::size_t columns = picture.shape(1);
-        const float *const from = picture.data(), *const mask = valid.data();
-        float *const to = out.data(), *const to_contrast = contrast.data();
+        require(metal > 0.0 && metal_rounds >= 0 && metal_rounds < 10, "metal > 0, 0 to 9 rounds");
+        const guidance::WatchLayer request{attenuation.shape(0), attenuation.shape(1),      mean_radius,
+                                           contrast_radius,      static_cast<float>(floor), static_cast<float>(metal),
+                                           metal_rounds};
+        const float* const from = attenuation.data();
+        float *const mask = valid.data(), *const to = normalised.data();
+        float *const to_core = core.data(), *const to_contrast = contrast.data();
         nb::gil_scoped_release release;
-        return guidance::watch_contrast(from, mask, rows, columns, mean_radius, contrast_radius,
-                                        static_cast<float>(floor), to, to_contrast);
+        const guidance::WatchShown shown = guidance::watch_layer(request, from, mask, to, to_core, to_contrast);
+        return std::make_tuple(shown.whole, shown.usual, shown.noise);
       },
-      "picture"_a.noconvert(), "valid"_a.noconvert(), "mean_radius"_a, "contrast_radius"_a, "floor"_a,
-      "out"_a.noconvert(), "contrast"_a.noconvert(),
-      nb::sig("def watch_contrast(picture: " F32_ARRAY ", valid: " F32_ARRAY
-              ", mean_radius: int, contrast_radius: int, floor: float, out: " F32_ARRAY ", contrast: " F32_ARRAY
-              ") -> float"));
+      "attenuation"_a.noconvert(), "valid"_a.noconvert(), "mean_radius"_a, "contrast_radius"_a, "floor"_a, "metal"_a,
+      "metal_rounds"_a, "normalised"_a.noconvert(), "core"_a.noconvert(), "contrast"_a.noconvert(),
+      nb::sig("def watch_layer(attenuation: " F32_ARRAY ", valid: " F32_ARRAY
+              ", mean_radius: int, contrast_radius: int, floor: float, metal: float, metal_rounds: int, "
+              "normalised: " F32_ARRAY ", core: " F32_ARRAY ", contrast: " F32_ARRAY
+              ") -> tuple[float, float, float]"));
   m.def(
       "watch_template",
       [](const Plane& sums, const Plane& moments, const Matrix& pixel_from_lps,

@@ -55,11 +55,28 @@ struct WatchScale {
 // or has a pixel that is not a number. Answers the share of bins that hold a plateau at either end of the range.
 float watch_bins(const Picture& picture, const WatchScale& scale, float* attenuation, float* valid);
 
-// Smooths (1 2 1 both ways), takes the local mean away and divides by the local contrast: out = H / sqrt(S^2 + e^2)
-// with e = floor times the contrast of all that is valid. `contrast` (may be null) gets S. Answers the overall
-// contrast.
-float watch_contrast(const float* picture, const float* valid, std::size_t rows, std::size_t columns,
-                     std::size_t mean_radius, std::size_t contrast_radius, float floor, float* out, float* contrast);
+// Smoothed (1 2 1 both ways) less its local mean, over what is valid; answers the contrast of the whole.
+float watch_high_pass(const float* picture, const float* valid, std::size_t rows, std::size_t columns,
+                      std::size_t radius, float* out);
+// Local mean of the squares, over what is valid.
+void watch_local_square(const float* picture, const float* valid, std::size_t rows, std::size_t columns,
+                        std::size_t radius, float* out);
+
+struct WatchLayer {
+  std::size_t rows, columns, mean_radius, contrast_radius;
+  float floor;
+  float metal;       // times the median size of what is high-passed: denser is no bone
+  int metal_rounds;  // what is left out first hid what lies beside it
+};
+struct WatchShown {
+  float whole;  // contrast of all that is valid
+  float usual;  // median local contrast
+  float noise;  // standard deviation of what differs from bin to bin, after smoothing
+};
+// High-passed over the local contrast: out = H / sqrt(S^2 + e^2), e = floor times the contrast of the whole. Bins with
+// metal in or beside them become not valid; core: valid with valid neighbours.
+WatchShown watch_layer(const WatchLayer& request, const float* attenuation, float* valid, float* normalised,
+                       float* core, float* contrast);
 
 constexpr std::size_t kWatchMotions = 6;
 constexpr std::size_t kWatchPlanes = kWatchMotions + 2;  // weight, projection, its derivatives

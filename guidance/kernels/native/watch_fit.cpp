@@ -9,14 +9,21 @@ namespace guidance {
 namespace {
 
 constexpr std::size_t kColumns = 1 + kWatchMotions;
+constexpr std::size_t kTotals = 11;
 constexpr std::size_t kPairs = kColumns * (kColumns + 1) / 2;
 constexpr std::size_t kLanes = 16;
-constexpr std::size_t kChunk = 128;
+constexpr std::size_t kBlock = 512;
 constexpr float kCounts = 0.05F;  // weight below which a bin says nothing of the scale of differences
 constexpr std::size_t kSampleStride = 3;
 constexpr double kDeg = 0.017453292519943295;
 
 using Vector = std::array<double, 3>;
+
+struct Sums {
+  std::array<double, kPairs> pairs{};
+  std::array<double, kColumns> right{};
+  std::array<double, kTotals> totals{};
+};
 
 Vector cross(const Vector& a, const Vector& b) {
   return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
@@ -40,59 +47,104 @@ struct Flow {
   std::array<float, 3> far_u, far_v, far_w;  // constant, per u, per v
 };
 
-// One chunk of bins: weights from the differences, then all products.
-GUIDANCE_CLONES void accumulate(const float* const* column, const float* __restrict picture,
-                                const float* __restrict valid, const float* __restrict weight,
-                                const float* __restrict parameters, float inverse_scale, double* __restrict pairs,
-                                double* __restrict right, double* __restrict totals) {
-  alignas(64) float w[kChunk];
-  alignas(64) float weighted[kColumns][kChunk];
-  alignas(64) float fitted[kChunk];
-  for (std::size_t n = 0; n < kChunk; ++n) fitted[n] = 0.0F;
-  for (std::size_t k = 0; k < kColumns; ++k)
-    for (std::size_t n = 0; n < kChunk; ++n) fitted[n] += parameters[k] * column[k][n];
-  for (std::size_t n = 0; n < kChunk; ++n) {
-    const float off = (picture[n] - fitted[n]) * inverse_scale;
-    w[n] = valid[n] * weight[n] / (1.0F + off * off);
+// One row: what divides it, how much it counts, and the divided projection.
+GUIDANCE_CLONES void normalise(const float* __restrict plain, const float* __restrict square, float least,
+                               std::size_t count, float* __restrict scale, float* __restrict weight,
+                               float* __restrict projection) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float inverse = 1.0F / (square[n] + least);
+    scale[n] = std::sqrt(inverse);
+    weight[n] = square[n] * inverse;
+    projection[n] = plain[n] * scale[n];
   }
+}
+
+// Slopes per px along u and v of one row that begins at `at`.
+GUIDANCE_CLONES void slope(const float* __restrict from, std::size_t at, std::size_t above, std::size_t below,
+                           std::size_t count, float per_px, const float* __restrict scale, float* __restrict along_u,
+                           float* __restrict along_v) {
+  for (std::size_t n = 1; n + 1 < count; ++n) along_u[n] = (from[at + n + 1] - from[at + n - 1]) * per_px * scale[n];
+  along_u[0] = count > 1 ? (from[at + 1] - from[at]) * per_px * scale[0] : 0.0F;
+  along_u[count - 1] = count > 1 ? (from[at + count - 1] - from[at + count - 2]) * per_px * scale[count - 1] : 0.0F;
+  for (std::size_t n = 0; n < count; ++n) along_v[n] = (from[below + n] - from[above + n]) * per_px * scale[n];
+}
+
+// What one motion does to one row; `slopes`: of the projection along u and v, of the one over depth along u and v.
+GUIDANCE_CLONES void change(const Flow& flow, float first_u, float step_u, float v, std::size_t count,
+                            const float* __restrict slopes, float* __restrict out) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float u = first_u + step_u * static_cast<float>(static_cast<std::int32_t>(n));
+    const float far_u = flow.far_u[0] + flow.far_u[1] * u + flow.far_u[2] * v;
+    const float far_v = flow.far_v[0] + flow.far_v[1] * u + flow.far_v[2] * v;
+    const float far_w = flow.far_w[0] + flow.far_w[1] * u + flow.far_w[2] * v;
+    out[n] = -((flow.near_u - u * flow.near_w) * slopes[2 * count + n] +
+               (flow.near_v - v * flow.near_w) * slopes[3 * count + n] + (far_u - u * far_w) * slopes[n] +
+               (far_v - v * far_w) * slopes[count + n]);
+  }
+}
+
+[[gnu::always_inline]] inline float dot(const float* __restrict a, const float* __restrict b, std::size_t count) {
+  alignas(64) float lanes[kLanes] = {};
+  for (std::size_t n = 0; n < count; n += kLanes)
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += a[n + l] * b[n + l];
+  float sum = 0.0F;
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+// |picture - fit| of `count` bins; columns are `stride` apart, the picture comes after the last one.
+GUIDANCE_CLONES void differences(const float* __restrict bins, std::size_t stride, const float* __restrict parameters,
+                                 std::size_t count, float* __restrict off) {
+  for (std::size_t n = 0; n < count; ++n) off[n] = bins[kColumns * stride + n];
   for (std::size_t k = 0; k < kColumns; ++k)
-    for (std::size_t n = 0; n < kChunk; ++n) weighted[k][n] = w[n] * column[k][n];
+    for (std::size_t n = 0; n < count; ++n) off[n] -= parameters[k] * bins[k * stride + n];
+  for (std::size_t n = 0; n < count; ++n) off[n] = std::abs(off[n]);
+}
+
+// One block of bins, a multiple of the lanes: weights from the differences, then all products. In `bins`, `stride`
+// apart: the fit's columns, the picture, the weight before.
+GUIDANCE_CLONES void accumulate(const float* __restrict bins, std::size_t stride, std::size_t count,
+                                const float* __restrict parameters, float inverse_scale, Sums& sums) {
+  alignas(64) float w[kBlock];
+  alignas(64) float fitted[kBlock];
+  alignas(64) float off[kBlock];
+  alignas(64) float weighted[kBlock];
+  const float* __restrict picture = bins + kColumns * stride;
+  const float* __restrict plain = picture + stride;
+  for (std::size_t n = 0; n < count; ++n) fitted[n] = parameters[0] * bins[n];
+  for (std::size_t k = 1; k < kColumns; ++k)
+    for (std::size_t n = 0; n < count; ++n) fitted[n] += parameters[k] * bins[k * stride + n];
+  for (std::size_t n = 0; n < count; ++n) {
+    off[n] = picture[n] - fitted[n];
+    const float scaled = off[n] * inverse_scale;
+    w[n] = plain[n] / (1.0F + scaled * scaled);
+  }
   std::size_t pair = 0;
   for (std::size_t i = 0; i < kColumns; ++i) {
-    for (std::size_t j = i; j < kColumns; ++j, ++pair) {
-      alignas(64) float lanes[kLanes] = {};
-      for (std::size_t n = 0; n < kChunk; n += kLanes)
-        for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += weighted[i][n + l] * column[j][n + l];
-      for (const float lane : lanes) pairs[pair] += lane;
-    }
-    alignas(64) float lanes[kLanes] = {};
-    for (std::size_t n = 0; n < kChunk; n += kLanes)
-      for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += weighted[i][n + l] * picture[n + l];
-    for (const float lane : lanes) right[i] += lane;
+    for (std::size_t n = 0; n < count; ++n) weighted[n] = w[n] * bins[i * stride + n];
+    for (std::size_t j = i; j < kColumns; ++j, ++pair) sums.pairs[pair] += dot(weighted, bins + j * stride, count);
+    sums.right[i] += dot(weighted, picture, count);
   }
-  // totals: w, w off^2, plain weight; products for the similarities: plain ff fy yy dy dd, robust ff fy yy
-  alignas(64) float lanes[11][kLanes] = {};
-  for (std::size_t n = 0; n < kChunk; n += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      const float y = picture[n + l];
-      const float f = fitted[n + l];
-      const float d = column[0][n + l];
-      const float plain = valid[n + l] * weight[n + l];
-      const float robust = w[n + l];
-      lanes[0][l] += robust;
-      lanes[1][l] += robust * (y - f) * (y - f);
-      lanes[2][l] += plain;
-      lanes[3][l] += plain * f * f;
-      lanes[4][l] += plain * f * y;
-      lanes[5][l] += plain * y * y;
-      lanes[6][l] += plain * d * y;
-      lanes[7][l] += plain * d * d;
-      lanes[8][l] += robust * f * f;
-      lanes[9][l] += robust * f * y;
-      lanes[10][l] += robust * y * y;
-    }
-  for (std::size_t t = 0; t < 11; ++t)
-    for (const float lane : lanes[t]) totals[t] += lane;
+  // w, w off^2, plain weight; for the similarities: plain ff fy yy dy dd, robust ff fy yy
+  alignas(64) float one[kBlock];
+  for (std::size_t n = 0; n < count; ++n) one[n] = 1.0F;
+  sums.totals[0] += dot(w, one, count);
+  sums.totals[2] += dot(plain, one, count);
+  for (std::size_t n = 0; n < count; ++n) weighted[n] = w[n] * off[n];
+  sums.totals[1] += dot(weighted, off, count);
+  for (std::size_t n = 0; n < count; ++n) weighted[n] = plain[n] * fitted[n];
+  sums.totals[3] += dot(weighted, fitted, count);
+  sums.totals[4] += dot(weighted, picture, count);
+  for (std::size_t n = 0; n < count; ++n) weighted[n] = plain[n] * picture[n];
+  sums.totals[5] += dot(weighted, picture, count);
+  sums.totals[6] += dot(weighted, bins, count);
+  for (std::size_t n = 0; n < count; ++n) weighted[n] = plain[n] * bins[n];
+  sums.totals[7] += dot(weighted, bins, count);
+  for (std::size_t n = 0; n < count; ++n) weighted[n] = w[n] * fitted[n];
+  sums.totals[8] += dot(weighted, fitted, count);
+  sums.totals[9] += dot(weighted, picture, count);
+  for (std::size_t n = 0; n < count; ++n) weighted[n] = w[n] * picture[n];
+  sums.totals[10] += dot(weighted, picture, count);
 }
 
 // Symmetric positive definite; false where it is not.
@@ -150,16 +202,10 @@ float watch_template(const WatchTemplate& request, const float* sums, const floa
   std::vector<float> ones(count, 1.0F), plain(count), inverse_depth(count), contrast(count), unused(count);
   const auto near = static_cast<float>(1.0 / request.depth_mm);
   for (std::size_t n = 0; n < count; ++n) inverse_depth[n] = near * (sums[n] - near * moments[n]);
-  // `floor` 1e6: high-passed only, all divided by one number, which is taken back.
-  constexpr float kWhole = 1e6F;
-  const float overall = watch_contrast(sums, ones.data(), rows, columns, request.mean_radius, request.contrast_radius,
-                                       kWhole, plain.data(), contrast.data());
-  const float depth_overall = watch_contrast(inverse_depth.data(), ones.data(), rows, columns, request.mean_radius,
-                                             request.contrast_radius, kWhole, unused.data(), nullptr);
-  for (std::size_t n = 0; n < count; ++n) {
-    plain[n] *= kWhole * overall;
-    inverse_depth[n] = unused[n] * kWhole * depth_overall;
-  }
+  const float overall = watch_high_pass(sums, ones.data(), rows, columns, request.mean_radius, plain.data());
+  watch_high_pass(inverse_depth.data(), ones.data(), rows, columns, request.mean_radius, unused.data());
+  inverse_depth.swap(unused);
+  watch_local_square(plain.data(), ones.data(), rows, columns, request.contrast_radius, contrast.data());
   std::size_t shown = 0;
   for (std::size_t n = 0; n < count; ++n) shown += sums[n] > 0.0F;
   std::fill_n(planes, kWatchPlanes * count, 0.0F);
@@ -188,38 +234,19 @@ float watch_template(const WatchTemplate& request, const float* sums, const floa
     }
   }
   const auto per_px = static_cast<float>(0.5 / request.step_px);
+  std::vector<float> slopes(4 * columns), scale(columns);
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t above = (r > 0 ? r - 1 : r) * columns;
     const std::size_t below = (r + 1 < rows ? r + 1 : r) * columns;
+    const std::size_t at = r * columns;
+    normalise(plain.data() + at, contrast.data() + at, least, columns, scale.data(), planes + at, planes + count + at);
+    slope(plain.data(), at, above, below, columns, per_px, scale.data(), slopes.data(), slopes.data() + columns);
+    slope(inverse_depth.data(), at, above, below, columns, per_px, scale.data(), slopes.data() + 2 * columns,
+          slopes.data() + 3 * columns);
     const auto v = static_cast<float>(request.origin_v + request.step_px * static_cast<double>(r));
-    for (std::size_t c = 0; c < columns; ++c) {
-      const std::size_t at = r * columns + c;
-      const float local = contrast[at] * contrast[at];
-      if (!(local + least > 0.0F)) continue;
-      const float scale = 1.0F / std::sqrt(local + least);
-      const float weight = local / (local + least);
-      if (weight <= 0.0F) continue;
-      const std::size_t left = r * columns + (c > 0 ? c - 1 : c);
-      const std::size_t right = r * columns + (c + 1 < columns ? c + 1 : c);
-      const float du = (plain[right] - plain[left]) * per_px * scale;
-      const float dv = (plain[below + c] - plain[above + c]) * per_px * scale;
-      const float ku = (inverse_depth[right] - inverse_depth[left]) * per_px * scale;
-      const float kv = (inverse_depth[below + c] - inverse_depth[above + c]) * per_px * scale;
-      const auto u = static_cast<float>(request.origin_u + request.step_px * static_cast<double>(c));
-      planes[at] = weight;
-      planes[count + at] = plain[at] * scale;
-      for (std::size_t k = 0; k < kWatchMotions; ++k) {
-        const Flow& flow = flows[k];
-        float change = (flow.near_u - u * flow.near_w) * ku + (flow.near_v - v * flow.near_w) * kv;
-        if (k >= 3) {
-          const float fu = flow.far_u[0] + flow.far_u[1] * u + flow.far_u[2] * v;
-          const float fv = flow.far_v[0] + flow.far_v[1] * u + flow.far_v[2] * v;
-          const float fw = flow.far_w[0] + flow.far_w[1] * u + flow.far_w[2] * v;
-          change += (fu - u * fw) * du + (fv - v * fw) * dv;
-        }
-        planes[(2 + k) * count + at] = -change;
-      }
-    }
+    for (std::size_t k = 0; k < kWatchMotions; ++k)
+      change(flows[k], static_cast<float>(request.origin_u), static_cast<float>(request.step_px), v, columns,
+             slopes.data(), planes + (2 + k) * count + at);
   }
   return within;
 }
@@ -228,68 +255,62 @@ WatchFit watch_fit(const float* picture, const float* valid, const float* planes
                    const std::array<double, kWatchMotions>& prior, int rounds, float cut) {
   const std::size_t count = rows * columns;
   WatchFit fit{};
-  const float* const weight = planes;
-  // Chunks with nothing predicted say nothing.
-  std::vector<std::size_t> chunks;
-  for (std::size_t n = 0; n < count; n += kChunk)
-    for (std::size_t at = n; at < std::min(n + kChunk, count); ++at)
-      if (weight[at] * valid[at] > 0.0F) {
-        chunks.push_back(n);
+  // What next to nothing is predicted of is left out, lane by lane; the rest lies together.
+  std::vector<std::size_t> kept;
+  kept.reserve(count / kLanes + 1);
+  for (std::size_t n = 0; n < count; n += kLanes)
+    for (std::size_t at = n; at < std::min(n + kLanes, count); ++at)
+      if (planes[at] * valid[at] > kCounts) {
+        kept.push_back(n);
         break;
       }
+  const std::size_t stride = kept.size() * kLanes;
+  if (stride == 0) return fit;
+  std::vector<float> bins((kColumns + 2) * stride, 0.0F);
+  for (std::size_t n = 0; n < kept.size(); ++n) {
+    const std::size_t first = kept[n];
+    const std::size_t size = std::min(kLanes, count - first);
+    for (std::size_t k = 0; k < kColumns; ++k)
+      std::copy_n(planes + (1 + k) * count + first, size, bins.data() + k * stride + n * kLanes);
+    std::copy_n(picture + first, size, bins.data() + kColumns * stride + n * kLanes);
+    float* const weight = bins.data() + (kColumns + 1) * stride + n * kLanes;
+    for (std::size_t l = 0; l < size; ++l) weight[l] = planes[first + l] * valid[first + l];
+  }
+  const float* const weight = bins.data() + (kColumns + 1) * stride;
   std::vector<float> sample;
-  sample.reserve(count / kSampleStride + 1);
+  sample.reserve(stride);
   std::array<float, kColumns> parameters{};
   float inverse_scale = 0.0F;
-  std::array<float, kChunk*(kColumns + 3)> tail{};
   for (int round = 0; round <= rounds; ++round) {
-    std::array<double, kPairs> pairs{};
-    std::array<double, kColumns> right{};
-    std::array<double, 11> totals{};
-    for (const std::size_t first : chunks) {
-      std::array<const float*, kColumns> column{};
-      const float* y = picture + first;
-      const float* mask = valid + first;
-      const float* w = weight + first;
-      for (std::size_t k = 0; k < kColumns; ++k) column[k] = planes + (1 + k) * count + first;
-      if (first + kChunk > count) {  // the last one, filled up with nothing
-        const auto padded = [&](const float* from, std::size_t slot) {
-          std::copy(from, from + (count - first), tail.begin() + static_cast<std::ptrdiff_t>(slot * kChunk));
-          return tail.data() + slot * kChunk;
-        };
-        for (std::size_t k = 0; k < kColumns; ++k) column[k] = padded(column[k], k);
-        y = padded(y, kColumns);
-        mask = padded(mask, kColumns + 1);
-        w = padded(w, kColumns + 2);
-      }
-      accumulate(column.data(), y, mask, w, parameters.data(), inverse_scale, pairs.data(), right.data(),
-                 totals.data());
-    }
+    Sums sums;
+    for (std::size_t first = 0; first < stride; first += kBlock)
+      accumulate(bins.data() + first, stride, std::min(kBlock, stride - first), parameters.data(), inverse_scale, sums);
+    const auto& totals = sums.totals;
     if (totals[0] > 0.0) fit.variance = totals[1] / totals[0];
     fit.weight = totals[0];
     fit.plain = totals[2];
     fit.similarity = correlation(totals[4], totals[3], totals[5]);
     fit.told = correlation(totals[6], totals[7], totals[5]);
     fit.robust = correlation(totals[9], totals[8], totals[10]);
-    std::array<double, kColumns * kColumns> normal{};
     std::size_t pair = 0;
     for (std::size_t i = 0; i < kColumns; ++i)
       for (std::size_t j = i; j < kColumns; ++j, ++pair)
-        normal[i * kColumns + j] = normal[j * kColumns + i] = pairs[pair];
-    fit.normal = normal;
+        fit.normal[i * kColumns + j] = fit.normal[j * kColumns + i] = sums.pairs[pair];
     if (round == rounds || totals[0] <= 0.0) break;
+    std::array<double, kColumns * kColumns> normal = fit.normal;
     for (std::size_t k = 0; k < kWatchMotions; ++k) normal[(k + 1) * (kColumns + 1)] += prior[k] * fit.variance + 1e-12;
     normal[0] += 1e-12;
-    std::array<double, kColumns> solution = right;
+    std::array<double, kColumns> solution = sums.right;
     if (!solve(normal, solution)) break;
     fit.parameters = solution;
     for (std::size_t k = 0; k < kColumns; ++k) parameters[k] = static_cast<float>(solution[k]);
+    // The differences' scale from every third lane group.
     sample.clear();
-    for (std::size_t n = 0; n < count; n += kSampleStride) {
-      if (weight[n] * valid[n] < kCounts) continue;
-      float fitted = 0.0F;
-      for (std::size_t k = 0; k < kColumns; ++k) fitted += parameters[k] * planes[(1 + k) * count + n];
-      sample.push_back(std::abs(picture[n] - fitted));
+    for (std::size_t first = 0; first < stride; first += kSampleStride * kLanes) {
+      std::array<float, kLanes> off;
+      differences(bins.data() + first, stride, parameters.data(), kLanes, off.data());
+      for (std::size_t l = 0; l < kLanes; ++l)
+        if (weight[first + l] >= kCounts) sample.push_back(off[l]);
     }
     if (sample.empty()) break;
     const auto middle = sample.begin() + static_cast<std::ptrdiff_t>(sample.size() / 2);

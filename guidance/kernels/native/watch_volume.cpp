@@ -64,6 +64,37 @@ GUIDANCE_CLONES void march(const std::uint32_t* words, std::int64_t plane_words,
   }
 }
 
+struct Line {
+  float start, change;  // along the row, per lane
+};
+
+struct Fan {
+  Line main, a, b;
+  std::array<Line, 3> mm;
+  float source_a, source_b, planes_to_reference;
+};
+
+// The rays of one row of bins: where they cross the reference plane, how they go on, mm and depth per plane.
+GUIDANCE_CLONES void spread(const Fan& fan, Rays& rays, float* __restrict step_mm, float* __restrict depth_per_plane) {
+  for (std::size_t l = 0; l < kLanes; ++l) {
+    const auto lane = static_cast<float>(static_cast<std::int32_t>(l));
+    const float per_plane = 2.0F / (fan.main.start + lane * fan.main.change);  // w per plane of the stack
+    const float slope_a = (fan.a.start + lane * fan.a.change) * per_plane;
+    const float slope_b = (fan.b.start + lane * fan.b.change) * per_plane;
+    rays.a[l] = fan.source_a + fan.planes_to_reference * slope_a;
+    rays.b[l] = fan.source_b + fan.planes_to_reference * slope_b;
+    rays.da[l] = slope_a;
+    rays.db[l] = slope_b;
+    float square = 0.0F;
+    for (const Line& line : fan.mm) {
+      const float part = line.start + lane * line.change;
+      square += part * part;
+    }
+    step_mm[l] = std::sqrt(square) * std::abs(per_plane);
+    depth_per_plane[l] = per_plane;
+  }
+}
+
 Vector times(const std::array<double, 9>& m, const Vector& x) {
   return {m[0] * x[0] + m[1] * x[1] + m[2] * x[2], m[3] * x[0] + m[4] * x[1] + m[5] * x[2],
           m[6] * x[0] + m[7] * x[1] + m[8] * x[2]};
@@ -175,24 +206,19 @@ void WatchVolume::project(const View& view, float* sums, float* moments) const {
         const Vector mm1 = direction_lps(static_cast<double>(row0 + r), static_cast<double>(column0 + 1));
         const Vector d0 = times(ijk_from_mm, mm0);
         const Vector d1 = times(ijk_from_mm, mm1);
-        for (std::size_t l = 0; l < kLanes; ++l) {
-          const auto along = static_cast<double>(std::min(l, columns - 1));
-          const auto at = [&](const Vector& x0, const Vector& x1, int n) { return x0[n] + along * (x1[n] - x0[n]); };
-          const double main = at(d0, d1, axis);
-          usable = usable && main * middle[axis] > 0.0;
-          const double per_plane = 2.0 / main;  // w per plane of the stack
-          const double slope_a = at(d0, d1, axis_a) * per_plane;
-          const double slope_b = at(d0, d1, axis_b) * per_plane;
-          rays[r].a[l] = static_cast<float>(source[axis_a] + 1.0 + (reference - source_plane) * slope_a);
-          rays[r].b[l] = static_cast<float>(source[axis_b] + 1.0 + (reference - source_plane) * slope_b);
-          rays[r].da[l] = static_cast<float>(slope_a);
-          rays[r].db[l] = static_cast<float>(slope_b);
-          const double x = at(mm0, mm1, 0);
-          const double y = at(mm0, mm1, 1);
-          const double z = at(mm0, mm1, 2);
-          step_mm[r][l] = static_cast<float>(std::sqrt(x * x + y * y + z * z) * std::abs(per_plane));
-          depth_per_plane[r][l] = static_cast<float>(per_plane);
-        }
+        const auto along = [&](const Vector& x0, const Vector& x1, int n) {
+          return Line{static_cast<float>(x0[n]), static_cast<float>(x1[n] - x0[n])};
+        };
+        usable =
+            usable && (d0[axis] + 15.0 * (d1[axis] - d0[axis])) * middle[axis] > 0.0 && d0[axis] * middle[axis] > 0.0;
+        const Fan fan{along(d0, d1, axis),
+                      along(d0, d1, axis_a),
+                      along(d0, d1, axis_b),
+                      {along(mm0, mm1, 0), along(mm0, mm1, 1), along(mm0, mm1, 2)},
+                      static_cast<float>(source[axis_a] + 1.0),
+                      static_cast<float>(source[axis_b] + 1.0),
+                      static_cast<float>(reference - source_plane)};
+        spread(fan, rays[r], step_mm[r].data(), depth_per_plane[r].data());
       }
       if (!usable) continue;
       alignas(64) std::array<std::array<float, kLanes>, kRayRows> total{}, moment{};
