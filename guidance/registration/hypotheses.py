@@ -76,16 +76,17 @@ def likeliest_lie(problem: Problem, start: F64, needed: float) -> tuple[Lie, str
     """Which lie about one of the pictures explains it, with the picture's name; None if none does.
 
     Args:
-        needed: similarity that a lie must exceed; its tiles must agree beside that.
+        needed: by how much more similar it must make the picture; its tiles must agree beside that.
     """
     best: tuple[float, Lie, str] | None = None
     for view, prepared in enumerate(problem.views):
+        upright = best_of_search(alone(problem, view), start, 2).similarity
         for lie in _LIES:
             told = _told(problem, view, lie)
             pose = best_of_search(told, start, 2)
-            if pose.similarity > max(needed, best[0] if best else 0.0) and agrees(
-                left_over(told, pose.motion, 0), pose.similarity
-            ):
+            if pose.similarity > max(upright + needed, best[0] if best else 0.0) and agrees(
+                [left_over(told, pose.motion, 0)], pose.similarity
+            ) == [True]:
                 best = (pose.similarity, lie, prepared.name)
     return None if best is None else (best[1], best[2])
 

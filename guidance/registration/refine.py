@@ -23,12 +23,10 @@ WINDOW_RADIUS_MM: Final = (15.0, 10.0, 6.0)
 
 _SLOPE_RADIUS_MM: Final = 60.0  # turns are tried by as much as moves this far from the pivot by the tried shift
 _DAMPING: Final = (0.01, 0.003, 0.0005)  # per level: a weak direction (depth) needs little, a far start needs more
-_OVERSHOOT: Final = (1.0, 1.4, 1.6)  # reweighted squares lie above the robust loss: their steps are short by half
+_OVERSHOOT: Final = (1.2, 1.4, 1.6)  # reweighted squares lie above the robust loss: their steps are short by half
 _LONGEST_STEP: Final = 5.0  # mm or deg in one iteration
 _CLUSTER_MM: Final = 40.0  # what is left over hangs together over about a bone's width
-_UNTOLD: Final = (
-    1.5  # what hardening and voxels shift without leaving anything over: bench registration, normalised error
-)
+_UNTOLD: Final = 2.0  # hardening and coarse voxels shift without leaving anything over: bench, error over sigma
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +143,7 @@ def slopes_of(problem: Problem, view: int, level: int, motion: F64, found: Agree
 
 
 def _own_axes(problem: Problem, view: int) -> tuple[F64, float]:
-    """(3, 3) right, down and along the rays of a view as rows, orthonormal; and the pivot's distance from the source."""
+    """(3, 3) right, down and along the rays of a view as rows, orthonormal; the pivot's distance from the source."""
     prepared = problem.views[view]
     right, depth = prepared.across_mm[0], prepared.depth
     axes = np.stack((right, np.cross(depth, right), depth))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,16 +17,21 @@ _LEVEL: Final = 1
 _TILE_MM: Final = 24.0
 _REACH_MM: Final = 7.5
 _AGREES_MM: Final = 2.0
-_LIKE: Final = 0.35  # correlation of a tile from which on its shift says something
+_LIKE: Final = 0.4  # correlation of a tile from which on its shift says something
+_LEAD: Final = 0.15  # by which it must be above what lies 4 mm and more from the best place
+_RIVAL_MM: Final = 4.0
 _LEAST_STRUCTURE: Final = 0.35
 _LEAST_VALID: Final = 0.6
 
-# Measured by `guidance bench registration` (docs/decisions/0016): a view that fits has 0.45 of its tiles or more in
-# place even with hands and instruments over a third of it, one that has nothing to do with the volume 0.15 at most.
-LEAST_TILES: Final = 10
+# Measured by `guidance bench registration` (docs/decisions/0016): a view that fits has 0.65 of its telling tiles in
+# place or more, even with hands and instruments over a third of it; one that has nothing to do with the volume 0.35 at
+# most, a mirrored one 0.5.
 LEAST_SIMILARITY: Final = 0.25
-_LEAST_AGREEING: Final = 0.28
-_LARGEST_MEDIAN_MM: Final = 2.5
+_LEAST_AGREEING: Final = 0.5
+_LEAST_AGREEING_ALL: Final = 0.55
+_FEW: Final = 6  # telling tiles of a view: fewer speak neither for nor against
+_LEAST_TELLING: Final = 10  # of all views together
+_LARGEST_MEDIAN_MM: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,16 +39,15 @@ class LeftOver:
     """One view's tiles.
 
     Attributes:
-        shifts_mm: (N, 2) right and down at the pivot's depth, of tiles that are like the projection somewhere near.
-        tiles: how many tiles have structure in the projection and are picture.
-        agreeing: share of those that are most like the projection where it is, to within 2 mm.
-        expected: what `agreeing` would be of a picture that has nothing to do with the volume.
+        shifts_mm: (N, 2) right and down at the pivot's depth, of the telling tiles: like the projection at one
+            place near where it should be and clearly less so elsewhere.
+        tiles: how many have structure in the projection and are picture.
+        agreeing: share of the telling tiles that are in place to within 2 mm.
     """
 
     shifts_mm: F64
     tiles: int
     agreeing: float
-    expected: float
 
     @property
     def median_mm(self) -> float | None:
@@ -50,16 +55,25 @@ class LeftOver:
         return float(np.median(np.linalg.norm(self.shifts_mm, axis=1))) if len(self.shifts_mm) else None
 
 
-def agrees(tiles: LeftOver, similarity: float) -> bool:
-    """Whether a view's tiles and the pose's similarity speak for the pose."""
-    median_mm = tiles.median_mm
-    return (
-        tiles.tiles >= LEAST_TILES
-        and tiles.agreeing >= _LEAST_AGREEING
-        and median_mm is not None
-        and median_mm <= _LARGEST_MEDIAN_MM
-        and similarity >= LEAST_SIMILARITY
-    )
+def agrees(views: Sequence[LeftOver], similarity: float) -> list[bool | None]:
+    """Whether each view speaks for the pose; None: it has too little to tell.
+
+    Where none is False but all are None, or similarity or all tiles together do not suffice, all are False.
+    """
+    words = [_speaks(view) for view in views]
+    telling = np.array([len(view.shifts_mm) for view in views])
+    in_place = float(np.dot(telling, [view.agreeing for view in views]))
+    enough = telling.sum() >= _LEAST_TELLING and in_place >= _LEAST_AGREEING_ALL * float(telling.sum())
+    if False not in words and not (enough and similarity >= LEAST_SIMILARITY):
+        return [False] * len(words)
+    return words
+
+
+def _speaks(view: LeftOver) -> bool | None:
+    median_mm = view.median_mm
+    if median_mm is None or len(view.shifts_mm) < _FEW:
+        return None
+    return view.agreeing >= _LEAST_AGREEING and median_mm <= _LARGEST_MEDIAN_MM
 
 
 def left_over(problem: Problem, motion: F64, view: int) -> LeftOver:
@@ -72,7 +86,7 @@ def left_over(problem: Problem, motion: F64, view: int) -> LeftOver:
     half = side // 2
     v, u = np.meshgrid(np.arange(half, rows - half, half + 1), np.arange(half, columns - half, half + 1), indexing="ij")
     if v.size == 0:
-        return LeftOver(np.zeros((0, 2)), 0, 0.0, 1.0)
+        return LeftOver(np.zeros((0, 2)), 0, 0.0)
     where = (v.ravel(), u.ravel())
     good = cv2.blur(here.window.valid, (side, side), borderType=cv2.BORDER_CONSTANT)[where] > _LEAST_VALID
     good &= (
@@ -82,9 +96,8 @@ def left_over(problem: Problem, motion: F64, view: int) -> LeftOver:
     where = (where[0][good], where[1][good])
     tiles = len(where[0])
     span = 2 * reach + 1
-    expected = np.pi * (_AGREES_MM / here.pixel_mm) ** 2 / span**2
     if tiles == 0:
-        return LeftOver(np.zeros((0, 2)), 0, 0.0, float(expected))
+        return LeftOver(np.zeros((0, 2)), 0, 0.0)
     picture = cv2.copyMakeBorder(here.picture, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0.0)
     power = cv2.copyMakeBorder(here.picture**2, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0.0)
     own = cv2.blur(told.values**2, (side, side), borderType=cv2.BORDER_CONSTANT)[where]
@@ -100,9 +113,13 @@ def left_over(problem: Problem, motion: F64, view: int) -> LeftOver:
     peak = likeness[at_v, at_u, np.arange(tiles)]
     shift_px = np.stack((at_u + _between(likeness, at_v, at_u, 1), at_v + _between(likeness, at_v, at_u, 0)), axis=1)
     shifts_mm = (shift_px - reach) * here.pixel_mm
-    like = peak > _LIKE
-    near = like & (np.linalg.norm(shifts_mm, axis=1) <= _AGREES_MM)
-    return LeftOver(shifts_mm[like], tiles, float(near.mean()), float(expected))
+    steps = np.arange(span)
+    apart = np.maximum(np.abs(steps[:, None, None] - at_v), np.abs(steps[None, :, None] - at_u))
+    elsewhere = np.where(apart > _RIVAL_MM / here.pixel_mm, likeness, -1.0).max(axis=(0, 1))
+    telling = (peak > _LIKE) & (peak > elsewhere + _LEAD)
+    near = telling & (np.linalg.norm(shifts_mm, axis=1) <= _AGREES_MM)
+    agreeing = float(np.count_nonzero(near)) / max(int(np.count_nonzero(telling)), 1)
+    return LeftOver(shifts_mm[telling], tiles, agreeing)
 
 
 def _between(likeness: F64, at_v: np.ndarray, at_u: np.ndarray, axis: int) -> F64:

@@ -11,7 +11,7 @@ import numpy as np
 from guidance.messages import F64
 from guidance.registration.hypotheses import alone, best_of_search, inverted, mirrored_patient
 from guidance.registration.refine import Pose, Problem, covariance_of, refined
-from guidance.registration.residual import LEAST_SIMILARITY, LEAST_TILES, LeftOver, agrees, left_over
+from guidance.registration.residual import LEAST_SIMILARITY, LeftOver, agrees, left_over
 from guidance.registration.search import candidates
 from guidance.registration.values import motion_vector, small_motion
 
@@ -22,11 +22,11 @@ _STARTS: Final = 6
 _COARSE_ITERATIONS: Final = 6
 _MIDDLE_ITERATIONS: Final = 4
 _FINE_ITERATIONS: Final = 4
-_SAME_MM: Final = 2.5  # seen distance at the coarsest level, whose pixel is 3 mm
+_SAME_MM: Final = 2.5  # seen distance, after the middle level
 _OTHER_MM: Final = 5.0  # from there on it is another pose
 
 _LEAST_CAPTURED: Final = 0.5
-_MIRROR_LEAD: Final = 0.04  # by which a mirrored patient may not be more similar
+MIRROR_LEAD: Final = 0.04  # by which a mirrored patient may not be more similar
 _RIVAL: Final = 0.92  # of the best one's similarity: another pose as good as this makes it ambiguous
 _LARGEST_SPREAD_MM: Final = 1.5  # one standard deviation, as seen
 _LARGEST_SHIFT_MM: Final = 25.0
@@ -78,7 +78,9 @@ def found_pose(problem: Problem, start: F64, tell: Progress) -> Found:
     tell(0.7)
     tiles = [left_over(problem, best.motion, view) for view in range(len(problem.views))]
     covariance = covariance_of(problem, best.motion, 2)
-    refusal = _disagreement(problem, best, tiles)
+    # The middle level's similarity: at the finest one noise alone can make it low.
+    upright = refined(problem, best.motion, 1, 1).similarity
+    refusal = _disagreement(problem, upright, tiles)
     if refusal is not None:
         return Found(best, covariance, tiles, None, refusal, symmetric=False)
     rivals = [
@@ -90,10 +92,9 @@ def found_pose(problem: Problem, start: F64, tell: Progress) -> Found:
     captured = _captured(problem, best.motion)
     tell(0.85)
     mirrored = mirrored_patient(problem, start).similarity
-    upright = refined(problem, best.motion, 1, 1).similarity
     vector = motion_vector(best.motion @ np.linalg.inv(start), problem.pivot_lps_mm)
     spread = seen_spread_mm(problem, covariance)
-    if mirrored > upright + _MIRROR_LEAD:
+    if mirrored > upright + MIRROR_LEAD:
         refusal = Refusal(
             "picture_mirrored",
             f"a patient mirrored left to right fits better (similarity {mirrored:.2f}, not {upright:.2f})",
@@ -106,7 +107,7 @@ def found_pose(problem: Problem, start: F64, tell: Progress) -> Found:
         refusal = Refusal("out_of_range", "the best pose lies outside of what was searched")
     elif not spread <= _LARGEST_SPREAD_MM:
         refusal = Refusal("uncertain", f"the pictures tell the pose to no better than {spread:.1f} mm")
-    return Found(best, covariance, tiles, captured, refusal, symmetric=mirrored > upright - _MIRROR_LEAD)
+    return Found(best, covariance, tiles, captured, refusal, symmetric=mirrored > upright - MIRROR_LEAD)
 
 
 def seen_distance_mm(problem: Problem, a: F64, b: F64) -> float:
@@ -118,12 +119,12 @@ def seen_distance_mm(problem: Problem, a: F64, b: F64) -> float:
     return float(np.mean([np.linalg.norm(moved @ view.across_mm.T, axis=1) for view in problem.views]))
 
 
-def _disagreement(problem: Problem, pose: Pose, tiles: list[LeftOver]) -> Refusal | None:
-    if all(one.tiles < LEAST_TILES for one in tiles):
-        return Refusal("no_structure", "where the volume is projected to, the pictures can hardly be compared")
-    good = [agrees(one, pose.similarity) for one in tiles]
-    if all(good):
+def _disagreement(problem: Problem, similarity: float, tiles: list[LeftOver]) -> Refusal | None:
+    good = agrees(tiles, similarity)
+    if False not in good:
         return None
+    if not any(len(one.shifts_mm) for one in tiles):
+        return Refusal("no_structure", "where the volume is projected to, the pictures show nothing to compare")
     shares = ", ".join(f"{one.agreeing:.0%} of {view.name}" for one, view in zip(tiles, problem.views, strict=True))
     if any(good):
         return Refusal("views_disagree", f"no one pose fits all pictures: {shares} agrees with the volume")
@@ -135,11 +136,10 @@ def _disagreement(problem: Problem, pose: Pose, tiles: list[LeftOver]) -> Refusa
 
 
 def _captured(problem: Problem, motion: F64) -> float:
-    """Share of starts around a pose that come back to where the pose itself goes at the coarsest level.
+    """Share of starts around a pose that come back to it through the coarsest and the middle level.
 
-    The starts are fixed: the corners of two simplices, 4 mm and 3 deg along each axis.
+    The starts are fixed: the corners of two simplices, 4 mm and 3 deg along each axis, which is seen as 6 mm.
     """
-    home = refined(problem, motion, 0, 3, enough=0.2)
     signs = np.array(
         [[1, 1, 1, 1, 1, 1], [-1, 1, -1, 1, -1, 1], [1, -1, -1, -1, 1, -1], [-1, -1, 1, 1, 1, -1],
          [1, 1, -1, -1, -1, 1], [-1, 1, 1, -1, -1, -1], [1, -1, 1, 1, -1, -1], [-1, -1, -1, -1, 1, 1]]
@@ -147,8 +147,9 @@ def _captured(problem: Problem, motion: F64) -> float:
     back = 0
     for sign in signs:
         away = small_motion(sign * np.array((4.0, 4.0, 4.0, 3.0, 3.0, 3.0)), problem.pivot_lps_mm) @ motion
-        again = refined(problem, away, 0, _COARSE_ITERATIONS, enough=0.2)
-        back += seen_distance_mm(problem, home.motion, again.motion) < _SAME_MM
+        again = refined(problem, away, 0, 5, enough=0.2)
+        again = refined(problem, again.motion, 1, 3, enough=0.1)
+        back += seen_distance_mm(problem, motion, again.motion) < _SAME_MM
     return back / len(signs)
 
 

@@ -13,7 +13,15 @@ from guidance.registration.hypotheses import inverted, likeliest_lie
 from guidance.registration.picture import checked_matrix, checked_pixels, prepared
 from guidance.registration.refine import Problem, problem_of
 from guidance.registration.values import IDENTITY, Registration, RegistrationView, RigidEstimate
-from guidance.registration.verdict import Found, Progress, Refusal, found_pose, inverted_views, seen_spread_mm
+from guidance.registration.verdict import (
+    MIRROR_LEAD,
+    Found,
+    Progress,
+    Refusal,
+    found_pose,
+    inverted_views,
+    seen_spread_mm,
+)
 from guidance.registration.volume import RegistrationVolume
 
 MAXIMUM_VIEWS: Final = 8
@@ -80,7 +88,7 @@ def register_views(
                 note = f"; the values of {names} run against the told sign"
     refusal = found.refusal
     if refusal is not None and refusal.code in ("no_agreement", "views_disagree"):
-        lie = likeliest_lie(problem, start, 1.3 * found.pose.similarity)
+        lie = likeliest_lie(problem, start, MIRROR_LEAD)
         if lie is not None:
             refusal = Refusal(lie[0].code, f"{lie[1]} fits only {lie[0].words}")
     tell(1.0)
@@ -88,9 +96,8 @@ def register_views(
 
 
 def _registration(problem: Problem, found: Found, refusal: Refusal | None, note: str) -> Registration:
-    shifts = [one.median_mm for one in found.tiles]
-    known = [shift for shift in shifts if shift is not None]
-    residual_mm = float(np.mean(known)) if len(known) == len(shifts) else None
+    shifts_mm = np.concatenate([one.shifts_mm for one in found.tiles])
+    residual_mm = float(np.median(np.linalg.norm(shifts_mm, axis=1))) if len(shifts_mm) else None
     pixel_mm = float(np.mean([view.pixel_mm for view in problem.views]))
     if refusal is None:
         spread = seen_spread_mm(problem, found.covariance)
