@@ -16,6 +16,7 @@ Backend = Literal["native", "avx2", "portable", "reference"]
 Method = Literal["auto", "rays", "shear_warp"]
 
 MAXIMUM_KNOTS: Final = 8
+MAXIMUM_FACTOR: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,8 +101,10 @@ class ProjectionVolume:
             ValueError: a factor that is not 1 to 256.
         """
         factors = (factor, factor, factor) if isinstance(factor, int) else factor
+        if not all(1 <= of <= MAXIMUM_FACTOR for of in factors):
+            raise ValueError(f"factors must be 1 to {MAXIMUM_FACTOR}")
         if factors not in self._reduced:
-            shape = tuple(-(-size // max(of, 1)) for size, of in zip(self.shape_kji, factors, strict=True))
+            shape = tuple(-(-size // of) for size, of in zip(self.shape_kji, factors, strict=True))
             means = np.empty(shape, self.voxels.dtype)
             _core.box_average(self.voxels, *factors, self.air, means)
             boxes = np.diag([*factors[::-1], 1.0])

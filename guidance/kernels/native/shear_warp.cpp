@@ -116,8 +116,10 @@ void ConeVolume<T>::project_shear_warp(const Request& request, const ConeCamera&
       const double right = slab.last[lateral.b] + 1.0;
       const double from = std::min(seen_at(left, smallest), seen_at(left, largest));
       const double to = std::max(seen_at(right, smallest), seen_at(right, largest));
-      const auto first_column = static_cast<std::int64_t>(std::max(0.0, (from - plan.x0) / plan.step)) / kWide * kWide;
-      const double end_column = std::min(static_cast<double>(plan.columns), (to - plan.x0) / plan.step + 1.0);
+      const auto columns = static_cast<double>(plan.columns);
+      const double from_column = std::clamp((from - plan.x0) / plan.step, 0.0, columns);
+      const std::int64_t first_column = static_cast<std::int64_t>(from_column) / kWide * kWide;
+      const double end_column = std::min(columns, (to - plan.x0) / plan.step + 1.0);
       for (std::int64_t column = first_column; static_cast<double>(column) < end_column; column += kWide) {
         const double x0 = plan.x0 + plan.step * static_cast<double>(column);
         const Reach x(sight.foot_x, x0, x0 + plan.step * static_cast<double>(kWide - 1), scale_a, scale_b);
