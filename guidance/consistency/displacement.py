@@ -79,8 +79,9 @@ def displaced_mm(motion: F64, pixel_from_patient: F64, pivot_lps_mm: F64, points
         motion: (6,) small motion about the pivot.
         points_lps_mm: (N, 3).
     """
-    turn = motion[3:] * (math.pi / 180.0)
-    shift = motion[:3] + np.cross(turn, points_lps_mm - pivot_lps_mm)
+    x, y, z = (motion[3:] * (math.pi / 180.0)).tolist()
+    turn = np.array(((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)))
+    shift = motion[:3] + (points_lps_mm - pivot_lps_mm) @ turn.T
     along = pixel_from_patient[2, :3]
     rays = points_lps_mm - source_of(pixel_from_patient)
     depth = rays @ along

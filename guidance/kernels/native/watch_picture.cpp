@@ -13,6 +13,7 @@ namespace {
 
 // A share of bins that wholly lie at the lowest or highest number there is: a collimator's leaf, a saturated field.
 constexpr float kPlateauShare = 0.005F;
+constexpr float kPlateauShareOfOne = 0.05F;
 constexpr float kBlackShare = 0.01F;  // of the median: nothing came through
 constexpr std::size_t kMedianStride = 5;
 // Of white noise: the median of its size, the mask's gain on it (Immerkaer, CVIU 64(2), 1996), what 1 2 1 both ways
@@ -240,7 +241,8 @@ float watch_bins(const Picture& picture, const WatchScale& scale, float* attenua
     at_top += low[n] >= highest;
     at_bottom += high[n] <= lowest;
   }
-  const float plateau = kPlateauShare * static_cast<float>(count);
+  // A bin of one pixel is at an end by chance.
+  const float plateau = (scale.step > 1 ? kPlateauShare : kPlateauShareOfOne) * static_cast<float>(count);
   const float top = static_cast<float>(at_top) > plateau ? highest : type_highest(picture.type);
   const float bottom = static_cast<float>(at_bottom) > plateau ? lowest : -std::numeric_limits<float>::infinity();
   // Signed numbers that go below 0 begin at the type's (8 bits) or the picture's lowest.
