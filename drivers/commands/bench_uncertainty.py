@@ -123,6 +123,7 @@ def charts_of(answer: Mapping[str, Any]) -> dict[str, str]:
             title="Share of true errors within the 95 % band",
             x_words="%",
             references=[Reference(limit, f"{limit:g}") for limit in _AIM_PERCENT],
+            x_limits=(60.0, 100.0),
         ),
     }
 
@@ -140,10 +141,10 @@ _FULL: Final = {
     "model_poses": 400,
     "model_draws": 100,
     "timing_runs": 6000,
-    "suites": 4,
+    "suites": 3,
     "calibration_poses": 500,
-    "registrations": 60,
-    "combined": 12,
+    "registrations": 40,
+    "combined": 10,
 }
 _SHOWN: Final = ("model", "timing", "calibration", "registration_one_view", "registration_two_views", "combined")
 

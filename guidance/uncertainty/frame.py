@@ -131,14 +131,14 @@ def _standing(
         seen_lps_from_volume_lps = np.array(registration.seen_lps_from_volume_lps).reshape(4, 4)
     told = _told(settings, columns) if calibration is None else _calibrated(calibration)
     if told is None:
-        return UncertaintyUnknown(reason="the calibration's covariance is not one")
+        return UncertaintyUnknown(reason="the calibration's covariance cannot be used")
     if alike and registration is not None:
         told = left_of_told(told, *_of_views(registration.views, registration.pivot_lps_mm, pivot_lps_mm), alike)
     covariance = _before_motion(told, pivot, seen_lps_from_volume_lps, pivot)
     if registration is not None:
         own = _covariance(registration.covariance, 6)
         if own is None:
-            return UncertaintyUnknown(reason="the registration's covariance is not one")
+            return UncertaintyUnknown(reason="the registration's covariance cannot be used")
         whole = np.zeros((NUMBERS, NUMBERS))
         whole[:6, :6] = own
         covariance += _before_motion(whole, np.array(registration.pivot_lps_mm), seen_lps_from_volume_lps, pivot)

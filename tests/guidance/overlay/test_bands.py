@@ -166,9 +166,9 @@ def test_end_on_without_a_margin_the_band_is_a_ring_of_the_planes_95_percent():
 
 
 def test_what_is_unknown_is_said_to_be_so_and_is_not_zero():
-    unknown = UncertaintyUnknown(reason="the registration's covariance is not one")
+    unknown = UncertaintyUnknown(reason="the registration's covariance cannot be used")
     scene, _ = draw((ACROSS,), view(), unknown)
-    assert "uncertainty unknown: the registration's covariance is not one" in words_of(scene)
+    assert "uncertainty unknown: the registration's covariance cannot be used" in words_of(scene)
     assert not band_of(scene, ACROSS, (ACROSS,))
     down, _ = draw((DOWN,), view(), unknown, aids={"P1": PathAid(margin_mm=2.0)})
     assert "S1 margin 2.0 mm, uncertainty unknown" in [text.text for text in down.texts]
