@@ -430,10 +430,12 @@ class EquipmentUncertainty:
         covariance: 81 numbers, row-major: a small motion of equipment points about the isocentre (shift mm, turn deg,
             equipment axes), principal point u, v in px of the picture as sent, focal length relative.
         lps_from_equipment: 9 numbers, row-major rotation.
+        isocenter_lps_mm: where the isocentre is now in the frame of M x; None where that is not told.
     """
 
     covariance: tuple[float, ...]
     lps_from_equipment: tuple[float, ...]
+    isocenter_lps_mm: Vector3 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,9 +132,12 @@ def _standing(
     told = _told(settings, columns) if calibration is None else _calibrated(calibration)
     if told is None:
         return UncertaintyUnknown(reason="the calibration's covariance cannot be used")
+    isocenter = pivot_lps_mm
+    if calibration is not None and calibration.isocenter_lps_mm is not None:
+        isocenter = calibration.isocenter_lps_mm
     if alike and registration is not None:
-        told = left_of_told(told, *_of_views(registration.views, registration.pivot_lps_mm, pivot_lps_mm), alike)
-    covariance = _before_motion(told, pivot, seen_lps_from_volume_lps, pivot)
+        told = left_of_told(told, *_of_views(registration.views, registration.pivot_lps_mm, isocenter), alike)
+    covariance = _before_motion(told, np.array(isocenter), seen_lps_from_volume_lps, pivot)
     if registration is not None:
         own = _covariance(registration.covariance, 6)
         if own is None:

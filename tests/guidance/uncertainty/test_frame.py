@@ -98,6 +98,21 @@ def test_calibration_takes_the_settings_place_in_the_equipments_axes():
     np.testing.assert_allclose(np.diag(found.covariance), [0, 4.0, 0, 0, 0, 0.09, 0, 0, 0], atol=1e-12)
 
 
+def test_calibration_turns_about_the_isocentre_where_it_is_now():
+    covariance = np.zeros((9, 9))
+    covariance[3, 3] = 0.04  # turns about x
+    calibration = EquipmentUncertainty(
+        covariance=tuple(covariance.ravel().tolist()),
+        lps_from_equipment=tuple(np.eye(3).ravel().tolist()),
+        isocenter_lps_mm=(0.0, 0.0, 150.0),
+    )
+    found = uncertainty_of(calibration=calibration)
+    assert band_mm(np.array([(0.0, 40.0, 150.0)]), matrix_of(0, 0), found) == pytest.approx(
+        1.96 * np.radians(0.2) * 40.0, rel=1e-3
+    )
+    assert band_mm(np.array([(0.0, 0.0, 150.0)]), matrix_of(0, 0), found) < 1e-6
+
+
 def test_sources_add_in_squares():
     told = UncertaintySettings(principal_point_px=0.0, focal_relative=0.0, timing_ms=0.0)
     point, matrix = np.array([(10.0, 20.0, 30.0)]), matrix_of(10, 5)
