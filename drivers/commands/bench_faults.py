@@ -32,7 +32,8 @@ def run_faults(*, quick: bool) -> dict[str, Any]:
     A wrong overlay is a frame whose state is `trusted` with a path drawn whose target lies more than 1.5 mm (at its
     depth) from where it truly is, or on a picture older than a second. `worst_frames_to_notice`: from the first wrong
     overlay of a case to the first frame that was marked or withheld; all frames of the case where none was.
-    `controls_withheld`: frames of honest streams that were marked or withheld.
+    `worst_error_marked_mm`: of a path drawn as `degraded`. `controls_withheld`, `controls_marked`: frames of honest
+    streams without a path, or with a warning.
     """
     real = real_patient()
     patients = [real or procedural_patient()] if quick else [*filter(None, [real]), procedural_patient()]
@@ -135,11 +136,17 @@ def table_of(answer: dict[str, Any]) -> str:
             f"{max(row['seconds_to_notice'] for row in rows):.2f}",
             _cell(worst["error_trusted_mm"]),
             str(sum(row["marked_overlays"] for row in rows)),
-            " ".join(codes) or ("nothing wrong" if worst["group"] == "control" else "not noticed"),
+            " ".join(codes) or _unsaid(worst),
             worst["shown"],
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _unsaid(row: dict[str, Any]) -> str:
+    if row["group"] == "control":
+        return "nothing wrong"
+    return "not noticed" if row["wrong_overlays"] else "nothing said: paths lie right"
 
 
 def _cell(value: Any) -> str:
@@ -162,12 +169,20 @@ def _figures(outcomes: list[Outcome]) -> dict[str, Any]:
         "cases_noticed_in_the_first_frame": sum(outcome.noticed and not outcome.wrong for outcome in lies),
         "cases_harmless": sum(not outcome.noticed and not outcome.wrong for outcome in lies),
         "marked_overlays": sum(outcome.marked for outcome in outcomes),
+        "worst_error_trusted_mm": _worst_mm(outcomes, GeometryState.TRUSTED),
+        "worst_error_marked_mm": _worst_mm(outcomes, GeometryState.DEGRADED),
         "controls": len(controls),
         "controls_withheld": sum(frame.state not in _DRAWN for frame in honest),
         "controls_marked": sum(frame.state is GeometryState.DEGRADED for frame in honest),
         "honest_frames_withheld_before_a_fault": sum(frame.state is not GeometryState.TRUSTED for frame in before),
         "frames": sum(outcome.case.frames for outcome in outcomes),
     }
+
+
+def _worst_mm(outcomes: Iterable[Outcome], state: GeometryState) -> float | None:
+    """Of this patient's own paths; another patient's have no right place."""
+    errors = [error for outcome in outcomes if (error := outcome.error_mm(state)) is not None and math.isfinite(error)]
+    return max(errors, default=None)
 
 
 def _row(patient: Patient, seed: int, outcome: Outcome) -> dict[str, Any]:

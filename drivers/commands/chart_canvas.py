@@ -15,6 +15,8 @@ _DASHES: Final = ("", "7 4", "2 4", "9 3 2 3")
 _RIGHT: Final = 18.0
 _BOTTOM: Final = 58.0
 _CHARACTER_PX: Final = 6.7  # mean width of the 12 px font
+_TITLE_CHARACTER_PX: Final = 8.2
+_EDGE: Final = 8.0
 _LEGEND_LINE_PX: Final = 17.0
 # One picture for pages of either kind: the viewer's scheme chooses; without one it is dark on white.
 _STYLE: Final = """
@@ -171,7 +173,9 @@ class Canvas:
             y_ticks: False where what is plotted names its own places along y.
         """
         ground = f'<rect class="ground" width="{WIDTH}" height="{self._height}"/>'
-        title = f'<text class="word title" x="{self.left:.1f}" y="21">{escape(self._title)}</text>'
+        # Beside wide names a long title begins at the picture's edge.
+        title_px = min(self.left, max(WIDTH - len(self._title) * _TITLE_CHARACTER_PX, _EDGE))
+        title = f'<text class="word title" x="{title_px:.1f}" y="21">{escape(self._title)}</text>'
         grid, labels = self._axes(y_ticks)
         frame = (
             f'<rect class="axis" x="{self.left:.1f}" y="{self.top:.1f}" width="{self.right - self.left:.1f}" '
@@ -198,7 +202,9 @@ class Canvas:
             self.words(self.at(value, self.y.low)[0], self.bottom + 16.0, f"{value:.6g}", anchor="middle")
         for value in self.y.ticks() if y_ticks else []:
             self.words(self.left - 6.0, self.at(self.x.low, value)[1] + 4.0, f"{value:.6g}", anchor="end")
-        self.words((self.left + self.right) / 2.0, self._height - 20.0, self.x.words, anchor="middle")
+        half_px = len(self.x.words) * _CHARACTER_PX / 2.0
+        middle_px = max(min((self.left + self.right) / 2.0, WIDTH - _EDGE - half_px), _EDGE + half_px)
+        self.words(middle_px, self._height - 20.0, self.x.words, anchor="middle")
         if self.y.words:
             self.words(16.0, (self.top + self.bottom) / 2.0, self.y.words, anchor="middle", turn=True)
         labels, self._pieces = self._pieces, kept

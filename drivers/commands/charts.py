@@ -155,7 +155,7 @@ def bars_chart(
     marks = [one.value for one in references if one.axis == "x"]
     x = axis_over([*([] if log_x else [0.0]), *every, *marks], x_words, limits=x_limits, log=log_x)
     y = axis_over([], "", limits=(0.0, max(len(names), 1)))
-    left_px = min(24.0 + max((len(name) for name in names), default=0) * _LABEL_PX, 330.0)
+    left_px = min(24.0 + max((len(name) for name in names), default=0) * _LABEL_PX, 400.0)
     thick = _BAR_PX / (1.0 if len(values) <= 1 else 0.62 * len(values))
     height = round(len(names) * (len(values) * thick + 7.0)) + 92
     legend = list(values) if len(values) > 1 else []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -35,6 +37,7 @@ from simulators.carm import CArmScript, SentFrame, SimulatedCArm
 LIMIT_MM: Final = 1.5  # of a path that is shown as trusted (issue 9, item 7)
 # Twice the age up to which a picture is live: at 3 pictures a second one that is lost must not make paths blink.
 SCREEN_AGE_S: Final = 1.0
+_RUNS_TOLD: Final = 5
 _NS: Final = 1_000_000_000
 _UNIX_NS: Final = 1_700_000_000 * _NS
 _MONOTONIC_NS: Final = 500 * _NS
@@ -162,13 +165,11 @@ class Outcome:
     @property
     def meanwhile(self) -> str:
         """States in order, in words: "2 trusted, 10 withheld"."""
-        runs: list[list[str]] = []
-        for frame in self.shown:
-            if not runs or runs[-1][0] != frame.state.value:
-                runs.append([frame.state.value])
-            else:
-                runs[-1].append(frame.state.value)
-        return ", ".join(f"{len(run)} {run[0]}" for run in runs)
+        runs = [(state, len(list(run))) for state, run in itertools.groupby(frame.state.value for frame in self.shown)]
+        if len(runs) <= _RUNS_TOLD:
+            return ", ".join(f"{count} {state}" for state, count in runs)
+        counts = Counter(frame.state.value for frame in self.shown)
+        return ", ".join(f"{count} {state}" for state, count in counts.items()) + ", in turn"
 
 
 def run_case(case: DrillCase, pictures: Pictures, consistency: ConsistencySettings | None = None) -> Outcome:
