@@ -19,8 +19,14 @@ from guidance.tracking.values import SeenInstrument
 
 _TRACKS: Final = 3
 # Least contrast per mm of the plan's diameter in natural logarithms: a titanium screw or a thin steel cannula behind a
-# pelvis at 80 kVp takes away 0.23 or more without scatter, a cortex seen edge-on mostly less than 0.12.
-_LEAST_PER_MM: Final = 0.10
+# pelvis at 80 kVp takes away 0.23 or more, half of that where as much scatter as direct rays arrives; a cortex seen
+# edge-on mostly less than 0.12, and the other tests are for the rest.
+_LEAST_PER_MM: Final = 0.08
+# Faint lines of bone are short: as many mm must be seen, at so much contrast per mm, growing with its inverse square.
+_LENGTH_MM: Final = 25.0
+_LENGTH_AT_PER_MM: Final = 0.16
+_LENGTH_WITHOUT_UNIT_MM: Final = 40.0
+_TRACK_PART: Final = 0.6  # of the least contrast, from where on a ridge is followed
 _LEAST_CONTRAST: Final = 0.08
 _LEAST_OF_RANGE: Final = 0.06  # of a picture whose values have no unit: of its strip's spread
 # Beyond the entry: an instrument that is on its way in comes from outside, a line of bone begins anywhere.
@@ -125,9 +131,10 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
         unknown = flooded if unknown is None else unknown | flooded
         reading = replace(reading, saturated=saturated)
     known_there = strip.path.stage is not PathStage.PLANNED
-    starts_by_px = strip.entry_px + _STARTS_BY_MM * float(np.mean(strip.width_px)) / strip.path.diameter_mm
+    px_per_mm = float(np.mean(strip.width_px)) / strip.path.diameter_mm
+    starts_by_px = strip.entry_px + _STARTS_BY_MM * px_per_mm
     tracks = ridge_tracks(
-        values, strip.width_at(middle_px) / strip.column_px, least=least, most=_TRACKS, unknown=unknown
+        values, strip.width_at(middle_px) / strip.column_px, least=_TRACK_PART * least, most=_TRACKS, unknown=unknown
     )
     found = []
     for track in tracks.columns:
@@ -137,11 +144,20 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
         rod = rod_of(pixels, reading, strip, middle_px[rows], (track[rows] - half) * strip.column_px, metal, least)
         if rod is None or not (known_there or rod.goes_on or rod.start_px <= starts_by_px):
             continue
+        if rod.end_px - rod.start_px < px_per_mm * _least_length_mm(rod, strip, reading):
+            continue
         count = 2 if rod.curve.straight else _CURVE_POINTS
         ends: F64 = np.asarray(np.linspace(rod.start_px, rod.end_px, count), np.float64)
         aside = rod.curve.y(ends)
         found.append(_Candidate(strip, rod, strip.points(ends, aside), float(np.abs(aside).mean())))
     return found
+
+
+def _least_length_mm(rod: Rod, strip: Strip, reading: PictureReading) -> float:
+    """How much of a rod must be seen to be believed, mm."""
+    if reading.intensity != "LIN":
+        return _LENGTH_WITHOUT_UNIT_MM
+    return _LENGTH_MM * (_LENGTH_AT_PER_MM * strip.path.diameter_mm / rod.contrast) ** 2
 
 
 def _saturated(values: F32) -> float | None:

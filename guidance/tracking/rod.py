@@ -88,7 +88,7 @@ def rod_of(
         at, profiles = block_profiles(flat, int(begin), int(end))
         if len(at) < 3:
             return None
-        shift, weight = middles_of(profiles)
+        shift, weight = middles_of(profiles, flat.blur)
         kept = weight > _MIDDLE_CORRELATION
         if int(kept.sum()) < 3:
             return None
@@ -109,8 +109,8 @@ def rod_of(
     if not len(blocks) or spread_of(inside - run.usual) > _STEADY * run.usual:
         return None
     profile = blocks.mean(axis=0)
-    score = float(likeness(profile[None])[0])
-    if score < _LIKE_A_ROD or float(np.mean(likeness(blocks) > _BLOCK_CORRELATION)) < _BLOCKS_ALIKE:
+    score = float(likeness(profile[None], flat.blur)[0])
+    if score < _LIKE_A_ROD or float(np.mean(likeness(blocks, flat.blur) > _BLOCK_CORRELATION)) < _BLOCKS_ALIKE:
         return None
     widths = width_of(profile)
     if not _WIDTHS[0] <= widths <= _WIDTHS[1]:

@@ -26,7 +26,8 @@ BLOCK: Final = 6  # rows averaged before a profile is looked at
 _CORE: Final = np.abs(OFFSETS) <= 0.35
 _FLANKS: Final = (np.abs(OFFSETS) >= 0.62) & (np.abs(OFFSETS) <= 0.9)
 _WINDOW: Final = 1.0  # half of what is compared with a rod
-_BLUR: Final = 0.06  # of the detector and the focal spot
+_BLUR_PX: Final = 0.7  # standard deviation of the detector's and the focal spot's spread
+_BLURS: Final = (0.02, 0.16)  # widths: of a rod narrower than that nothing of its shape is left
 _BORE: Final = 0.6  # a thin cannula's inner over outer cross section
 _ROWS_PER_WIDTH: Final = 12.0
 _LEAST_PITCH_PX: Final = 1.25
@@ -79,6 +80,11 @@ class Straightened:
     inside: Bools
     known: Bools
     clean: Bools
+
+    @property
+    def blur(self) -> float:
+        """Standard deviation of the picture's spread, in widths."""
+        return min(max(_BLUR_PX / self.width_px, _BLURS[0]), _BLURS[1])
 
 
 def straightened(
@@ -138,9 +144,9 @@ def block_profiles(flat: Straightened, begin: int, end: int) -> tuple[F64, F64]:
     return at, profiles.astype(np.float64)
 
 
-def correlations(profiles: F64) -> F64:
+def correlations(profiles: F64, blur: float) -> F64:
     """(B, shifts) normalised correlation with a rod's profile, solid or a tube's, whichever fits all of them better."""
-    solid, hollow, window = _templates()
+    solid, hollow, window = _templates(round(blur, 2))
     sums = profiles @ window.T
     spread = (profiles * profiles) @ window.T - sums * sums / window.sum(axis=1)
     norm = np.sqrt(np.maximum(spread, 1e-12))
@@ -148,9 +154,9 @@ def correlations(profiles: F64) -> F64:
     return max(found, key=lambda correlation: float(correlation.max(axis=1).mean()))
 
 
-def middles_of(profiles: F64) -> tuple[F64, F64]:
+def middles_of(profiles: F64, blur: float) -> tuple[F64, F64]:
     """(B,) how far each profile's rod lies aside, in widths, and how much it looks like one, 0 to 1."""
-    correlation = correlations(profiles)
+    correlation = correlations(profiles, blur)
     best = np.clip(np.argmax(correlation, axis=1), 1, len(SHIFTS) - 2)
     row = np.arange(len(best))
     before, peak, after = correlation[row, best - 1], correlation[row, best], correlation[row, best + 1]
@@ -159,12 +165,12 @@ def middles_of(profiles: F64) -> tuple[F64, F64]:
     return SHIFTS[best] + np.clip(0.5 * (before - after) / bow, -1.0, 1.0) * step, peak
 
 
-def likeness(profiles: F64) -> F64:
+def likeness(profiles: F64, blur: float) -> F64:
     """(B,) correlation with a rod in the middle; a background that rises to one side is no fault of the rod's."""
     level = profiles - profiles.mean(axis=1, keepdims=True)
     level = level - (level @ OFFSETS / float(OFFSETS @ OFFSETS))[:, None] * OFFSETS
     middle = len(SHIFTS) // 2
-    return np.asarray(correlations(level)[:, middle - 3 : middle + 4].max(axis=1))
+    return np.asarray(correlations(level, blur)[:, middle - 3 : middle + 4].max(axis=1))
 
 
 def width_of(profile: F64) -> float:
@@ -183,14 +189,14 @@ def width_of(profile: F64) -> float:
     return sum(edges) / 0.866
 
 
-@lru_cache(maxsize=1)
-def _templates() -> tuple[F64, F64, F64]:
+@lru_cache(maxsize=32)
+def _templates(blur: float) -> tuple[F64, F64, F64]:
     """(shifts, COLUMNS) a solid rod's chord and a tube's, zero in the mean over their window of 1, and the window."""
     solid: list[F64] = []
     hollow: list[F64] = []
     window: list[F64] = []
     for shift in SHIFTS:
-        fine = OFFSETS[:, None] - shift + np.linspace(-_BLUR, _BLUR, 9)
+        fine = OFFSETS[:, None] - shift + np.linspace(-1.5, 1.5, 9) * blur
         outer = np.sqrt(np.maximum(0.25 - fine**2, 0.0)).mean(axis=1)
         inner = np.sqrt(np.maximum(0.25 * _BORE - fine**2, 0.0)).mean(axis=1)
         inside = (np.abs(OFFSETS - shift) <= _WINDOW).astype(np.float64)
