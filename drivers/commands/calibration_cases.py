@@ -80,7 +80,7 @@ def nine_between(truth: F64, found: F64) -> F64:
 def at_pose(
     done: SuiteCalibration, gantry: FlexingGantry, primary_deg: float, secondary_deg: float, approach: int
 ) -> tuple[F64, F64]:
-    """Errors of a cube's corners on another approach of a pose: mm at the isocentre, squares over told variance; (8,)."""
+    """Errors of a cube's corners on another approach of a pose: mm at the isocentre, squares over variance; (8,)."""
     matrix = done.table.pixel_from_equipment(
         primary_deg=primary_deg,
         secondary_deg=secondary_deg,

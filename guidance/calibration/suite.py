@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from guidance.calibration.bundle import Bundle, LabelledView, adjusted
+from guidance.calibration.bundle import Bundle, adjusted
+from guidance.calibration.bundle_problem import LabelledView
 from guidance.calibration.equipment_view import calibrated_view
 from guidance.calibration.frame import PhantomPose, disagreeing, phantom_pose, turned_apart_deg
 from guidance.calibration.phantom import Phantom
