@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from drivers.commands.fault_drill import Group
@@ -21,7 +22,7 @@ class CbctLie:
     Attributes:
         name: of the lie.
         cbct: what became of it.
-        is_anothers: it shows somebody else.
+        is_anothers: it shows somebody else, or nobody: what is planned in it has no right place in the patient.
         group: `control` where what came is right.
     """
 
@@ -50,6 +51,9 @@ def cbct_lies(patient: Patient, run: CbctRun, *, of_real: bool) -> list[CbctLie]
         ),
         CbctLie("CBCT of another patient, same frame of reference", received(elsewhere, stranger), is_anothers=True),
         CbctLie("CBCT of another patient under this one's name", received(elsewhere, run), is_anothers=True),
+        CbctLie("CBCT with its slices in reverse", received(volume, run, _reversed), is_anothers=True),
+        CbctLie("CBCT mirrored left to right", received(volume, run, _mirrored), is_anothers=True),
+        CbctLie("CBCT with pixels told 10 % too large", received(volume, run, _enlarged), is_anothers=True),
         CbctLie("CBCT in another frame of reference", received(volume, replace(run, seed=7))),
     ]
 
@@ -71,6 +75,31 @@ def _uncounted_half(objects: Sequence[Dataset]) -> Sequence[Dataset]:
 def _gap(objects: Sequence[Dataset]) -> Sequence[Dataset]:
     third = len(objects) // 3
     return _uncounted([*objects[:third], *objects[2 * third :]])
+
+
+def _reversed(objects: Sequence[Dataset]) -> Sequence[Dataset]:
+    places = [dataset.ImagePositionPatient for dataset in objects]
+    for dataset, place in zip(objects, reversed(places), strict=True):
+        dataset.ImagePositionPatient = place
+    return objects
+
+
+def _mirrored(objects: Sequence[Dataset]) -> Sequence[Dataset]:
+    for dataset in objects:
+        pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(dataset.Rows, dataset.Columns)
+        dataset.PixelData = np.ascontiguousarray(pixels[:, ::-1]).tobytes()
+    return objects
+
+
+def _enlarged(objects: Sequence[Dataset]) -> Sequence[Dataset]:
+    for dataset in objects:
+        x, y, z = (float(value) for value in dataset.ImagePositionPatient)
+        step_mm = float(dataset.PixelSpacing[0])
+        # The middle of each slice stays where it is.
+        grown_mm = 0.05 * step_mm * (dataset.Columns - 1)
+        dataset.ImagePositionPatient = [f"{x - grown_mm:.6g}", f"{y - grown_mm:.6g}", f"{z:.6g}"]
+        dataset.PixelSpacing = [f"{1.1 * step_mm:.6g}"] * 2
+    return objects
 
 
 def _strangers(volume: HuVolume, stranger: CbctRun, run: CbctRun) -> list[Dataset]:
