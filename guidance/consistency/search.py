@@ -19,6 +19,7 @@ _PRIOR: Final = np.array([1.0 / 30.0**2] * 3 + [1.0 / 10.0**2] * 3)  # mm, deg: 
 _REACH: Final = 6  # coarsest bins, about 36 mm at the isocentre
 _COARSEST: Final = 2
 _LINEAR_MM: Final = 0.8  # a longer step is followed by another from where it led
+_MORE_STEPS: Final = 3
 _WORTH: Final = 0.3  # similarity below which a step leads nowhere
 _LEAST_GAIN: Final = 0.1
 _LONGEST_STEP: Final = 20.0  # mm or deg
@@ -58,12 +59,15 @@ class MotionSearch:
         self._prediction = prediction
 
     def near(self, seen: SeenPicture, told: F64, start: F64) -> Found:
-        """One step from a start, and a second one where the first was long."""
+        """One step from a start, and more from where it led as long as they are long."""
         found = self.step(seen, told, start, 0)
-        if found.similarity > _WORTH and found.step_mm > _LINEAR_MM:
+        for _ in range(_MORE_STEPS):
+            if found.similarity <= _WORTH or found.step_mm <= _LINEAR_MM:
+                break
             again = self.step(seen, told, found.motion, 0)
-            if again.similarity > found.similarity:
-                return again
+            if again.similarity <= found.similarity:
+                break
+            found = again
         return found
 
     def far(self, seen: SeenPicture, told: F64) -> Found:

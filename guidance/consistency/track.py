@@ -24,6 +24,7 @@ _LEAST_SHOWN: Final = 0.3
 _MOSTLY_SHOWN: Final = 0.6
 _TRUSTED_FOR_S: Final = 5.0  # how long after agreement a picture that hides half of it is read leniently
 _OTHER_SCALE: Final = 0.015
+_FAR_OTHER_SCALE: Final = 0.05  # 37 mm along the view: no patient moves so
 _SCALE_SIGMAS: Final = 4.0
 _UNCHECKED: Final = ImageCheck()
 _NO_HISTORY: Final = MotionHistory()
@@ -201,7 +202,7 @@ def _judged_residual(
     surely_mm = raw_mm - _SIGMAS * sigma_mm
     poor = (measurement.similarity or 0.0) < GOOD and not _agreed_lately(track, received_ns)
     warned = track.check.state in (CheckState.WARNING, CheckState.CONTRADICTS)
-    if surely_mm > settings.limit_mm or smoothed_mm > settings.limit_mm:
+    if surely_mm > settings.limit_mm or smoothed_mm > settings.limit_mm or _scaled(measurement, _FAR_OTHER_SCALE):
         return _cause(track, measurement, history, max(raw_mm, smoothed_mm), moved, CheckState.CONTRADICTS)
     if poor:
         if not measurement.xray_like:
@@ -228,10 +229,8 @@ def _cause(
     state: CheckState,
 ) -> _Finding:
     """Why what is seen lies off."""
-    if measurement.magnified is not None:
-        factor, sigma = measurement.magnified
-        if abs(factor - 1.0) > max(_OTHER_SCALE, _SCALE_SIGMAS * sigma):
-            return replace(_scale(factor), state=state)
+    if measurement.magnified is not None and _scaled(measurement, _OTHER_SCALE):
+        return replace(_scale(measurement.magnified[0]), state=state)
     if history.motion is PatientMotion.BREATHING and history.breathing_mm is not None:
         words = f"breathing moves what is seen by {history.breathing_mm:.1f} mm; now {off_mm:.1f} mm off"
         return _Finding(state, "patient_breathes", words, registration_offered=True)
@@ -240,6 +239,14 @@ def _cause(
         return _Finding(state, "geometry_contradicts_picture", words, registration_offered=True)
     words = f"the picture lies {off_mm:.1f} mm off what is told: the patient has moved, or the table untold"
     return _Finding(state, "patient_moved", words, registration_offered=True)
+
+
+def _scaled(measurement: Measurement, least: float) -> bool:
+    """Surely larger or smaller than told by more than this share."""
+    if measurement.magnified is None:
+        return False
+    factor, sigma = measurement.magnified
+    return abs(factor - 1.0) - _SCALE_SIGMAS * sigma > 0.0 and abs(factor - 1.0) > least
 
 
 def _scale(factor: float) -> _Finding:
