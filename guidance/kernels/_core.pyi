@@ -200,6 +200,14 @@ def sample_strip(
     sign: int,
     out: numpy.typing.NDArray[numpy.float32],
 ) -> None: ...
+def robust_polynomial(
+    z: numpy.typing.NDArray[numpy.float64],
+    y: numpy.typing.NDArray[numpy.float64],
+    weight: numpy.typing.NDArray[numpy.float64],
+    degree: int,
+    least: float,
+    misses: numpy.typing.NDArray[numpy.float64],
+) -> tuple[float, float, float, float]: ...
 def ridge_tracks(
     strip: numpy.typing.NDArray[numpy.float32],
     width_columns: numpy.typing.NDArray[numpy.float64],

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
+from guidance.kernels.ridge import robust_polynomial
 from guidance.messages import F64
-
-_ROUNDS: Final = 4
-_OUTLIER: Final = 2.0  # of the median miss: from there on a point counts less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,27 +64,11 @@ def robust_fit(x: F64, y: F64, weight: F64, degree: int, *, least_px: float) -> 
 
     Returns:
         The curve and (N,) what each point misses it by.
-
-    Source: Huber, Robust Statistics, 1981 (here with the weight squared, which takes far outliers out altogether).
     """
     degree = max(min(degree, len(x) - 2), 1)
     low, high = float(x.min()), float(x.max())
     middle, half = 0.5 * (low + high), max(0.5 * (high - low), 0.5)
-    z = (x - middle) / half
-    basis = np.stack([np.ones_like(z), z, z * z, z * z * z][: degree + 1])
-    share = weight
-    coefficients: F64 = np.zeros(degree + 1)
-    miss = y
-    for turn in range(_ROUNDS):
-        weighted = basis * share
-        normal = weighted @ basis.T
-        normal.flat[:: degree + 2] += 1e-9 * float(np.trace(normal)) + 1e-12
-        coefficients = np.asarray(np.linalg.solve(normal, weighted @ y), np.float64)
-        miss = y - coefficients @ basis
-        if turn + 1 < _ROUNDS:
-            size = np.abs(miss)
-            limit = max(_OUTLIER * middle_of(size), least_px)
-            share = weight * np.minimum(1.0, limit / np.maximum(size, 1e-12)) ** 2
+    coefficients, miss = robust_polynomial((x - middle) / half, y, weight, degree, least=least_px)
     return Curve(coefficients=coefficients, middle=middle, half=half), miss
 
 

@@ -93,6 +93,23 @@ std::tuple<std::size_t, double> ridge_tracks(const In<float, nb::ndim<2>>& strip
   return {answer.count, answer.threshold};
 }
 
+std::tuple<double, double, double, double> robust_polynomial(const In<double, nb::ndim<1>>& z,
+                                                             const In<double, nb::ndim<1>>& y,
+                                                             const In<double, nb::ndim<1>>& weight, std::size_t degree,
+                                                             double least, const Out<double, nb::ndim<1>>& misses) {
+  const std::size_t count = z.shape(0);
+  require(count >= 2 && degree >= 1 && degree <= 3, "two points at least, and a degree of 1 to 3");
+  require(y.shape(0) == count && weight.shape(0) == count && misses.shape(0) == count, "one of each per point");
+  for (std::size_t i = 0; i < count; ++i)
+    require(std::isfinite(z.data()[i]) && std::isfinite(y.data()[i]) && weight.data()[i] >= 0.0 &&
+                std::isfinite(weight.data()[i]),
+            "points and weights must be finite, weights not below 0");
+  nb::gil_scoped_release release;
+  const auto found =
+      guidance::robust_polynomial({z.data(), y.data(), weight.data(), count, degree, least}, misses.data());
+  return {found[0], found[1], found[2], found[3]};
+}
+
 }  // namespace
 
 void bind_ridge(nb::module_& m) {
@@ -101,6 +118,10 @@ void bind_ridge(nb::module_& m) {
         nb::sig("def sample_strip(pixels: " PIXELS ", starts: " F64_ARRAY ", steps: " F64_ARRAY
                 ", columns: int, bins: tuple[int, int], bounds: tuple[float, float, float, float], logarithm: bool, "
                 "sign: int, out: " F32_ARRAY ") -> None"));
+  m.def("robust_polynomial", &robust_polynomial, "z"_a.noconvert(), "y"_a.noconvert(), "weight"_a.noconvert(),
+        "degree"_a, "least"_a, "misses"_a.noconvert(),
+        nb::sig("def robust_polynomial(z: " F64_ARRAY ", y: " F64_ARRAY ", weight: " F64_ARRAY
+                ", degree: int, least: float, misses: " F64_ARRAY ") -> tuple[float, float, float, float]"));
   m.def("ridge_tracks", &ridge_tracks, "strip"_a.noconvert(), "width_columns"_a.noconvert(),
         nb::arg("unknown").noconvert().none(), "least"_a, "tracks"_a.noconvert(), "scores"_a.noconvert(),
         nb::sig("def ridge_tracks(strip: " F32_ARRAY ", width_columns: " F64_ARRAY ", unknown: " BOOL_ARRAY

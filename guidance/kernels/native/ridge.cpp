@@ -58,17 +58,34 @@ void clip_axis(double start, double step, double low, double high, std::size_t c
   *last = std::min(*last, end);
 }
 
+// Nearest pixels of the samples along a line, a loop of its own because it vectorises.
+GUIDANCE_CLONES void place_nearest(float u, float v, float du, float dv, std::size_t first, std::size_t last,
+                                   std::int32_t right, std::int32_t bottom, std::int32_t pitch,
+                                   std::int32_t* __restrict index) {
+  for (std::size_t at = first; at < last; ++at) {
+    const auto step = static_cast<float>(static_cast<std::int32_t>(at));
+    std::int32_t column = static_cast<std::int32_t>(u + du * step + 0.5F);
+    std::int32_t row = static_cast<std::int32_t>(v + dv * step + 0.5F);
+    column = column < right ? column : right;
+    column = column > 0 ? column : 0;
+    row = row < bottom ? row : bottom;
+    row = row > 0 ? row : 0;
+    index[at] = row * pitch + column;
+  }
+}
+
 template <class T>
-void add_nearest(const Picture& picture, double u, double v, double du, double dv, std::size_t first, std::size_t last,
+void add_nearest(const Picture& picture, const std::int32_t* index, std::size_t first, std::size_t last,
                  std::size_t bin, float* sums) {
+  if (bin == 1) {
+    for (std::size_t cell = first; cell < last; ++cell)
+      sums[cell] += static_cast<float>(load<T>(picture.pixels, static_cast<std::size_t>(index[cell])));
+    return;
+  }
   for (std::size_t cell = first; cell < last; ++cell) {
     float sum = 0.0F;
-    for (std::size_t part = 0; part < bin; ++part) {
-      const double at = static_cast<double>(cell * bin + part);
-      const auto column = static_cast<std::size_t>(u + du * at + 0.5);
-      const auto row = static_cast<std::size_t>(v + dv * at + 0.5);
-      sum += static_cast<float>(load<T>(picture.pixels, row * picture.columns + column));
-    }
+    for (std::size_t part = cell * bin; part < (cell + 1) * bin; ++part)
+      sum += static_cast<float>(load<T>(picture.pixels, static_cast<std::size_t>(index[part])));
     sums[cell] += sum;
   }
 }
@@ -148,8 +165,8 @@ void sample(const Picture& picture, const StripRequest& request, float* out) {
   const double bottom = std::min(request.bounds[3], static_cast<double>(picture.rows) - 1.0);
   std::vector<float> sums(cells);
   Corners corners;
+  corners.index.resize(cells * bin);
   if (exact) {
-    corners.index.resize(cells);
     corners.part_u.resize(cells);
     corners.part_v.resize(cells);
   }
@@ -174,7 +191,11 @@ void sample(const Picture& picture, const StripRequest& request, float* out) {
                       corners.index.data(), corners.part_u.data(), corners.part_v.data());
         add_bilinear<T>(picture, corners, known_first, known_last, sums.data());
       } else {
-        add_nearest<T>(picture, u, v, du, dv, known_first, known_last, bin, sums.data());
+        place_nearest(static_cast<float>(u), static_cast<float>(v), static_cast<float>(du), static_cast<float>(dv),
+                      known_first * bin, known_last * bin, static_cast<std::int32_t>(picture.columns) - 1,
+                      static_cast<std::int32_t>(picture.rows) - 1, static_cast<std::int32_t>(picture.columns),
+                      corners.index.data());
+        add_nearest<T>(picture, corners.index.data(), known_first, known_last, bin, sums.data());
       }
     }
     if (known_first > known_last) known_first = known_last;
@@ -349,6 +370,58 @@ RidgeAnswer ridge_tracks(const RidgeRequest& request, std::int32_t* tracks, doub
     }
   }
   return {found, threshold};
+}
+
+std::array<double, 4> robust_polynomial(const FitRequest& request, double* misses) {
+  constexpr int kRounds = 4;
+  constexpr double kOutlier = 2.0;
+  const std::size_t count = request.count, terms = request.degree + 1;
+  std::array<double, 4> found{};
+  std::vector<double> share(request.weight, request.weight + count), sizes(count);
+  for (int round = 0; round < kRounds; ++round) {
+    // Moments of z make the normal equations: element (i, j) is the sum of share * z^(i + j).
+    std::array<double, 7> moments{};
+    std::array<double, 4> right{};
+    for (std::size_t n = 0; n < count; ++n) {
+      double power = share[n];
+      for (std::size_t k = 0; k < 2 * terms - 1; ++k) {
+        moments[k] += power;
+        if (k < terms) right[k] += power * request.y[n];
+        power *= request.z[n];
+      }
+    }
+    double trace = 0.0;
+    for (std::size_t i = 0; i < terms; ++i) trace += moments[2 * i];
+    std::array<std::array<double, 4>, 4> lower{};  // Cholesky
+    for (std::size_t i = 0; i < terms; ++i)
+      for (std::size_t j = 0; j <= i; ++j) {
+        double sum = moments[i + j] + (i == j ? 1e-9 * trace + 1e-12 : 0.0);
+        for (std::size_t k = 0; k < j; ++k) sum -= lower[i][k] * lower[j][k];
+        lower[i][j] = i == j ? std::sqrt(std::max(sum, 1e-300)) : sum / lower[j][j];
+      }
+    for (std::size_t i = 0; i < terms; ++i) {
+      for (std::size_t k = 0; k < i; ++k) right[i] -= lower[i][k] * right[k];
+      right[i] /= lower[i][i];
+    }
+    for (std::size_t i = terms; i-- > 0;) {
+      for (std::size_t k = i + 1; k < terms; ++k) right[i] -= lower[k][i] * found[k];
+      found[i] = right[i] / lower[i][i];
+    }
+    for (std::size_t n = 0; n < count; ++n) {
+      const double z = request.z[n];
+      misses[n] = request.y[n] - (found[0] + z * (found[1] + z * (found[2] + z * found[3])));
+    }
+    if (round + 1 == kRounds) break;
+    for (std::size_t n = 0; n < count; ++n) sizes[n] = std::fabs(misses[n]);
+    const auto middle = sizes.begin() + static_cast<std::ptrdiff_t>(count / 2);
+    std::nth_element(sizes.begin(), middle, sizes.end());
+    const double limit = std::max(kOutlier * *middle, request.least);
+    for (std::size_t n = 0; n < count; ++n) {
+      const double part = std::min(1.0, limit / std::max(std::fabs(misses[n]), 1e-12));
+      share[n] = request.weight[n] * part * part;
+    }
+  }
+  return found;
 }
 
 }  // namespace guidance
