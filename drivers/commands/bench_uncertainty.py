@@ -86,9 +86,11 @@ def run_uncertainty(*, quick: bool) -> dict[str, Any]:
     return report(
         "uncertainty",
         settings={
-            "aim_percent": list(_AIM_PERCENT),
-            "aim_cost_still_ms": 0.2,
-            "aim_cost_moving_ms": 0.5,
+            "aims": {
+                "coverage": "{:g} to {:g} %".format(*_AIM_PERCENT),
+                "cost_still_ms": "below 0.2",
+                "cost_moving_ms": "below 0.5",
+            },
             "patient": lying.patient.name,
             "uncertainty": {key: getattr(settings, key) for key in UncertaintySettings.__struct_fields__},
             **counts,
@@ -109,7 +111,7 @@ def charts_of(answer: Mapping[str, Any]) -> dict[str, str]:
     ]
     ideal = Series(name="as predicted", x=[0, 100], y=[0, 100])
     return {
-        "uncertainty_calibration": lines_chart(
+        "uncertainty-calibration": lines_chart(
             [ideal, *curves],
             title="Do bands hold what they say?",
             x_words="predicted share within the band, %",
@@ -117,7 +119,7 @@ def charts_of(answer: Mapping[str, Any]) -> dict[str, str]:
             x_limits=(0.0, 100.0),
             y_limits=(0.0, 100.0),
         ),
-        "uncertainty_coverage": bars_chart(
+        "uncertainty-coverage": bars_chart(
             [_words(name) for name in observed],
             {"within": [answer["figures"][f"coverage_{name}"] for name in observed]},
             title="Share of true errors within the 95 % band",

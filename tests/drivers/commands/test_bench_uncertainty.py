@@ -66,7 +66,7 @@ def test_charts_show_every_source():
         },
     }
     charts = charts_of(answer)
-    assert set(charts) == {"uncertainty_calibration", "uncertainty_coverage"}
+    assert set(charts) == {"uncertainty-calibration", "uncertainty-coverage"}
     for svg in charts.values():
         assert svg.startswith("<svg")
         assert all(name in svg for name in names)
