@@ -30,10 +30,14 @@ class FrameMeasurer:
 
     Args:
         volume: of `watch_volume`.
+
+    Attributes:
+        pivot_lps_mm: (3,) middle of the volume's structure, about which motions turn.
     """
 
     def __init__(self, volume: WatchVolume) -> None:
         self._prediction = Prediction(volume)
+        self.pivot_lps_mm: F64 = self._prediction.pivot_lps_mm
         self._search = MotionSearch(self._prediction)
         self._carried: F64 = _NOWHERE
         self._pose: tuple[bytes, Grid] | None = None

@@ -13,7 +13,8 @@ from guidance.messages import CheckState, GeometryState, GeometryVerdict, ImageC
 
 _SMOOTHING_S: Final = 0.5
 _GAP_S: Final = 2.0  # after a longer one smoothing begins anew
-_SIGMAS: Final = 2.0
+_SIGMAS: Final = 2.0  # that a frame's own residual must lie above the limit
+_WARNING_SIGMAS: Final = 1.0  # and above the warning's, which costs less
 _MODEL_MM: Final = 0.15  # what a coarse volume and bones outside it add to the measurement's own deviation
 _UNSURE_MM: Final = 1.0  # a wider deviation says nothing against limits of 1 and 2 mm
 _SETTLED: Final = 0.8  # of the warning limit, below which a warning ends
@@ -85,7 +86,7 @@ def observe(
 
     Returns:
         The track; its `check` is this frame's. A contradiction is told on the frame that shows it: the limit is
-        compared with the frame's own residual less two standard deviations, warnings also with the smoothed one.
+        compared with the frame's own residual less two standard deviations (one for warnings), and with the smoothed one.
     """
     unseen = _cannot_tell(measurement)
     if unseen is not None:
@@ -200,6 +201,7 @@ def _judged_residual(
 ) -> _Finding:
     raw_mm = measurement.residual_mm or 0.0
     surely_mm = raw_mm - _SIGMAS * sigma_mm
+    likely_mm = raw_mm - _WARNING_SIGMAS * sigma_mm
     poor = (measurement.similarity or 0.0) < GOOD and not _agreed_lately(track, received_ns)
     warned = track.check.state in (CheckState.WARNING, CheckState.CONTRADICTS)
     if surely_mm > settings.limit_mm or smoothed_mm > settings.limit_mm or _scaled(measurement, _FAR_OTHER_SCALE):
@@ -212,7 +214,7 @@ def _judged_residual(
             CheckState.WARNING, "picture_agrees_poorly", "the picture agrees poorly with volume and geometry"
         )
     if (
-        surely_mm > settings.warning_mm
+        likely_mm > settings.warning_mm
         or smoothed_mm > settings.warning_mm
         or (warned and max(smoothed_mm, raw_mm) > _SETTLED * settings.warning_mm)
     ):
