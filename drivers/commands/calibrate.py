@@ -81,11 +81,12 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{arguments.out} is there already", code="file_exists", mend="another name, or --force")
     phantom = _phantom(arguments.phantom)
     pictures, pose = _pictures(arguments, phantom)
+    hold_out = _held_out(arguments, [one.name for one in pictures])
     views = measured(phantom, pictures)
     done = calibrated_suite(
         phantom,
         views,
-        hold_out=_held_out(arguments, [one.name for one in pictures]),
+        hold_out=hold_out,
         suite=arguments.suite,
         equipment_from_phantom=pose,
         share_focal=arguments.share_focal,

@@ -25,7 +25,7 @@ _DEPARTS_MM: Final = 2.5
 _FEWEST_TO_DEPART: Final = 6
 _TOLERANCE_DEG: Final = (2.0, 10.0)
 _TOLERANCE_MM: Final = 1.0
-_REACH_SHARE: Final = 0.75  # of the views' distance from each other, so that a grid's middle is reached
+_REACH_SHARE: Final = 0.9  # of the views' distance from each other, so that the middle of four is reached
 _CUBE_MM: Final = np.array([(x, y, z) for x in (-60.0, 60.0) for y in (-60.0, 60.0) for z in (-60.0, 60.0)])
 
 
