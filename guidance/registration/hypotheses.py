@@ -84,9 +84,9 @@ def likeliest_lie(problem: Problem, start: F64, needed: float) -> tuple[Lie, str
         for lie in _LIES:
             told = _told(problem, view, lie)
             pose = best_of_search(told, start, 2)
-            if pose.similarity > max(upright + needed, best[0] if best else 0.0) and agrees(
-                [left_over(told, pose.motion, 0)], pose.similarity
-            ) == [True]:
+            if pose.similarity > max(upright + needed, best[0] if best else 0.0) and all(
+                agrees([left_over(told, pose.motion, 0)], [pose.similarity])
+            ):
                 best = (pose.similarity, lie, prepared.name)
     return None if best is None else (best[1], best[2])
 

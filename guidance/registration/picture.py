@@ -196,11 +196,13 @@ def _flat_rim(level: PictureLevel) -> npt.NDArray[np.bool_]:
         return ~known
     usual = float(np.median(spread[known]))
     flat = (spread < _FLAT * usual) | ~known
-    flat = ndimage.binary_opening(flat, np.ones((3, 3), bool), border_value=1)
+    square = np.ones((3, 3), bool)
+    flat = ndimage.binary_dilation(ndimage.binary_erosion(flat, square, border_value=1), square)
     labels, _ = ndimage.label(flat)
     rim = np.unique(np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1])))
     outside = np.isin(labels, rim[rim > 0])
-    return np.asarray(ndimage.binary_dilation(outside, np.ones((3, 3), bool)) if outside.any() else outside)
+    # Blur and the 3x3 window keep flat regions three pixels away from the edge of what casts them.
+    return np.asarray(ndimage.binary_dilation(outside, square, iterations=3) if outside.any() else outside)
 
 
 def _enlarged(outside: npt.NDArray[np.bool_], coarse_step: int, level: PictureLevel) -> F32:

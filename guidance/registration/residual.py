@@ -29,7 +29,8 @@ _LEAST_VALID: Final = 0.6
 LEAST_SIMILARITY: Final = 0.25
 _LEAST_AGREEING: Final = 0.5
 _LEAST_AGREEING_ALL: Final = 0.55
-_FEW: Final = 6  # telling tiles of a view: fewer speak neither for nor against
+_FEW: Final = 6  # telling tiles of a view: where there are fewer its similarity alone must do
+_SIMILAR_ENOUGH: Final = 0.4
 _LEAST_TELLING: Final = 10  # of all views together
 _LARGEST_MEDIAN_MM: Final = 2.0
 
@@ -55,25 +56,25 @@ class LeftOver:
         return float(np.median(np.linalg.norm(self.shifts_mm, axis=1))) if len(self.shifts_mm) else None
 
 
-def agrees(views: Sequence[LeftOver], similarity: float) -> list[bool | None]:
-    """Whether each view speaks for the pose; None: it has too little to tell.
+def agrees(views: Sequence[LeftOver], similarities: Sequence[float]) -> list[bool]:
+    """Whether each view speaks for the pose.
 
-    Where none is False but all are None, or similarity or all tiles together do not suffice, all are False.
+    Args:
+        views: their tiles.
+        similarities: of each, at the middle level: at the finest one noise alone can make them low.
     """
-    words = [_speaks(view) for view in views]
     telling = np.array([len(view.shifts_mm) for view in views])
     in_place = float(np.dot(telling, [view.agreeing for view in views]))
+    words = [_speaks(view, similarity) for view, similarity in zip(views, similarities, strict=True)]
     enough = telling.sum() >= _LEAST_TELLING and in_place >= _LEAST_AGREEING_ALL * float(telling.sum())
-    if False not in words and not (enough and similarity >= LEAST_SIMILARITY):
-        return [False] * len(words)
-    return words
+    return words if enough else [False] * len(words)
 
 
-def _speaks(view: LeftOver) -> bool | None:
+def _speaks(view: LeftOver, similarity: float) -> bool:
     median_mm = view.median_mm
     if median_mm is None or len(view.shifts_mm) < _FEW:
-        return None
-    return view.agreeing >= _LEAST_AGREEING and median_mm <= _LARGEST_MEDIAN_MM
+        return similarity >= _SIMILAR_ENOUGH
+    return similarity >= LEAST_SIMILARITY and view.agreeing >= _LEAST_AGREEING and median_mm <= _LARGEST_MEDIAN_MM
 
 
 def left_over(problem: Problem, motion: F64, view: int) -> LeftOver:

@@ -10,7 +10,7 @@ import numpy as np
 
 from guidance.messages import F64
 from guidance.registration.hypotheses import alone, best_of_search, inverted, mirrored_patient
-from guidance.registration.refine import Pose, Problem, covariance_of, refined
+from guidance.registration.refine import Pose, Problem, covariance_of, judged, refined
 from guidance.registration.residual import LEAST_SIMILARITY, LeftOver, agrees, left_over
 from guidance.registration.search import candidates
 from guidance.registration.values import motion_vector, small_motion
@@ -78,9 +78,9 @@ def found_pose(problem: Problem, start: F64, tell: Progress) -> Found:
     tell(0.7)
     tiles = [left_over(problem, best.motion, view) for view in range(len(problem.views))]
     covariance = covariance_of(problem, best.motion, 2)
-    # The middle level's similarity: at the finest one noise alone can make it low.
-    upright = refined(problem, best.motion, 1, 1).similarity
-    refusal = _disagreement(problem, upright, tiles)
+    middle_pose, agreements, _ = judged(problem, best.motion, 1)
+    upright = middle_pose.similarity
+    refusal = _disagreement(problem, [one.similarity for one in agreements], tiles)
     if refusal is not None:
         return Found(best, covariance, tiles, None, refusal, symmetric=False)
     rivals = [
@@ -119,9 +119,9 @@ def seen_distance_mm(problem: Problem, a: F64, b: F64) -> float:
     return float(np.mean([np.linalg.norm(moved @ view.across_mm.T, axis=1) for view in problem.views]))
 
 
-def _disagreement(problem: Problem, similarity: float, tiles: list[LeftOver]) -> Refusal | None:
-    good = agrees(tiles, similarity)
-    if False not in good:
+def _disagreement(problem: Problem, similarities: list[float], tiles: list[LeftOver]) -> Refusal | None:
+    good = agrees(tiles, similarities)
+    if all(good):
         return None
     if not any(len(one.shifts_mm) for one in tiles):
         return Refusal("no_structure", "where the volume is projected to, the pictures show nothing to compare")
