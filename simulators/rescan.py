@@ -129,7 +129,7 @@ def _radius(modality: Modality) -> F64:
 
 def _put_rod(values: F32, rod: Rod, patient_from_ijk: F64, modality: Modality) -> None:
     """Metal, and its fans of streaks in the slices that it crosses."""
-    start, end = np.array(rod.start_lps_mm), np.array(rod.end_lps_mm)
+    start, end = np.array(rod.start_lps_mm, np.float64), np.array(rod.end_lps_mm, np.float64)
     along = end - start
     length_mm = float(np.linalg.norm(along))
     along /= length_mm

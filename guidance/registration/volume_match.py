@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from guidance.messages import F64
 from guidance.registration.values import small_motion
-from guidance.registration.volume_levels import EdgePoints, VolumeLevel
+from guidance.registration.volume_levels import BLOCK_MM, EdgePoints, VolumeLevel
 
 FEWEST_POINTS: Final = 100
 _TUKEY: Final = 6.0  # of the residuals' own scale: metal, streaks and what moved are left out, noise is not
@@ -21,6 +21,7 @@ _DAMPING: Final = 0.01
 _OWN_GAIN_FROM: Final = 0.5  # correlation above which a block may have a gain of its own
 _GAIN_PRIOR: Final = 0.5  # weight of the common gain, in blocks
 _GAIN_RANGE: Final = 2.0
+_SLOPE_PRIOR: Final = 1.0  # in points at a block's edge
 _DEG: Final = math.pi / 180.0
 
 
@@ -70,6 +71,7 @@ def refine(
     pivot_lps_mm: F64,
     *,
     robust: bool,
+    shaded: bool = False,
     tolerance: float,
     iterations: int = 25,
 ) -> Match | None:
@@ -82,6 +84,7 @@ def refine(
         pivot_lps_mm: (3,) in the target's frame, near the points: turns are about it.
         robust: leave outliers out, and let each block of the source have its own brightness and contrast. Where the
             start is far off, edges are the outliers, so the coarse level is not.
+        shaded: also let brightness rise evenly across a block; half as much again of work, a third less of error.
         tolerance: ends when a step is shorter, mm and deg.
 
     Returns:
@@ -91,7 +94,7 @@ def refine(
     weights = np.ones(len(points.lps_mm))
     best, best_weights, best_score = motion, weights, -math.inf
     for _ in range(iterations):
-        compared, weights = _compared(target, points, motion, pivot_lps_mm, weights, robust=robust)
+        compared, weights = _compared(target, points, motion, pivot_lps_mm, weights, robust=robust, shaded=shaded)
         if compared is None:
             break
         # The last step is not always the best: with few edges far from their place it may lead away.
@@ -109,7 +112,7 @@ def refine(
         if longest < tolerance:
             best, best_weights = (motion, weights) if robust else (best, best_weights)
             break
-    return measure(target, points, best, pivot_lps_mm, best_weights, robust=robust)
+    return measure(target, points, best, pivot_lps_mm, best_weights, robust=robust, shaded=shaded)
 
 
 def measure(
@@ -120,10 +123,11 @@ def measure(
     weights: F64 | None = None,
     *,
     robust: bool,
+    shaded: bool = False,
 ) -> Match | None:
     """How well edges lie on the target where they are; arguments and answer as of `refine`."""
     start = np.ones(len(points.lps_mm)) if weights is None else weights
-    compared, kept = _compared(target, points, target_from_source, pivot_lps_mm, start, robust=robust)
+    compared, kept = _compared(target, points, target_from_source, pivot_lps_mm, start, robust=robust, shaded=shaded)
     if compared is None:
         return None
     normal, _ = _normal(compared)
@@ -152,7 +156,7 @@ def measure(
 
 
 def _compared(
-    target: VolumeLevel, points: EdgePoints, motion: F64, pivot_lps_mm: F64, weights: F64, *, robust: bool
+    target: VolumeLevel, points: EdgePoints, motion: F64, pivot_lps_mm: F64, weights: F64, *, robust: bool, shaded: bool
 ) -> tuple[_Compared | None, F64]:
     """Residuals, weights and derivatives; and the weights for the next time, 0 for what could not be compared."""
     if len(points.lps_mm) < FEWEST_POINTS:
@@ -162,41 +166,73 @@ def _compared(
     ok = np.isfinite(seen)
     if int(ok.sum()) < FEWEST_POINTS:
         return None, weights
-    seen, known = seen[ok], points.bone_hu[ok]
-    blocks = points.blocks if robust else 1
-    block = points.block[ok] if robust else np.zeros(len(seen), np.intp)
-    weight = weights[ok] if robust else np.ones(len(seen))
+    seen, known, block = seen[ok], points.bone_hu[ok], points.block[ok]
+    weight = weights[ok]
+    if not robust:
+        block, weight = np.zeros(len(seen), np.intp), np.ones(len(seen))
+    ground = _Ground.of(points.lps_mm[ok], block, points.blocks if robust else 1, slopes=shaded)
+    both = np.column_stack((seen, known))
     residual = gains = seen
     correlation = 0.0
-    # Twice: weights move the means that the weights are from.
+    # Twice: weights move the ground that the weights are from.
     for _ in range(2 if robust else 1):
-        total = np.bincount(block, weight, blocks) + 1e-9
-        seen_off = seen - (np.bincount(block, weight * seen, blocks) / total)[block]
-        known_off = known - (np.bincount(block, weight * known, blocks) / total)[block]
-        own = np.bincount(block, weight * known_off**2, blocks)
-        both = np.bincount(block, weight * known_off * seen_off, blocks)
-        other = float(weight @ seen_off**2)
-        whole = float(own.sum())
-        correlation = float(both.sum()) / math.sqrt(other * whole + 1e-9)
+        off = ground.taken_out(both, weight)
+        own, crossed = (np.bincount(block, weight * off[:, 1] * off[:, n], ground.blocks) for n in (1, 0))
+        other, whole = float(weight @ off[:, 0] ** 2), float(own.sum())
+        correlation = float(crossed.sum()) / math.sqrt(other * whole + 1e-9)
         # Not the regression's gain: away from the match that goes to nothing, and steps to infinity.
         gain = math.sqrt(other / (whole + 1e-9))
         gains = np.full(len(seen), gain)
         if robust and correlation > _OWN_GAIN_FROM:
-            prior = _GAIN_PRIOR * whole / blocks
-            regressed = (both + prior * gain) / (own + prior + 1e-9)
+            prior = _GAIN_PRIOR * whole / ground.blocks
+            regressed = (crossed + prior * gain) / (own + prior + 1e-9)
             gains = np.clip(regressed, gain / _GAIN_RANGE, gain * _GAIN_RANGE)[block]
-        residual = seen_off - gains * known_off
+        residual = off[:, 0] - gains * off[:, 1]
         if robust:
             scale = _MAD * float(np.median(np.abs(residual))) + 1e-6
             weight = np.square(np.maximum(0.0, 1.0 - np.square(residual / (_TUKEY * scale))))
     slope = points.gradient[ok] @ motion[:3, :3].T * gains[:, None]
     jacobian = np.concatenate((slope, np.cross(moved[ok] - pivot_lps_mm, slope) * _DEG), axis=1)
-    # Blocks' own brightness is estimated beside the motion, so what it explains is taken out of the derivatives too.
-    total = np.bincount(block, weight, blocks) + 1e-9
-    jacobian -= (_sums(block, jacobian * weight[:, None], blocks) / total[:, None])[block]
+    # The ground is estimated beside the motion, so what it explains is taken out of the derivatives too.
+    jacobian = ground.taken_out(jacobian, weight)
     following = np.zeros(len(weights))
     following[ok] = weight
-    return _Compared(residual, weight, jacobian, block, blocks, correlation), following
+    return _Compared(residual, weight, jacobian, block, ground.blocks, correlation), following
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ground:
+    """What a block may have of its own without being elsewhere: brightness, and shading that rises evenly.
+
+    Attributes:
+        design: (N, 1 or 4) 1, and the place within the block in units of its size.
+    """
+
+    design: F64
+    block: npt.NDArray[np.intp]
+    blocks: int
+
+    @classmethod
+    def of(cls, points_lps_mm: F64, block: npt.NDArray[np.intp], blocks: int, *, slopes: bool) -> _Ground:
+        design = np.ones((len(block), 4 if slopes else 1))
+        if slopes:
+            count = np.maximum(np.bincount(block, minlength=blocks), 1)[:, None]
+            middles = _sums(block, points_lps_mm, blocks) / count
+            design[:, 1:] = (points_lps_mm - middles[block]) / BLOCK_MM
+        return cls(design, block, blocks)
+
+    def taken_out(self, values: F64, weight: F64) -> F64:
+        """(N, C) values less their weighted fit in each block."""
+        weighted = self.design * weight[:, None]
+        width, columns = self.design.shape[1], values.shape[1]
+        squares = (weighted[:, :, None] * self.design[:, None, :]).reshape(len(values), -1)
+        products = (weighted[:, :, None] * values[:, None, :]).reshape(len(values), -1)
+        normal = _sums(self.block, squares, self.blocks).reshape(-1, width, width)
+        right = _sums(self.block, products, self.blocks).reshape(-1, width, columns)
+        # A few points in a plane hold no slope across it.
+        ridge = np.diag([1e-9] + [_SLOPE_PRIOR] * (width - 1))
+        fit = np.linalg.solve(normal + ridge, right)
+        return np.asarray(values - np.einsum("nw,nwc->nc", self.design, fit[self.block]))
 
 
 def _normal(compared: _Compared) -> tuple[F64, F64]:

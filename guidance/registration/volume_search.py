@@ -41,8 +41,8 @@ def nearby_turns() -> list[F64]:
 
 
 def upside_down_turns() -> list[F64]:
-    """(3, 3) rotations: half turns about each axis, for a patient position told wrongly, with a step about each."""
-    return [near @ _rotation(180.0 * np.eye(3)[axis]) for axis in range(3) for near in nearby_turns()]
+    """(3, 3) rotations: half turns about each axis, for a patient position told wrongly."""
+    return [_rotation(180.0 * np.eye(3)[axis]) for axis in range(3)]
 
 
 def guesses(target: LevelledVolume, source: LevelledVolume, turns: list[F64], *, threads: int = 1) -> list[Guess]:

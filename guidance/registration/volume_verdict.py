@@ -14,15 +14,18 @@ from guidance.registration.volume_match import Match
 LEAST_BLOCKS: Final = 10
 _LEAST_BLOCK_POINTS: Final = 40
 _LEAST_INSIDE: Final = 0.1
-_LEAST_CORRELATION: Final = 0.5
+_LEAST_CORRELATION: Final = 0.65
 AGREEING_MM: Final = 1.0
-_LEAST_AGREEING: Final = 0.6
+_LEAST_AGREEING: Final = 0.65
 _LEAST_CAPTURED: Final = 0.5
 _LARGEST_SIGMA_MM: Final = 0.5
 _LARGEST_SIGMA_DEG: Final = 0.5
 # Interpolation and means over voxels leave this much that the blocks' scatter does not show.
 _FLOOR_MM: Final = 0.03
 _FLOOR_DEG: Final = 0.02
+# Shading and streaks reach over many blocks, so their errors are no scatter: on simulated scans with both, errors are
+# 1.7 times what blocks say.
+_INFLATION: Final = 3.0
 _DEG: Final = math.pi / 180.0
 
 
@@ -89,7 +92,7 @@ def covariance_of(match: Match) -> F64 | None:
         inverse = np.linalg.inv(match.normal)
     except np.linalg.LinAlgError:
         return None
-    meat = match.block_scores.T @ match.block_scores * (blocks / (blocks - 6.0))
+    meat = match.block_scores.T @ match.block_scores * (_INFLATION * blocks / (blocks - 6.0))
     covariance = inverse @ meat @ inverse
     covariance += np.diag([_FLOOR_MM**2] * 3 + [_FLOOR_DEG**2] * 3)
     return covariance if np.isfinite(covariance).all() else None

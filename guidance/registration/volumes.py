@@ -111,6 +111,7 @@ class _Pair:
             start,
             self.pivot(start),
             robust=level > 0,
+            shaded=level == len(self.points) - 1,
             tolerance=_TOLERANCES[level],
         )
 
