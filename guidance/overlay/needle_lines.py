@@ -24,10 +24,11 @@ SEEN: Final[Rgb] = (255, 255, 255)
 CASING: Final[Rgb] = (16, 16, 16)
 
 # Sizes in px of a picture of 1024 x 1024.
-_DASH_PX: Final = 5.0
-_GAP_PX: Final = 7.0
+_DASH_PX: Final = 8.0
+_GAP_PX: Final = 9.0
 _MOST_DASHES: Final = 200
-_CASING_PART: Final = 2.4  # of the line width
+_LINE_PART: Final = 1.6  # of the line width
+_CASING_PART: Final = 3.6
 _BAR_BEYOND_PX: Final = 6.0  # beyond the instrument's edges
 _HEAD_PX: Final = 11.0
 _SIGMA_SAID_PX: Final = 2.0  # 95 % along the needle: shorter than that the bar itself hides it
@@ -59,7 +60,7 @@ def needle_lines(
             pieces.append(_tip_mark(instrument, scale))
         segments = np.concatenate(pieces)
         lines.append(Line(segments, dark, _CASING_PART * line_width_px, apart=True))
-        lines.append(Line(segments, white, line_width_px, apart=True))
+        lines.append(Line(segments, white, _LINE_PART * line_width_px, apart=True))
     return lines
 
 

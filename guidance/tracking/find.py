@@ -32,6 +32,8 @@ _LEAST_OF_RANGE: Final = 0.06  # of a picture whose values have no unit: of its 
 # Beyond the entry: an instrument that is on its way in comes from outside, a line of bone begins anywhere.
 _STARTS_BY_MM: Final = 10.0
 _SATURATED: Final = 0.005  # share of a strip at its very least value that is more than chance
+_TIP_WIDTHS: Final = 3.0  # of a rod before its end, and
+_BESIDE_WIDTHS: Final = 0.7  # between its edge and another's: nearer than that its tip is in doubt
 _CURVE_POINTS: Final = 17
 _SAME_WIDTHS: Final = 1.0  # two paths' findings nearer than this along each other are one instrument
 
@@ -81,7 +83,7 @@ def find_instruments(
         if isinstance(strip, Strip):
             candidates += _candidates(pixels, reading, strip, metal)
     chosen = _assigned(candidates)
-    return tuple(_seen(chosen[path.id]) for path in looked_for if path.id in chosen)
+    return tuple(_seen(_doubted(chosen[path.id], candidates)) for path in looked_for if path.id in chosen)
 
 
 def why_not_seen(path: PlannedPath, pixel_from_patient: F64, size: tuple[int, int]) -> str:
@@ -192,6 +194,33 @@ def _same(candidate: _Candidate, other: _Candidate) -> bool:
     across = np.abs(offsets @ np.array((-along[1], along[0])))
     reach = _SAME_WIDTHS * max(candidate.rod.width_px, other.rod.width_px) + other.rod.bend_px
     return bool(on.any() and (across[on] < reach).all())
+
+
+def _doubted(candidate: _Candidate, candidates: list[_Candidate]) -> _Candidate:
+    """Without its tip where another instrument lies so near to it that one's end may be the other's edge."""
+    rod, points = candidate.rod, candidate.points_px
+    if rod.tip_unknown:
+        return candidate
+    heading = points[-1] - points[-2]
+    heading = heading / float(np.hypot(*heading))
+    last = points[-1] - np.linspace(-1.0, _TIP_WIDTHS, 5)[:, None] * rod.width_px * heading
+    for other in candidates:
+        if other.rod is rod or _same(candidate, other) or _same(other, candidate):
+            continue
+        reach = 0.5 * (rod.width_px + other.rod.width_px) + _BESIDE_WIDTHS * rod.width_px
+        if float(_distance_px(last, other.points_px, 2.0 * other.rod.width_px).min()) < reach:
+            return replace(candidate, rod=replace(rod, tip_unknown="another instrument lies beside its tip"))
+    return candidate
+
+
+def _distance_px(places: F64, line: F64, beyond_px: float) -> F64:
+    """(N,) from places to the segments of a line that goes on for a while at its end."""
+    heading = line[-1] - line[-2]
+    whole = np.concatenate((line, line[-1:] + beyond_px * heading / float(np.hypot(*heading))))
+    starts, steps = whole[:-1], np.diff(whole, axis=0)
+    offsets = places[:, None] - starts
+    part = np.clip((offsets * steps).sum(axis=2) / np.maximum((steps * steps).sum(axis=1), 1e-12), 0.0, 1.0)
+    return np.asarray(np.sqrt(((offsets - part[..., None] * steps) ** 2).sum(axis=2)).min(axis=1))
 
 
 def _seen(candidate: _Candidate) -> SeenInstrument:

@@ -18,6 +18,7 @@ _GAP_WIDTHS: Final = 1.0  # without it, before the rod counts as ended
 _LEAST_GAP_PX: Final = 8.0
 _RAMPS: Final = (0.06, 0.25, 0.6)  # widths over which the shadow of a flat end may fall off
 _FLOOR_PX: Final = 0.35  # what background at the end always costs
+_MOST_AFTER: Final = 0.3  # of the usual contrast, that may go on behind the tip
 _CLEAN: Final = 0.9  # of the rows about the tip: metal beside it shifts the background
 _LEAST_STEP: Final = 0.4  # of the usual contrast, that is gone behind the tip
 
@@ -92,7 +93,7 @@ def tip_of(flat: Straightened, contrast: F64, run: Run) -> Tip:
     value = np.where(told, value, 0.0)
     count = len(value)
     ramps = tuple(max(ramp * flat.width_px / flat.pitch_px, 0.5) for ramp in _RAMPS)
-    best = (math.inf, 0.0, 0.0, 1.0)
+    best = (math.inf, 0.0, 0.0, 1.0, 0.0)
     total, mean = float(weight.sum()), float(value.sum()) / float(weight.sum())
     power_all = float((weight * (value - mean) ** 2).sum())
     for ramp in ramps:
@@ -109,10 +110,13 @@ def tip_of(flat: Straightened, contrast: F64, run: Run) -> Tip:
                 bow = float(left[at - 1] - 2.0 * left[at] + left[at + 1])
                 if bow > 0.0:
                     place += 0.5 * float(np.clip(0.5 * (left[at - 1] - left[at + 1]) / bow, -1.0, 1.0))
-            best = (float(left[at]), place, float(rise[at]), float((np.diff(fall[at]) ** 2).sum()))
-    error, place, rise_at, steepness = best
+            after = mean - float(rise[at]) * float(mass[at]) / total
+            best = (float(left[at]), place, float(rise[at]), float((np.diff(fall[at]) ** 2).sum()), after)
+    error, place, rise_at, steepness, after = best
     if not math.isfinite(error) or rise_at < _LEAST_STEP * run.usual or not 2.0 <= place <= count - 3.0:
         return last
+    if after > _MOST_AFTER * run.usual:
+        return Tip(x_px=last.x_px, sigma_px=math.inf, unknown="its tip lies over other metal")
     noise = math.sqrt(max(error, 0.0) / max(total - 3.0, 1.0))
     sigma = noise * flat.pitch_px / max(rise_at * math.sqrt(steepness), 1e-9)
     return Tip(x_px=float(flat.x_px[first]) + place * flat.pitch_px, sigma_px=math.hypot(sigma, _FLOOR_PX))
