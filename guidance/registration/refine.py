@@ -26,6 +26,7 @@ _DAMPING: Final = (0.01, 0.003, 0.0005)  # per level: a weak direction (depth) n
 _OVERSHOOT: Final = (1.2, 1.4, 1.6)  # reweighted squares lie above the robust loss: their steps are short by half
 _LONGEST_STEP: Final = 5.0  # mm or deg in one iteration
 _CLUSTER_MM: Final = 40.0  # what is left over hangs together over about a bone's width
+_MOST_THREADS: Final = 8  # a projection takes a millisecond
 _UNTOLD: Final = 2.0  # hardening and coarse voxels shift without leaving anything over: bench, error over sigma
 
 
@@ -107,7 +108,7 @@ def problem_of(
             picture = normalised(level.integrals, window).values
             row.append(ViewLevel(window, picture, level.step_px, level.origin_px, level.pixel_mm))
         levels.append(tuple(row))
-    return Problem(volume, tuple(views), tuple(levels), pivot_lps_mm, threads)
+    return Problem(volume, tuple(views), tuple(levels), pivot_lps_mm, min(max(threads, 1), _MOST_THREADS))
 
 
 def judged(problem: Problem, motion: F64, level: int) -> tuple[Pose, list[Agreement], list[Normalised]]:
