@@ -246,6 +246,59 @@ void check_drr(guidance::DrrMethod method, guidance::DrrIsa isa) {
   for (const float integral : out) check(std::abs(integral - static_cast<float>(kSize)) < 1.1F, "a ray through a cube");
 }
 
+// Cameras of every kind round a volume of odd sizes: whatever reads or writes beside an array is found by the
+// sanitizer.
+template <class T>
+void check_shear_warp(std::mt19937_64& random) {
+  std::uniform_real_distribution<double> part(-1.0, 1.0);
+  std::uniform_int_distribution<std::size_t> edge(1, 40), side(0, 70);
+  for (int trial = 0; trial < 60; ++trial) {
+    const std::array<std::size_t, 3> shape{edge(random), edge(random), edge(random)};
+    std::vector<T> voxels(shape[0] * shape[1] * shape[2]);
+    for (T& voxel : voxels) voxel = static_cast<T>(1000.0 + 1000.0 * part(random));
+    const guidance::ConeVolume<T> volume(voxels.data(), shape, 0);
+    const float knots[2] = {trial % 3 == 0 ? 1500.0F : 0.0F, 1600.0F};
+    const float coefficients[4] = {1.0F, -0.5F, 0.25F, 0.5F};
+    guidance::ConeRequest request{};
+    for (double& number : request.pixel_from_ijk) number = part(random);
+    // The volume's middle to the picture's, the source off or within the volume.
+    for (int row = 0; row < 2; ++row) request.pixel_from_ijk[4 * row + 3] = 30.0 * part(random);
+    request.pixel_from_ijk[11] = 40.0 * part(random);
+    if (trial % 2 == 0) {  // far off along an axis: the factorisation holds
+      request.pixel_from_ijk = {90, 5, 10, -700, 3, -80, 12, 900, 0.02, 0.03, 1, 60};
+      std::swap(request.pixel_from_ijk[8 + trial % 3], request.pixel_from_ijk[10]);
+    }
+    request.mm_from_ijk = {1, 0.1, 0, 0, 1.5, 0, 0, 0, 0.7};
+    request.knots = knots;
+    request.knot_count = 1 + trial % 2;
+    request.coefficients = coefficients;
+    request.channels = request.knot_count;
+    request.rows = side(random);
+    request.columns = side(random);
+    request.origin_u = 20.0 * part(random);
+    request.origin_v = 20.0 * part(random);
+    request.step_px = 1.0 + 0.5 * part(random);
+    request.threads = 1 + trial % 3;
+    std::vector<float> out(request.channels * request.rows * request.columns, NAN);
+    request.out = out.data();
+    for (const auto isa : {guidance::DrrIsa::kPortable, guidance::DrrIsa::kAvx2, guidance::DrrIsa::kBest}) {
+      request.isa = isa;
+      request.method = guidance::DrrMethod::kShearWarp;
+      if (!volume.choose(request).shear_warp) request.method = guidance::DrrMethod::kRays;
+      volume.project(request);
+      for (const float integral : out) check(std::isfinite(integral), "a picture of numbers");
+    }
+  }
+}
+
+void check_box_average() {
+  const std::vector<std::int16_t> voxels{1, 2, 3, 4, 5, 6, 7, 8, 9};  // 1 x 3 x 3
+  std::vector<std::int16_t> out(4);
+  guidance::box_average<std::int16_t>(voxels.data(), {1, 3, 3}, {1, 2, 2}, -3, out.data());
+  const std::vector<std::int16_t> expected{3, 1, 2, 0};  // 12, 9 - 6, 15 - 6 and 9 - 9 over 4
+  check(out == expected, "means of boxes");
+}
+
 // A block of voxels, its distances on a small grid and on one that goes by lines, its surface simplified.
 void check_distance() {
   const std::vector<std::uint8_t> values(4 * 5 * 6, 255);
@@ -325,6 +378,9 @@ int main() {
   for (const auto method : {guidance::DrrMethod::kRays, guidance::DrrMethod::kShearWarp})
     for (const auto isa : {guidance::DrrIsa::kPortable, guidance::DrrIsa::kAvx2, guidance::DrrIsa::kBest})
       check_drr(method, isa);
+  check_shear_warp<std::int16_t>(random);
+  check_shear_warp<float>(random);
+  check_box_average();
   std::printf(failures ? "%d wrong\n" : "all right\n", failures);
   return failures ? 1 : 0;
 }
