@@ -18,6 +18,7 @@ from guidance.messages import F64, Pixels
 from guidance.registration.values import motion_vector, small_motion
 
 _FEWEST_BINS: Final = 24  # along a side
+_KEPT_SHARE: Final = 0.6
 _STILL_MM: Final = 0.5  # a linearisation serves while the answer stays so near
 _OTHERWISE: Final = 0.75  # below it, other arrangements are tried on every new pose
 _UNSUCCESSFUL: Final = 3  # searches from far at one volume, after which only every so many frames is searched
@@ -62,7 +63,8 @@ class FrameMeasurer:
             pixel_from_patient: (3, 4) as told, an accepted registration applied; w in mm, > 0 in front of the source.
             intensity, sign: of the pixels, DICOM (0028,1040) and (0028,1041).
             collimator_px: left, top, right, bottom of what is exposed, of the picture as sent; None: all of it.
-            points_lps_mm: (N, 3) where it matters (path ends); None: around the middle of the structure.
+            points_lps_mm: (N, 3) what is drawn (path ends): the residual is that of the one farthest off; None: root
+                mean square around the middle of the structure.
         """
         told = np.ascontiguousarray(pixel_from_patient, np.float64)
         grid = grid_of(pixels.shape)
@@ -74,6 +76,7 @@ class FrameMeasurer:
         weight = self._prediction.template(told, self._carried, grid)[0]
         shows = seen.shows(weight)
         projection_shows = float(weight.mean())
+        compared = float(np.vdot(weight, seen.layer(0).shown.core)) / weight.size
         if shows <= 0.0 or projection_shows <= 0.0:
             return Measurement(picture_shows=shows, projection_shows=projection_shows, xray_like=False)
         found = self._found(seen, told)
@@ -82,21 +85,22 @@ class FrameMeasurer:
         xray_like = found.similarity >= GOOD or seen.xray_like()
         self._carry(found.motion if found.similarity >= GOOD else _NOWHERE, told)
         pivot = self._prediction.pivot_lps_mm
-        points = pivot + AROUND_MM if points_lps_mm is None or len(points_lps_mm) == 0 else points_lps_mm
+        drawn = points_lps_mm is not None and len(points_lps_mm) > 0
+        points = points_lps_mm if points_lps_mm is not None and drawn else pivot + AROUND_MM
         off = displacement_of(found.motion, found.covariance, told, pivot, points)
         return Measurement(
             picture_shows=shows,
             projection_shows=projection_shows,
             xray_like=xray_like,
-            compared=found.weight / (grid.rows * grid.columns),
+            compared=compared,
             similarity=found.similarity,
             similarity_told=found.similarity_told,
             offset=tuple(found.motion.tolist()) if fair else None,
             covariance=tuple(found.covariance.ravel().tolist()) if fair else None,
             pivot_lps_mm=(float(pivot[0]), float(pivot[1]), float(pivot[2])),
-            residual_px=off.px if fair else None,
-            residual_mm=off.mm if fair else None,
-            sigma_mm=off.sigma_mm if fair else None,
+            residual_px=(off.worst_px if drawn else off.px) if fair else None,
+            residual_mm=(off.worst_mm if drawn else off.mm) if fair else None,
+            sigma_mm=(off.worst_sigma_mm if drawn else off.sigma_mm) if fair else None,
             shift_mm=off.pivot_mm if fair else None,
             magnified=self._magnified(found, told) if fair else None,
             arranged=self._arranged,
@@ -113,7 +117,9 @@ class FrameMeasurer:
             found = fresh if fresh.similarity > found.similarity else found
         if found.similarity < GOOD and (self._failures < _UNSUCCESSFUL or self._failures % _EVERY == 0):
             far = self._search.far(seen, told)
-            found = far if far.similarity > found.similarity else found
+            # A motion that takes the volume out of the picture agrees with little.
+            if far.similarity > found.similarity and far.weight > _KEPT_SHARE * found.weight:
+                found = far
         self._failures = 0 if found.similarity >= GOOD else self._failures + 1
         return found
 
@@ -126,7 +132,7 @@ class FrameMeasurer:
         self._pose = pose
         self._arranged = self._scaled = None
         if found.similarity < _OTHERWISE:
-            self._arranged = arranged_otherwise(seen, self._prediction, told)
+            self._arranged = arranged_otherwise(seen, self._prediction, told, found.similarity)
         if found.similarity < GOOD and self._arranged is None:
             self._scaled = scaled_otherwise(seen, self._prediction, told)
 

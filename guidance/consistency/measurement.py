@@ -33,8 +33,8 @@ class Measurement:
             that follow are None where no motion makes them agree even fairly.
         covariance: of the offset, 36 numbers, row-major.
         pivot_lps_mm: middle of the structure.
-        residual_px, residual_mm: root mean square displacement of the points that count, in the picture as sent, and
-            at their depth.
+        residual_px, residual_mm: displacement of what counts (the drawn point farthest off, or the surroundings of the
+            pivot), in the picture as sent, and across the ray at its depth.
         sigma_mm: standard deviation of `residual_mm`.
         shift_mm: displacement of the pivot along the picture's u and v at its depth, for following it over time.
         magnified: how much larger it is seen than told, and the standard deviation of that.

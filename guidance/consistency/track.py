@@ -86,13 +86,14 @@ def observe(
 
     Returns:
         The track; its `check` is this frame's. A contradiction is told on the frame that shows it: the limit is
-        compared with the frame's own residual less two standard deviations (one for warnings), and with the smoothed one.
+        compared with the frame's own residual less two standard deviations (one for warnings), and with the smoothed
+        one.
     """
     unseen = _cannot_tell(measurement)
     if unseen is not None:
         check = ImageCheck(state=CheckState.CANNOT_TELL, code=unseen[0], reason=unseen[1])
         return replace(track, check=_with_similarity(check, measurement), smoothed_mm=None, smoothed_px=None)
-    if measurement.residual_mm is None or _arranged(measurement):
+    if measurement.residual_mm is None or _arranged(measurement) or _unlikely(measurement, settings):
         finding = _disagreement(track, measurement, received_ns)
         check = ImageCheck(
             state=finding.state,
@@ -163,13 +164,22 @@ def _cannot_tell(measurement: Measurement) -> tuple[str, str] | None:
         or measurement.compared < _LEAST_COMPARED
     ):
         return "picture_shows_nothing", "not verified: the picture shows too little to compare with the volume"
-    if measurement.residual_mm is not None and (measurement.sigma_mm or 0.0) > _UNSURE_MM:
+    agrees = (measurement.similarity or 0.0) >= GOOD
+    if agrees and measurement.residual_mm is not None and (measurement.sigma_mm or 0.0) > _UNSURE_MM:
         return "picture_shows_nothing", "not verified: picture and volume show too little to compare well"
     return None
 
 
 def _arranged(measurement: Measurement) -> bool:
     return measurement.arranged is not None and measurement.xray_like
+
+
+def _unlikely(measurement: Measurement, settings: ConsistencySettings) -> bool:
+    """It agrees only in part, with a motion that is not small or not sure: chance does as much."""
+    if (measurement.similarity or 0.0) >= GOOD:
+        return False
+    residual_mm, sigma_mm = measurement.residual_mm or 0.0, math.hypot(measurement.sigma_mm or 0.0, _MODEL_MM)
+    return sigma_mm > _UNSURE_MM or residual_mm - _WARNING_SIGMAS * sigma_mm > settings.warning_mm
 
 
 def _disagreement(track: ConsistencyTrack, measurement: Measurement, received_ns: int) -> _Finding:
@@ -204,7 +214,11 @@ def _judged_residual(
     likely_mm = raw_mm - _WARNING_SIGMAS * sigma_mm
     poor = (measurement.similarity or 0.0) < GOOD and not _agreed_lately(track, received_ns)
     warned = track.check.state in (CheckState.WARNING, CheckState.CONTRADICTS)
-    if surely_mm > settings.limit_mm or smoothed_mm > settings.limit_mm or _scaled(measurement, _FAR_OTHER_SCALE):
+    if (
+        surely_mm > settings.limit_mm
+        or smoothed_mm - sigma_mm > settings.limit_mm
+        or _scaled(measurement, _FAR_OTHER_SCALE)
+    ):
         return _cause(track, measurement, history, max(raw_mm, smoothed_mm), moved, CheckState.CONTRADICTS)
     if poor:
         if not measurement.xray_like:
@@ -215,7 +229,7 @@ def _judged_residual(
         )
     if (
         likely_mm > settings.warning_mm
-        or smoothed_mm > settings.warning_mm
+        or smoothed_mm - _WARNING_SIGMAS * sigma_mm > settings.warning_mm
         or (warned and max(smoothed_mm, raw_mm) > _SETTLED * settings.warning_mm)
     ):
         return _cause(track, measurement, history, max(raw_mm, smoothed_mm), moved, CheckState.WARNING)
