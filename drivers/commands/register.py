@@ -32,6 +32,7 @@ from guidance.wire.json_text import json_text
 from guidance.wire.volume_files import FileVolume
 
 _MAXIMUM_THREADS: Final = 64
+_LARGE_TURN_DEG: Final = 45.0  # nobody lies that much askew; what follows from it (angles, sides) must be looked at
 
 _DESCRIPTION: Final = """\
 With --view: where the volume is seen in radiographs. A view is a JSON file {"image": FILE, "geometry": {KEY: VALUE}}:
@@ -136,7 +137,12 @@ def _volumes(arguments: argparse.Namespace, fixed: FileVolume, threads: int) -> 
         threads=threads,
         progress=_say,
     )
-    return volume_registration_answer(found, time.perf_counter() - started, _once(findings))
+    seconds = time.perf_counter() - started
+    turned_deg = np.linalg.norm(motion_vector(found.fixed_lps_from_moving_lps, found.estimate.pivot_lps_mm)[3:])
+    if found.accepted and turned_deg > _LARGE_TURN_DEG:
+        message = f"the volumes are turned by {turned_deg:.0f} deg: the patient position of one of them may be wrong"
+        findings += (Finding(code="large_turn", severity=Severity.WARNING, message=message),)
+    return volume_registration_answer(found, seconds, _once(findings))
 
 
 def _check_patient(arguments: argparse.Namespace, fixed: FileVolume, moving: FileVolume) -> None:

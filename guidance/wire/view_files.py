@@ -24,6 +24,7 @@ _OTHER_KEYS: Final = (
 VIEW_KEYS: Final = frozenset((*GEOMETRY_KEYS, *INTENSITY_KEYS, *_OTHER_KEYS))
 _MEMBERS: Final = ("image", "geometry", "frame", "name")
 _LARGEST_BYTES: Final = 1 << 20
+_LARGEST_WHOLE: Final = 1e15
 _EXAMPLE: Final = '{"image": "ap.png", "geometry": {"XRay.PrimaryAngleDeg": 0, ...}}'
 
 
@@ -109,6 +110,8 @@ def _text(value: object) -> str | None:
             return "1" if value else "0"
         case str():
             return value
+        case float() if value.is_integer() and abs(value) < _LARGEST_WHOLE:
+            return str(int(value))  # a flag that a program wrote as 1.0 is a flag
         case int() | float():
             return repr(value)
         case list():
@@ -118,10 +121,12 @@ def _text(value: object) -> str | None:
 
 
 def _check_spelling(ignored: Iterable[str], origin: str) -> None:
+    by_small = {key.casefold(): key for key in sorted(VIEW_KEYS)}
     for key in ignored:
-        if key.startswith("XRay.") or f"XRay.{key}" in VIEW_KEYS or difflib.get_close_matches(key, VIEW_KEYS, 1, 0.85):
-            name = key if key.startswith("XRay.") else f"XRay.{key}"
-            near = difflib.get_close_matches(name, sorted(VIEW_KEYS), 1, 0.0)[0]
+        small = key.casefold()
+        name = small if small.startswith("xray.") else f"xray.{small}"
+        if name == small or difflib.get_close_matches(name, by_small, 1, 0.85):
+            near = by_small[difflib.get_close_matches(name, by_small, 1, 0.0)[0]]
             raise _refused(f"{origin}: there is no key {key[:60]!r}", f"nearest is {near}")
 
 
