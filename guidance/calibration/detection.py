@@ -71,6 +71,11 @@ def find_beads(
     """
     smallest, largest = diameter_range_px[0] / _SIZE_SLACK, diameter_range_px[1] * _SIZE_SLACK
     share = intensity == "LIN" and sign > 0
+    if pixels.dtype.kind == "f":
+        finite = np.isfinite(pixels)
+        valid = finite if valid is None else valid & finite
+    if valid is not None and not valid.any():
+        return ()
     shadow = _shadow(pixels, largest, share, sign, valid)
     noise = _noise_of(shadow)
     starts = _candidates(shadow, smallest, largest)
@@ -146,6 +151,7 @@ def _shadow(
         bright = bright.max() - bright
     if valid is not None and not valid.all():
         bright = np.where(valid, bright, np.float32(np.median(bright[valid])))
+    bright = bright - min(float(bright.min()), 0.0)  # signed storage: what is proportional to X-ray is not negative
     shrink = max(1, int(largest_px / 16.0))
     rows, columns = bright.shape
     small = cv2.resize(

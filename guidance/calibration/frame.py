@@ -20,6 +20,8 @@ from guidance.messages import F64
 # Sag, tilt of the detector and rounding of shown angles together stay below this on every C-arm.
 AGREE_DEG: Final = 4.0
 _ENOUGH: Final = 0.5
+# A detector off centre and a sagging gantry bring the views' own isocentre so far from the CBCT's, and not farther.
+_FARTHEST_MM: Final = 20.0
 _ROUNDS: Final = 12
 _MEND: Final = "tell the angles that the equipment showed for this picture"
 
@@ -76,6 +78,9 @@ def phantom_pose(
 
     Args:
         equipment_from_phantom: (4, 4), known from the suite's own CBCT of the phantom; None: from the views.
+
+    Raises:
+        GeometryError: `pose_disagrees`: the told pose is not where the views show the phantom.
     """
     turns = [_equipment_from_phantom(view.axes, camera) for view, camera in zip(told, cameras, strict=True)]
     if equipment_from_phantom is None:
@@ -86,12 +91,25 @@ def phantom_pose(
     else:
         pose = equipment_from_phantom
         isocenter = -pose[:3, :3].T @ pose[:3, 3]
+        _check_told(pose, nearest_rotation(np.sum(turns, axis=0)), _nearest_point(told, cameras) - isocenter)
     away = [_off_axis(view, camera, isocenter) for view, camera in zip(told, cameras, strict=True)]
     return PhantomPose(
         equipment_from_phantom=pose,
         found_from="views" if equipment_from_phantom is None else "told",
         isocenter_spread_mm=float(np.sqrt(np.mean([float(off @ off) for off in away]))),
     )
+
+
+def _check_told(pose: F64, rotation: F64, off_mm: F64) -> None:
+    """Refuse a told pose that the views contradict: another frame's, its inverse, or angles with an offset."""
+    turned_deg, away_mm = _between_deg(pose[:3, :3], rotation), float(np.linalg.norm(off_mm))
+    if turned_deg > AGREE_DEG or away_mm > _FARTHEST_MM:
+        raise GeometryError(
+            f"the phantom's told pose is {turned_deg:.0f} deg and {away_mm:.0f} mm from what the views show",
+            code="pose_disagrees",
+            mend="tell equipment_from_phantom in mm, of this phantom as it lay; check that the angles are "
+            "the equipment's, not the patient's",
+        )
 
 
 def _equipment_from_phantom(axes: F64, camera: ViewCamera) -> F64:
@@ -118,6 +136,9 @@ _MISTAKES: Final = {
     "the signs of both angles are wrong": lambda p, s, r: (-p, -s, r),
     "primary and secondary angle are exchanged": lambda p, s, r: (s, p, r),
     "the detector's rotation has the wrong sign": lambda p, s, r: (p, s, -r),
+    "the picture is turned by 90 deg that XRay.FovRotationDeg does not tell": lambda p, s, r: (p, s, r + 90.0),
+    "the picture is turned by 180 deg that XRay.FovRotationDeg does not tell": lambda p, s, r: (p, s, r + 180.0),
+    "the picture is turned by 270 deg that XRay.FovRotationDeg does not tell": lambda p, s, r: (p, s, r - 90.0),
 }
 
 

@@ -108,8 +108,9 @@ class DeviationField:
         between = 1.0 - 2.0 * float(weights @ near) + float(weights @ self._kernel @ weights)
         between += (1.0 + float(weights @ weights)) * (self.model.repeat_mm / self.model.signal_mm) ** 2
         between = max(between, 0.0) + self._unrepeated
-        of_eleven = np.einsum("i,ijk->jk", weights * weights, self._noise) + between * self._spread
-        to_nine = np.linalg.pinv(_eleven_from_nine(self._reference[0] @ _camera_axes(axes)))
+        own = (weights * weights) @ self._noise.reshape(len(weights), -1)
+        of_eleven = own.reshape(_NUMBERS, _NUMBERS) + between * self._spread
+        to_nine = _nine_from_eleven(self._reference[0] @ _camera_axes(axes))
         covariance: F64 = to_nine @ of_eleven @ to_nine.T
         return (covariance + covariance.T) / 2.0
 
@@ -208,6 +209,16 @@ def _eleven_from_nine(rotation: F64) -> F64:
     spread[3:6, 3:6] = rotation * math.radians(math.copysign(1.0, float(np.linalg.det(rotation))))
     spread[6, 6] = spread[7, 7] = spread[8, 8] = spread[9, 8] = 1.0
     return spread
+
+
+def _nine_from_eleven(rotation: F64) -> F64:
+    """(9, 11): the way back; both focal lengths' mean, and no skew."""
+    back = np.zeros((9, _NUMBERS))
+    back[:3, :3] = rotation.T
+    back[3:6, 3:6] = rotation.T * math.degrees(math.copysign(1.0, float(np.linalg.det(rotation))))
+    back[6, 6] = back[7, 7] = 1.0
+    back[8, 8] = back[8, 9] = 0.5
+    return back
 
 
 def _effect(reference: tuple[F64, F64, F64]) -> F64:

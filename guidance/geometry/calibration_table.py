@@ -176,7 +176,7 @@ class CalibrationTable:
         self, angles: tuple[float, float, float], source_to_detector_mm: float, pitch_row_mm: float | None
     ) -> tuple[DeviationField, F64]:
         axes = positioner_axes(*angles)
-        cosines = (self._axes @ axes.ravel() - 1.0) / 2.0
+        cosines = ((self._axes @ axes.ravel() - 1.0) / 2.0).tolist()
         near = [
             n
             for n, view in enumerate(self.views)

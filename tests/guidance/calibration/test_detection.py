@@ -49,6 +49,7 @@ def test_centres_are_found_to_hundredths_of_a_pixel(taken):
             lambda p: (1000 * np.log(30000.0 / np.maximum(p, 30.0))).astype(np.int16), "LOG", -1, id="density"
         ),
         pytest.param(lambda p: (p >> 7).astype(np.uint8), "DISP", 1, id="eight-bit"),
+        pytest.param(lambda p: (p.astype(np.int32) - 32768).astype(np.int16), "LIN", 1, id="signed"),
     ],
 )
 def test_whatever_the_values_mean(taken, convert, intensity, sign):
@@ -68,9 +69,19 @@ def test_the_masked_part_is_not_looked_at(taken):
     assert max(bead.u for bead in beads) < 500
 
 
+def test_what_is_not_a_number_is_not_looked_at(taken):
+    picture, places = taken
+    holes = picture.astype(np.float32)
+    holes[100:140, 300:900] = np.nan
+    beads = find_beads(holes, diameter_range_px=SIZES_PX)
+    assert len(beads) >= 40
+    assert np.median(off_px(beads, places)) < 0.03
+
+
 @pytest.mark.parametrize(
     "picture",
     [
+        pytest.param(np.full((64, 64), np.nan, np.float32), id="nan"),
         pytest.param(np.random.default_rng(0).normal(9000, 90, (512, 512)).astype(np.uint16), id="noise"),
         pytest.param(np.full((512, 512), 700, np.uint16), id="flat"),
         pytest.param(np.zeros((512, 512), np.uint8), id="black"),

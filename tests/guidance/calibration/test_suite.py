@@ -147,17 +147,36 @@ def test_a_view_after_the_phantom_was_pushed_is_named(views):
         (lambda p, s: (-p, s), "primary angle's sign"),
         (lambda p, s: (p, -s), "secondary angle's sign"),
         (lambda p, s: (s, p), "exchanged"),
+        (lambda p, s: (p, s, 90.0), "turned by 270 deg"),
     ],
 )
 def test_angles_told_wrongly_in_all_views_are_refused_with_the_mistake(views, wrong, words):
     bad = []
     for view in views:
-        primary, secondary = wrong(view.told.primary_deg, view.told.secondary_deg)
-        bad.append(retold(view, primary_deg=primary, secondary_deg=secondary))
+        primary, secondary, *rotation = wrong(view.told.primary_deg, view.told.secondary_deg)
+        bad.append(retold(view, primary_deg=primary, secondary_deg=secondary, detector_rotation_deg=sum(rotation)))
     with pytest.raises(GeometryError) as refusal:
         disagreeing([view.told for view in bad], [view.camera for view in bad])
     assert refusal.value.code == "angles_contradictory"
     assert words in str(refusal.value)
+
+
+ELSEWHERE = LAID.equipment_from_phantom.copy()
+ELSEWHERE[1, 3] += 25.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(np.linalg.inv(LAID.equipment_from_phantom), id="inverse"),
+        pytest.param(np.diag((-1.0, -1.0, 1.0, 1.0)) @ LAID.equipment_from_phantom, id="half-a-turn"),
+        pytest.param(ELSEWHERE, id="elsewhere"),
+    ],
+)
+def test_a_told_pose_that_the_views_contradict_is_refused(views, wrong):
+    with pytest.raises(GeometryError) as refusal:
+        calibrated_suite(PHANTOM, views, equipment_from_phantom=wrong)
+    assert refusal.value.code == "pose_disagrees"
 
 
 def test_no_view_is_an_error_that_says_why():
