@@ -94,7 +94,7 @@ def run_registration(quick: bool = False) -> dict[str, Any]:
         "success_rate_one_view": float(np.mean([case.accepted and case.projected_mm <= _SUCCESS_MM for case in one])),
         "time_one_view_s": percentile([case.wall_s for case in one], 50.0),
         "tre_one_view_median_mm": percentile([case.tre_mm for case in accepted_one], 50.0),
-        "accepted_but_wrong": sum(case.accepted and _error(case) > _SUCCESS_MM for case in (*two, *one)),
+        "accepted_but_wrong": sum(case.accepted and case.projected_mm > _SUCCESS_MM for case in (*two, *one)),
         "error_over_sigma_median": percentile(known, 50.0),
         "error_over_sigma_p95": percentile(known, 95.0),
         "cases": len(two) + len(one),
@@ -216,10 +216,6 @@ def _moved(motion: F64, points: F64) -> F64:
     return points @ motion[:3, :3].T + motion[:3, 3]
 
 
-def _error(case: _Case) -> float:
-    return case.projected_mm
-
-
 def _success(cases: list[_Case]) -> float:
     return float(np.mean([case.accepted and case.tre_mm <= _SUCCESS_MM for case in cases]))
 
@@ -273,7 +269,7 @@ def _wrong(spacing: float, quick: bool, threads: int) -> list[dict[str, Any]]:
     for setup in (
         Setup(name="AP + lateral", patient="pelvis", views=AP_LATERAL),
         Setup(name="AP, busy", patient="pelvis", views=AP_LATERAL[:1], contents=("hands", "instruments")),
-    ):
+    )[: 1 if quick else 2]:
         pictures = Radiographs(setup, pelvis, SCORING_SEED)
         strangers = {
             "another patient's CBCT": _placed(other, pelvis.middle_lps_mm - other.middle_lps_mm),
