@@ -94,7 +94,8 @@ def run_registration(quick: bool = False) -> dict[str, Any]:
         "success_rate_one_view": float(np.mean([case.accepted and case.projected_mm <= _SUCCESS_MM for case in one])),
         "time_one_view_s": percentile([case.wall_s for case in one], 50.0),
         "tre_one_view_median_mm": percentile([case.tre_mm for case in accepted_one], 50.0),
-        "accepted_but_wrong": sum(case.accepted and case.projected_mm > _SUCCESS_MM for case in (*two, *one)),
+        "accepted_but_wrong": sum(case.tre_mm > _SUCCESS_MM for case in accepted_two)
+        + sum(case.projected_mm > _SUCCESS_MM for case in accepted_one),
         "error_over_sigma_median": percentile(known, 50.0),
         "error_over_sigma_p95": percentile(known, 95.0),
         "cases": len(two) + len(one),
