@@ -15,6 +15,7 @@ from guidance.messages import F64, Vector3
 # How far source and detector go with gravity and lever, mm for each mm of `sag_mm`, per axis of the room: of the order
 # of 1 and sin, cos of the angles and their products, as flexmaps of C-arms show it.
 _ORDERS: Final = 6
+_RIPPLES: Final = 6.0  # in a whole turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class FlexingGantry:
             isocentre's projection.
         detector_tilt_deg: of the detector about u, about v, and its roll.
         sag_mm: size of the departures that vary smoothly with the angles.
+        ripple_mm: of departures with a period of 60 deg of the primary angle, as of a bearing: no low order has them.
         wobble_mm: standard deviation of what varies from one approach of a pose to the next, of the source.
         seed: of the sag's shape and of the wobble.
     """
@@ -40,6 +42,7 @@ class FlexingGantry:
     detector_shift_mm: tuple[float, float] = (2.4, -1.7)
     detector_tilt_deg: Vector3 = (0.4, -0.3, 0.25)
     sag_mm: float = 1.0
+    ripple_mm: float = 0.0
     wobble_mm: float = 0.03
     seed: int = 1
 
@@ -80,7 +83,9 @@ class FlexingGantry:
         source = (rng.normal(size=(3, _ORDERS)) * sizes) @ terms
         detector = (rng.normal(size=(3, _ORDERS)) * sizes) @ terms
         turn = (rng.normal(size=(3, _ORDERS)) * sizes) @ terms
-        return self.sag_mm * source, self.sag_mm * detector, 0.08 * self.sag_mm * turn
+        phases = rng.uniform(0.0, 2.0 * np.pi, (2, 3))
+        ripple = self.ripple_mm * np.sin(_RIPPLES * p + phases)
+        return self.sag_mm * source + ripple[0], self.sag_mm * detector + ripple[1], 0.08 * self.sag_mm * turn
 
 
 def _ticks(primary_deg: float, secondary_deg: float) -> tuple[int, int]:

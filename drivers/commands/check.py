@@ -119,4 +119,7 @@ def _table(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         message = f"cannot read {file}: {error}"
         raise ConfigError(message, code="bad_setting", mend="mend geometry.calibration_table") from None
-    return f"{len(calibration_table_from_text(text, origin=file).views)} views"
+    table = calibration_table_from_text(text, origin=file)
+    known = sum(view.covariance is not None for view in table.views)
+    said = "with covariance" if known == len(table.views) else "without covariance: bands rest on settings"
+    return f"{len(table.views)} views, {said}, reach {table.tolerance_deg:g} deg"
