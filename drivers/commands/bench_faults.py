@@ -12,8 +12,9 @@ from typing import Any, Final
 from drivers.commands.bench_report import report
 from drivers.commands.charts import Reference, Series, bars_chart, lines_chart
 from drivers.commands.fault_cases import drill_cases
-from drivers.commands.fault_drill import LIMIT_MM, SCREEN_AGE_S, Outcome, run_case
+from drivers.commands.fault_drill import run_case
 from drivers.commands.fault_lies import RATE_HZ
+from drivers.commands.fault_outcome import LIMIT_MM, SCREEN_AGE_S, Outcome
 from drivers.commands.fault_scene import Patient, Pictures, procedural_patient, real_patient
 from guidance.config import ConsistencySettings, GeometrySettings
 from guidance.messages import GeometryState

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Final
 
 from drivers.commands.fault_cbct import cbct_lies
-from drivers.commands.fault_drill import DrillCase
 from drivers.commands.fault_lies import LYING, RATE_HZ, SPEED_DEG, Lie
 from drivers.commands.fault_lies_lived import lies_together, patient_lies, time_lies
-from drivers.commands.fault_lies_told import controls, geometry_lies, picture_lies
+from drivers.commands.fault_lies_told import controls, geometry_lies, picture_lies, recoveries
+from drivers.commands.fault_outcome import DrillCase
 from drivers.commands.fault_scene import Patient, Received, own_cbct, received
 from simulators.carm import CArmScript, Stop
 from simulators.carm_metadata import Telling
@@ -34,7 +34,7 @@ def drill_cases(patient: Patient, *, quick: bool, seed: int = 1, of_real: bool =
     for number, lie in enumerate(stream_lies()):
         views = lie.views
         if quick:
-            once = lie.lying > LYING or lie.group in ("control", "time", "several")
+            once = lie.lying > 2 * LYING or lie.group in ("control", "time", "several")
             views = _some(views, number, 1 if once else 2)
         for view in views:
             yield stream_case(lie, view, patient, own, run, seed=seed)
@@ -53,7 +53,15 @@ def _some(views: tuple[str, ...], number: int, count: int) -> tuple[str, ...]:
 
 def stream_lies() -> list[Lie]:
     """All that a stream may get wrong, the honest streams first."""
-    return [*controls(), *picture_lies(), *geometry_lies(), *patient_lies(), *time_lies(), *lies_together()]
+    return [
+        *controls(),
+        *recoveries(),
+        *picture_lies(),
+        *geometry_lies(),
+        *patient_lies(),
+        *time_lies(),
+        *lies_together(),
+    ]
 
 
 def stream_case(lie: Lie, view: str, patient: Patient, cbct: Received, run: CbctRun, *, seed: int = 1) -> DrillCase:
@@ -79,7 +87,8 @@ def stream_case(lie: Lie, view: str, patient: Patient, cbct: Received, run: Cbct
         group=lie.group,
         view=view,
         script=script,
-        begins=lie.honest,
+        begins=lie.honest + lie.settles,
+        settles=lie.settles,
         frames=lie.honest + lie.lying,
         cbct=cbct,
         patient=patient,

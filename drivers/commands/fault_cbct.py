@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from pydicom.dataset import Dataset
 
-from drivers.commands.fault_drill import Group
+from drivers.commands.fault_outcome import Group
 from drivers.commands.fault_scene import Patient, Received, other_patients_volume, own_cbct, received
 from simulators.cbct_objects import CbctRun, cbct_objects
 from simulators.volumes import HuVolume

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from drivers.commands.fault_drill import Group
+from drivers.commands.fault_outcome import Group
 from guidance.messages import Vector3
 from simulators.carm import PixelType
 from simulators.carm_metadata import GeometryForm
@@ -40,6 +40,7 @@ class Lie:
         exposure: of all frames.
         pixel_type: of all frames.
         delay_s, honest, lying: as of a case.
+        settles: of the lying frames, how many are over when the case counts: it is about what comes after a lie.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Lie:
     delay_s: float = 0.0
     honest: int = HONEST
     lying: int = LYING
+    settles: int = 0
 
 
 def always(*faults: Fault) -> Callable[[int], tuple[Fault, ...]]:

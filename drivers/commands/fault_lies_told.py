@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -43,6 +44,32 @@ def controls() -> list[Lie]:
         Lie(name="the picture is cropped, and it is told", group="control", seen=collimated, views=PLANES),
         Lie(name="breathing of 1.2 mm", group="control", seen=breathing, views=PLANES, lying=60),
     ]
+
+
+def recoveries() -> list[Lie]:
+    """One wrong frame, long over: a second later nothing may be withheld."""
+
+    def once(*faults: Fault) -> Callable[[int], tuple[Fault, ...]]:
+        return lambda n: faults if n == 0 else ()
+
+    def table_once(gantry: Gantry, n: int) -> Gantry:
+        return replace(gantry, table_mm=(0.0, 0.0, 10.0)) if n == 0 else gantry
+
+    wrong: dict[str, tuple[Fault, ...]] = {
+        "a flipped picture": (Fault.MIRRORED_PICTURE,),
+        "a picture turned by 180 deg": (Fault.HALF_TURNED_PICTURE,),
+        "another zoom's spacing": (Fault.OTHER_ZOOM,),
+        "a NaN": (Fault.NAN_METADATA,),
+        "a repeated frame": (Fault.REPEATED_MESSAGE,),
+        "a clock's jump": (Fault.CLOCK_FORWARD,),
+    }
+    lies = [
+        Lie(name=f"a second after {what}", group="control", faults=once(*faults), views=PLANES, lying=24, settles=16)
+        for what, faults in wrong.items()
+    ]
+    name = "a second after a table's move was not told"
+    moved = Lie(name=name, group="control", faults=once(Fault.TABLE_NOT_TOLD), seen=table_once, views=PLANES)
+    return [*lies, replace(moved, lying=24, settles=16)]
 
 
 def picture_lies() -> list[Lie]:
