@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.commands.fault_scene import own_cbct, procedural_patient
+from drivers.commands.fault_scene import Pictures, own_cbct, procedural_patient
 from drivers.server import GuidanceServer
 from simulators.carm import CArmScript, SimulatedCArm, Stop
 from simulators.carm_metadata import Telling
-from simulators.carm_stream import render
 from simulators.cbct import DicomPeer, send_cbct
 from simulators.cbct_objects import CbctRun
 from simulators.faults import Fault, Faults
 from simulators.gantry import Gantry
 from tests.helpers.server_suite import Suite, server_settings
 
-_RUN = CbctRun(patient_position="HFP")
+_RUN = CbctRun(patient_position="HFP", kind="xa3d")  # one object: quick on a busy machine
 _COLOR = "#00e676"
 
 
@@ -63,7 +62,8 @@ class LyingCArm:
         default_factory=lambda: Gantry(
             isocenter_lps_mm=procedural_patient(3.0).middle_lps_mm,
             patient_position="HFP",
-            primary_deg=180.0,
+            primary_deg=150.0,  # from straight behind, the procedural pelvis is nearly its own mirror image
+            secondary_deg=20.0,
             detector_rows=512,
             detector_columns=512,
             pitch_row_mm=0.74,
@@ -71,6 +71,7 @@ class LyingCArm:
         )
     )
     seed: int = 0
+    pictures: Pictures = field(default_factory=Pictures)
 
     async def shows(self, *stops: tuple[Gantry, Faults | None]) -> list[tuple[str, str, int]]:
         """One frame at each stop of a new run; of each: state, reason, how many px of the layer are the path's."""
@@ -84,7 +85,9 @@ class LyingCArm:
         carm, shown = SimulatedCArm(script), []
         for _ in stops:
             carm.advance()
-            exposed = await asyncio.to_thread(render, procedural_patient(3.0).scene, carm.stop.gantry, script.exposure)
+            exposed = await asyncio.to_thread(
+                self.pictures.exposed, procedural_patient(3.0), carm.stop.gantry, script.exposure
+            )
             sent = carm.frame(exposed, time.time_ns())
             for chunk in sent.chunks:
                 await self.suite.into.send(bytes(chunk))
@@ -125,19 +128,21 @@ async def test_no_lie_of_a_c_arm_leaves_a_path_on_its_picture(suite: Suite) -> N
         "number": (here, Fault.REPEATED_FRAME_NUMBER),
     }
     for name, lie in lies.items():
-        before, lying, after = await carm.shows((here, None), lie, (here, None))
+        # A warning may stand for half a second; what is withheld for good would end every procedure.
+        before, lying, *after = await carm.shows((here, None), lie, *[(here, None)] * 12)
         assert (before[0], before[2] > 50) == ("trusted", True), name
         assert (lying[0], lying[2]) == ("withheld", 0), (name, lying)
         assert lying[1], name
-        assert after[2] > 50, (name, after)  # an honest picture has its paths again at once
-    frozen = await carm.shows((here, None), (replace(here, primary_deg=170.0), Fault.FROZEN_PICTURE))
+        assert after[-1][0] == "trusted", (name, after)
+        assert after[-1][2] > 50, (name, after)
+    frozen = await carm.shows((here, None), (replace(here, primary_deg=140.0), Fault.FROZEN_PICTURE))
     assert (frozen[1][0], frozen[1][2]) == ("withheld", 0)
 
 
 async def test_a_c_arm_and_a_table_that_move_and_say_so_keep_their_paths(suite: Suite) -> None:
     carm = LyingCArm(suite)
     await carm.until_checked()
-    stops = [(replace(carm.honest, primary_deg=180.0 - 15.0 * n, table_mm=(0.0, 0.0, 4.0 * n)), None) for n in range(4)]
+    stops = [(replace(carm.honest, primary_deg=150.0 - 15.0 * n, table_mm=(0.0, 0.0, 4.0 * n)), None) for n in range(4)]
     shown = await carm.shows(*stops)
     assert [state for state, _, _ in shown] == ["trusted"] * 4, shown
     assert all(drawn > 50 for _, _, drawn in shown)
