@@ -99,6 +99,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _views(arguments: argparse.Namespace, fixed: FileVolume, threads: int) -> RegistrationAnswer:
     if len(arguments.view) > MAXIMUM_VIEWS:
         raise ConfigError(f"{len(arguments.view)} views", code="too_many_views", mend=f"at most {MAXIMUM_VIEWS}")
+    if len({path.resolve() for path in arguments.view}) < len(arguments.view):
+        raise ConfigError("a view is given twice", code="view_twice", mend="it would count as two that agree")
     settings = load_settings(arguments.config).geometry
     loaded = [load_view(path, fixed.told, settings) for path in arguments.view]
     findings = (*fixed.findings, *(finding for one in loaded for finding in one.findings))

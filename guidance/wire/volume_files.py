@@ -6,12 +6,13 @@ import gzip
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -29,7 +30,9 @@ _LPS_FROM_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM: Final = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _GZIP: Final = b"\x1f\x8b"
 _MOST_TOLD: Final = 3
-_NIFTI_2_HEADER: Final = 540  # bytes; the file begins with this number, in either byte order
+_BYTE_ORDERS: Final[tuple[Literal["little", "big"], ...]] = ("little", "big")
+_NIFTI_1_HEADER: Final = 348  # bytes; the file begins with this number, in either byte order
+_NIFTI_2_HEADER: Final = 540
 # A padding of -2000 written unsigned reads as 63536; no HU scale reaches that far.
 _UNSIGNED_PADDING_HU: Final = 60000
 
@@ -74,9 +77,13 @@ def read_nifti(data: bytes, *, origin: str) -> NiftiGrid:
     """
     try:
         content = gzip.decompress(data) if data[:2] == _GZIP else data
-        is_second = _NIFTI_2_HEADER in (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big"))
-        image = (nibabel.Nifti2Image if is_second else nibabel.Nifti1Image).from_bytes(content)
-        values = np.asanyarray(image.dataobj)
+        sizes = {int.from_bytes(content[:4], order) for order in _BYTE_ORDERS}
+        if sizes.isdisjoint((_NIFTI_1_HEADER, _NIFTI_2_HEADER)):
+            raise HeaderDataError("it does not begin as a NIfTI file")
+        # What it would print of a header's faults is in the error that follows.
+        with LoggingOutputSuppressor():
+            image = (nibabel.Nifti2Image if _NIFTI_2_HEADER in sizes else nibabel.Nifti1Image).from_bytes(content)
+            values = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError, WrapStructError) as error:
         raise WireError(f"{origin} is not read: {error}", code="unreadable_nifti", mend="a .nii or .nii.gz") from None
     header = image.header

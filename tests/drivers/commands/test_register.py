@@ -207,7 +207,10 @@ def test_wrong_use(files, tmp_path, capsys):
     assert "there is no file" in error(capsys, words(files, "nothing.json"), 2)
     nowhere = write_view(tmp_path, "nowhere", "nothing.png", geometry(0.0))
     assert "its place is relative to" in error(capsys, words(files, nowhere), 2)
+    assert "given twice" in error(capsys, words(files, "ap.json", "ap.json"), 2)
     assert "at most 8" in error(capsys, words(files, *["ap.json"] * 9), 2)
+    line = error(capsys, words(files, "ap.json", volume="ap.png"), 1)
+    assert "is not read: it does not begin as a NIfTI file" in line
     for given in (words(files), [*words(files, "ap.json"), "--moving", str(files / "ct.nii.gz")]):
         with pytest.raises(SystemExit) as ended:
             run(given)
