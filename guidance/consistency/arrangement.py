@@ -35,7 +35,10 @@ _CANDIDATES: Final = 2
 _SCALE_REACH: Final = 2
 _SCALE_LEVEL: Final = 2
 _LEAST: Final = 0.4
-_BETTER: Final = 0.15  # anatomy is nearly symmetric: a mirrored pelvis still agrees by half
+_BETTER: Final = (
+    0.05  # a mirrored pelvis agrees by 0.5 and more after a motion is fitted, another arrangement never better
+)
+_SCALE_BETTER: Final = 0.15
 
 
 def arranged_otherwise(
@@ -94,6 +97,6 @@ def scaled_otherwise(seen: SeenPicture, prediction: Prediction, told: F64) -> fl
         agreement = best_shift(layer.shown.normalised, layer.shown.core, template[0], template[1], reach=_SCALE_REACH)[
             2
         ]
-        if agreement > max(least, own + _BETTER):
+        if agreement > max(least, own + _SCALE_BETTER):
             best, least = scale, agreement
     return best

@@ -21,6 +21,7 @@ _FEWEST_BINS: Final = 24  # along a side
 _KEPT_SHARE: Final = 0.6
 _STILL_MM: Final = 0.5  # a linearisation serves while the answer stays so near
 _OTHERWISE: Final = 0.75  # below it, other arrangements are tried on every new pose
+_CHANGED: Final = 0.05  # of the similarity: the picture is another than the one that arrangements were tried on
 _UNSUCCESSFUL: Final = 3  # searches from far at one volume, after which only every so many frames is searched
 _EVERY: Final = 6
 _NOWHERE: Final = np.zeros(6)
@@ -45,6 +46,7 @@ class FrameMeasurer:
         self._arranged: Arrangement | None = None
         self._scaled: float | None = None
         self._failures = 0
+        self._tried_at = 0.0
 
     def measure(
         self,
@@ -124,12 +126,13 @@ class FrameMeasurer:
         return found
 
     def _try_otherwise(self, seen: SeenPicture, told: F64, grid: Grid, found: Found) -> None:
-        """Other arrangements and scales, once per pose where the picture agrees, now and then where it does not."""
+        """Other arrangements and scales: once per pose and when agreement changes, now and then where there is none."""
         pose = (told.tobytes(), grid)
+        changed = abs(found.similarity - self._tried_at) > _CHANGED
         again = self._failures > 0 and (self._failures <= _UNSUCCESSFUL or self._failures % _EVERY == 0)
-        if pose == self._pose and not again:
+        if pose == self._pose and not again and not changed:
             return
-        self._pose = pose
+        self._pose, self._tried_at = pose, found.similarity
         self._arranged = self._scaled = None
         if found.similarity < _OTHERWISE:
             self._arranged = arranged_otherwise(seen, self._prediction, told, found.similarity)

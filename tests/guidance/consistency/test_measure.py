@@ -290,6 +290,18 @@ def test_a_measurer_follows_a_patient_that_moves_away_and_comes_back() -> None:
         assert found.residual_mm == pytest.approx(off_mm, abs=0.5)
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_picture_that_becomes_mirrored_in_mid_stream_is_named_and_so_is_its_return(view: str) -> None:
+    measurer, told, settings, track = FrameMeasurer(watched()), matrix(view), ConsistencySettings(), ConsistencyTrack()
+    true = usual_picture(view)
+    codes = []
+    for n, picture in enumerate([true] * 2 + [np.ascontiguousarray(true[:, ::-1])] * 3 + [true] * 2):
+        found = measurer.measure(picture, told)
+        track = observe(track, found, received_ns=(n + 10) * 10**8, moved=n == 0, settings=settings)
+        codes.append(track.check.code)
+    assert codes == ["", "", *["picture_mirrored"] * 3, "", ""]
+
+
 def test_the_deviation_that_is_told_is_the_deviation_that_is_there() -> None:
     about, told, ratios = pivot(), matrix("tilted"), []
     rng = np.random.default_rng(8)
