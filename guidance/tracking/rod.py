@@ -24,7 +24,7 @@ from guidance.tracking.strip import Strip
 from guidance.tracking.tip import longest_run, tip_of
 
 # Lengths in widths of the rod's shadow unless their name says otherwise.
-_BEYOND: Final = 3.0  # how far beyond both ends of the track is looked
+_BEYOND: Final = 4.0  # how far beyond both ends of the track is looked
 _SHORTEST: Final = 3.0
 _SHORTEST_PX: Final = 24.0
 _LIKE_A_ROD: Final = 0.94  # correlation of the whole profile with a rod's
@@ -115,7 +115,10 @@ def rod_of(
     widths = width_of(profile)
     if not _WIDTHS[0] <= widths <= _WIDTHS[1]:
         return None
-    tip = tip_of(flat, contrast, run)
+    middle = contrast_of(flat, narrow=True)
+    # A tube's middle is its faintest part, and what follows it says nothing of a point.
+    solid = float(np.nanmean(middle[run.begin : run.end + 1])) > float(np.nanmean(contrast[run.begin : run.end + 1]))
+    tip = tip_of(flat, middle if solid else contrast, run, end_on=strip.end_on, solid=solid)
     start_px = float(flat.x_px[run.begin])
     before = flat.known[max(run.begin - max(round(1.2 * width / flat.pitch_px), 8), 0) : run.begin]
     ends = curve.y(np.array((start_px, 0.5 * (start_px + tip.x_px), tip.x_px)))

@@ -24,6 +24,7 @@ OFFSETS: Final[F64] = np.asarray(np.linspace(-HALF, HALF, COLUMNS), np.float64)
 SHIFTS: Final[F64] = np.asarray(np.linspace(-0.5, 0.5, 21), np.float64)
 BLOCK: Final = 6  # rows averaged before a profile is looked at
 _CORE: Final = np.abs(OFFSETS) <= 0.35
+_MIDDLE: Final = np.abs(OFFSETS) <= 0.16
 _FLANKS: Final = (np.abs(OFFSETS) >= 0.62) & (np.abs(OFFSETS) <= 0.9)
 _WINDOW: Final = 1.0  # half of what is compared with a rod
 _BLUR_PX: Final = 0.7  # standard deviation of the detector's and the focal spot's spread
@@ -127,9 +128,10 @@ def straightened(
     )
 
 
-def contrast_of(flat: Straightened) -> F64:
-    """(T,) what each row's core has more than its flanks; NaN where not known."""
-    core = flat.values @ (_CORE / np.float32(_CORE.sum())).astype(np.float32)
+def contrast_of(flat: Straightened, *, narrow: bool = False) -> F64:
+    """(T,) what each row's core, or its very middle, has more than its flanks; NaN where not known."""
+    part = _MIDDLE if narrow else _CORE
+    core = flat.values @ (part / np.float32(part.sum())).astype(np.float32)
     beside = flat.values @ (_FLANKS / np.float32(_FLANKS.sum())).astype(np.float32)
     return np.where(flat.known, core - beside, np.nan).astype(np.float64)
 

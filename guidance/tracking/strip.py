@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from guidance.geometry.camera import source_of
 from guidance.messages import F64, PlannedPath
 
 ASIDE_MM: Final = 12.0  # how far beside its path an instrument is looked for, at the path's depth
@@ -33,6 +34,7 @@ class Strip:
         entry_px, target_px: x of the path's ends.
         column_px, row_px: pitch of its coarse samples.
         bins: fine samples per coarse one, (along, across).
+        end_on: sine of the angle by which the path is turned towards the source at its target, 0 to 1.
     """
 
     path: PlannedPath
@@ -47,6 +49,7 @@ class Strip:
     column_px: float
     row_px: float
     bins: tuple[int, int]
+    end_on: float
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,6 +95,7 @@ def strip_of(path: PlannedPath, pixel_from_patient: F64, size: tuple[int, int]) 
     aside_px = ASIDE_MM * float(px_per_mm.mean()) + float(widths.max())
     if _misses(uv, aside_px, size):
         return "the path is outside the picture"
+    ray = target - source_of(pixel_from_patient)
     column_px = max(1.0, float(widths.mean()) / _COLUMNS_PER_WIDTH)
     row_px = _ROW_PITCH * column_px
     spacing_px = max(1.0, float(widths.mean()) / _SAMPLES_PER_WIDTH)
@@ -108,6 +112,7 @@ def strip_of(path: PlannedPath, pixel_from_patient: F64, size: tuple[int, int]) 
         column_px=column_px,
         row_px=row_px,
         bins=(max(1, round(row_px / spacing_px)), max(1, round(column_px / spacing_px))),
+        end_on=abs(float(axis @ ray)) / (length_mm * math.sqrt(float(ray @ ray))),
     )
 
 

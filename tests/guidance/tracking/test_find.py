@@ -10,7 +10,7 @@ from guidance.messages import PathStage
 from guidance.tracking.find import find_instruments, why_not_seen
 from guidance.tracking.known_metal import known_metal_of
 from simulators.instruments import Cylinder, voxelise
-from tests.helpers.rods import ENTRY, TARGET, path, picture, projected, rod_beside, view
+from tests.helpers.rods import ENTRY, TARGET, axis_of, path, picture, projected, rod_beside, view
 
 MM_PER_PX = 0.3 * 750.0 / 1200.0
 
@@ -51,6 +51,27 @@ def test_tip_and_centreline_to_a_fraction_of_a_pixel(diameter, extra, photons):
     assert seen.bend_px * MM_PER_PX < 0.4
     assert seen.diameter_px * MM_PER_PX == pytest.approx(diameter, rel=0.2)
     assert seen.path_id == "P1"
+
+
+@pytest.mark.parametrize("pose", [(180.0, 25.0), (150.0, 0.0), (-160.0, -30.0)])
+@pytest.mark.parametrize(("diameter", "point"), [(1.6, 1.6), (2.8, 2.8), (2.8, 5.6), (5.0, 10.0)])
+def test_a_pointed_one_ends_at_its_point(diameter, point, pose):
+    gantry, planned = view(*pose), path(diameter)
+    shaft = rod_beside(planned, depth_mm=45.0 - point, aside_mm=(1.0, 1.0))
+    pieces, end, way = 12, np.array(shaft[-1].end_lps_mm), axis_of(shaft)
+    cone = [
+        Cylinder(
+            start_lps_mm=tuple(end + way * point * number / pieces),
+            end_lps_mm=tuple(end + way * point * (number + 1) / pieces),
+            diameter_mm=diameter * (1.0 - (number + 0.5) / pieces),
+        )
+        for number in range(pieces)
+    ]
+    (seen,) = found_in(picture(gantry, [*shaft, *cone], photons=100.0, seed=1), gantry, planned)
+    tip = projected(gantry, cone[-1].end_lps_mm)
+    heading = tip - projected(gantry, shaft[-1].start_lps_mm)
+    miss_mm = float((np.array(seen.tip_px) - tip) @ heading / np.linalg.norm(heading)) * MM_PER_PX
+    assert abs(miss_mm) < 0.9  # half of such a point's contrast is gone 0.5 to 6 mm before its end
 
 
 def test_a_bent_one_is_a_curve():
