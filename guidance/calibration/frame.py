@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def _mistaken(view: ToldView, mistake: str) -> ToldView:
     return replace(view, primary_deg=p, secondary_deg=s, detector_rotation_deg=r)
 
 
-def _refuse_all(told: Sequence[ToldView], cameras: Sequence[ViewCamera]) -> None:
+def _refuse_all(told: Sequence[ToldView], cameras: Sequence[ViewCamera]) -> NoReturn:
     for mistake in _MISTAKES:
         turns = [
             _equipment_from_phantom(_mistaken(view, mistake).axes, camera)

@@ -169,3 +169,15 @@ def test_wrong_use_is_one_line(site, tmp_path, capsys, words, said, code):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in error
     assert error.startswith("guidance calibrate: ")
+
+
+def test_the_demonstration_needs_no_suite(capsys):
+    assert main(["calibrate", "--simulate", "--step-deg", "50", "--seed", "2"]) == 0
+    captured = capsys.readouterr()
+    assert "a simulated suite, 3 views" in captured.err
+    assert "view 3 of 3" in captured.err
+    lines = captured.out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["P-50_S+0", "P+0_S+0", "P+50_S+0"]
+    assert any("classic XA assumes" in line for line in lines)
+    assert any("worst bead B" in line for line in lines)
+    assert any(line.startswith("warning: ") for line in lines)
