@@ -122,9 +122,13 @@ class Lying:
     paths: Paths
 
 
-def lying_patient() -> Lying:
-    """The real pelvis CT where it is at hand, else the procedural pelvis."""
-    patient = real_patient() or procedural_patient()
+def lying_patients() -> tuple[Lying, ...]:
+    """The real pelvis CT where it is at hand, and the procedural pelvis: nothing shall be tuned to one of them."""
+    real = real_patient()
+    return tuple(_lying(patient) for patient in (real, procedural_patient()) if patient is not None)
+
+
+def _lying(patient: Patient) -> Lying:
     cbct = own_cbct(patient)
     ends = [np.array([path[key] for path in patient.paths], float) for key in ("entry_lps_mm", "target_lps_mm")]
     return Lying(patient, registration_volume(cbct.voxels_hu, cbct.affine_lps_from_ijk), Paths(ends[0], ends[1]))
@@ -146,6 +150,13 @@ class Registered:
     squares: list[float] = field(default_factory=list)
     sigmas: list[list[float]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+
+    def take(self, other: Registered) -> None:
+        """Count another patient's in."""
+        self.own.take(other.own)
+        self.other.take(other.other)
+        for name in ("squares", "sigmas", "refused"):
+            getattr(self, name).extend(getattr(other, name))
 
 
 def registration_trials(

@@ -110,6 +110,12 @@ class Tally:
         self.place.append(np.linalg.norm(error, axis=1) / sphere_mm(points_mm, uncertainty))
         self.along_ray.append((error @ told[2, :3]) / half_width_mm(points_mm, told[2, :3], uncertainty))
 
+    def take(self, other: Tally) -> None:
+        """Count another's trials in."""
+        for name in ("across", "disc", "error_mm", "band_mm", "place", "along_ray"):
+            getattr(self, name).extend(getattr(other, name))
+        self.unknown += other.unknown
+
     def shares(self) -> list[float | None]:
         """Observed share, percent, within the band across for each of `LEVELS`."""
         if not self.across:
