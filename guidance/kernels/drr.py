@@ -162,7 +162,9 @@ def projection_method(
     """What `cone_projection` with the same arguments does; `shear_warp` asked for where it says `rays` is refused.
 
     Shear-warp needs rays that all lie within 58 deg (in voxel indices) of one axis of the volume. Left to choose, it is
-    taken for curves of one knot and for pictures with pixels enough; several materials keep the rays' accuracy.
+    taken for curves of one knot and for pictures with pixels enough; several materials keep the rays' accuracy. Where
+    the middle ray leans 43 to 47 deg between two axes, the pictures along both are mixed, in twice the time: a camera
+    that turns through sees no step.
     """
     knots, coefficients = curves.for_native()
     shear_warp, reason = volume.native.choose(

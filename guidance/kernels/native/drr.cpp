@@ -252,20 +252,31 @@ DrrChoice ConeVolume<T>::choose(const Request& request, const ShearWarpPlan& pla
 
 template <class T>
 DrrChoice ConeVolume<T>::choose(const Request& request) const {
-  return choose(request, ShearWarpPlan(request, ConeCamera(request), size_ijk_, occupancy(request.knots[0])->whole));
+  const std::shared_ptr<const DrrOccupancy> where = occupancy(request.knots[0]);
+  return choose(request, ShearWarpPlans(request, ConeCamera(request), size_ijk_, where->whole).first);
 }
 
 template <class T>
 void ConeVolume<T>::project(const Request& request) const {
   const ConeCamera camera(request);
-  if (request.method != DrrMethod::kRays) {
-    const std::shared_ptr<const DrrOccupancy> where = occupancy(request.knots[0]);
-    const ShearWarpPlan plan(request, camera, size_ijk_, where->whole);
-    const DrrChoice choice = choose(request, plan);
-    if (choice.shear_warp) return project_shear_warp(request, camera, plan, *where);
+  if (request.method == DrrMethod::kRays) return project_rays(request, camera);
+  const std::shared_ptr<const DrrOccupancy> where = occupancy(request.knots[0]);
+  const ShearWarpPlans plans(request, camera, size_ijk_, where->whole);
+  const DrrChoice choice = choose(request, plans.first);
+  if (!choice.shear_warp) {
     if (request.method == DrrMethod::kShearWarp) throw std::invalid_argument(choice.reason);
+    return project_rays(request, camera);
   }
-  project_rays(request, camera);
+  project_shear_warp(request, camera, plans.first, *where);
+  if (plans.share == 0.0) return;
+  static thread_local std::vector<float> memory;
+  const std::size_t numbers = request.channels * request.rows * request.columns;
+  if (memory.size() < numbers) memory.resize(numbers);
+  Request other = request;
+  other.out = memory.data();
+  project_shear_warp(other, camera, plans.second, *where);
+  const auto share = static_cast<float>(plans.share);
+  for (std::size_t n = 0; n < numbers; ++n) request.out[n] += share * (other.out[n] - request.out[n]);
 }
 
 template <class T>

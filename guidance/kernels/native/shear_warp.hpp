@@ -30,10 +30,16 @@ struct ShearWarpPlan {
   double step = 1.0;                // between samples, in voxels of the far plane
   std::int64_t columns = 0, rows = 0;
   double samples = 0.0;  // of the grid
+};
+
+// The picture is `first`'s, or `share` parts of `second`'s and the rest of `first`'s.
+struct ShearWarpPlans {
+  ShearWarpPlan first, second;
+  double share = 0.0;  // up to a half
 
   // `box`: outside it the volume counts nothing.
-  ShearWarpPlan(const ConeRequest& request, const ConeCamera& camera, const std::array<std::int64_t, 3>& size_ijk,
-                const DrrBounds& box);
+  ShearWarpPlans(const ConeRequest& request, const ConeCamera& camera, const std::array<std::int64_t, 3>& size_ijk,
+                 const DrrBounds& box);
 };
 
 // The grid of sums, with a margin of nothing for the interpolation.

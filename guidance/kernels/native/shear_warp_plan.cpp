@@ -8,6 +8,7 @@ namespace guidance {
 namespace {
 
 constexpr double kSteepest = 1.6;            // lateral voxels per plane: 58 deg from the main axis
+constexpr double kMixed = 0.93;              // of the main axis' part in the middle ray: 43 to 47 deg
 constexpr double kMostSamples = 16'777'216;  // of the grid: 64 MiB of sums
 
 struct Span {
@@ -83,10 +84,10 @@ double plan_along(int axis, const std::array<DrrVector, 4>& corners, const ConeC
 
 }  // namespace
 
-ShearWarpPlan::ShearWarpPlan(const ConeRequest& request, const ConeCamera& camera,
-                             const std::array<std::int64_t, 3>& size_ijk, const DrrBounds& box) {
+ShearWarpPlans::ShearWarpPlans(const ConeRequest& request, const ConeCamera& camera,
+                               const std::array<std::int64_t, 3>& size_ijk, const DrrBounds& box) {
   if (box.empty()) {
-    fits = true;
+    first.fits = true;
     return;
   }
   const double right = request.origin_u + request.step_px * (static_cast<double>(request.columns) - 1.0);
@@ -96,16 +97,27 @@ ShearWarpPlan::ShearWarpPlan(const ConeRequest& request, const ConeCamera& camer
       ConeCamera::times(camera.ijk_from_pixel, {right, request.origin_v, 1.0}),
       ConeCamera::times(camera.ijk_from_pixel, {request.origin_u, below, 1.0}),
       ConeCamera::times(camera.ijk_from_pixel, {right, below, 1.0})};
-  double best = 1e299;
-  for (int along = 0; along < 3; ++along) {
-    ShearWarpPlan candidate = *this;
-    const double steepest = plan_along(along, corners, camera, size_ijk, box, candidate);
-    if (steepest >= best) continue;
-    best = steepest;
-    *this = candidate;
+  // By the ray through the volume's middle: the same for every region of a picture.
+  std::array<double, 3> share_of{};
+  for (int axis = 0; axis < 3; ++axis)
+    share_of[axis] = std::abs(0.5 * static_cast<double>(size_ijk[axis] - 1) - camera.source[axis]);
+  std::array<int, 3> order{0, 1, 2};
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return share_of[a] > share_of[b]; });
+  std::array<ShearWarpPlan, 3> plans;
+  for (int n = 0; n < 3; ++n)
+    plans[n].fits = plan_along(order[n], corners, camera, size_ijk, box, plans[n]) <= kSteepest;
+  const auto best = std::find_if(plans.begin(), plans.end(), [](const ShearWarpPlan& plan) { return plan.fits; });
+  if (best == plans.end()) {
+    first.reason = "rays too oblique to every axis of the volume";
+    return;
   }
-  fits = best <= kSteepest;
-  reason = fits ? "" : "rays too oblique to every axis of the volume";
+  first = *best;
+  if (!plans[0].fits || !plans[1].fits) return;
+  // Where two axes are nearly equal the pictures along both are mixed, or a camera that turns through would see a step.
+  const double near = (share_of[order[1]] / share_of[order[0]] - kMixed) / (1.0 - kMixed);
+  if (!(near > 0.0)) return;
+  second = plans[1];
+  share = 0.5 * near * near * (3.0 - 2.0 * near);
 }
 
 }  // namespace guidance

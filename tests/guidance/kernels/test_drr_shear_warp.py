@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -368,3 +369,13 @@ def test_the_resolution_suits_the_pixels():
     assert volume.for_pixels(1e-3 * matrix_of((0, 0), 512)) is volume
     with pytest.raises(ValueError, match="in front"):
         volume.for_pixels(-matrix_of((0, 0), 64))
+
+
+def test_no_step_where_the_main_axis_changes(phantom):
+    """A search that turns the camera through 45 deg must not see the picture jump there."""
+    volume = ProjectionVolume(phantom, affine_of(EDGE), air=0)
+    pictures = [
+        cone_projection(volume, matrix_of((angle, 5.0), 96), (96, 96))[0] for angle in np.linspace(41.0, 49.0, 65)
+    ]
+    steps = [rms_percent(b - a, b.max()) for a, b in itertools.pairwise(pictures)]
+    assert max(steps) < 1.25 * np.median(steps)
