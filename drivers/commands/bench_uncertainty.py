@@ -41,11 +41,11 @@ def run_uncertainty(*, quick: bool) -> dict[str, Any]:
     in motion, geometry told for another moment. `coverage_calibration`: tables that the product made of simulated
     pictures of its phantom, between the calibrated views. `coverage_registration_...`: poses that the product found in
     simulated radiographs, told geometry exact, in the registered views; `..._other_views` in views turned away. Both
-    patients count alike; `by_patient` has them apart. `coverage_sagging_...`: the same with a gantry that sags and tells
-    nothing of it; `coverage_jumping_...`: one whose errors are each view's own, which no registration elsewhere can
-    know. `coverage_combined`: calibration table, registration in two views and a turning C-arm at once. `..._scale`: by
-    what the band would have to be multiplied to hold 95 % exactly. `cost_...`: CPU of uncertainty and strokes for four
-    paths in one frame.
+    patients count alike; `by_patient` has them apart. `coverage_sagging_...`: the same with a gantry that sags and
+    tells nothing of it; `coverage_jumping_...`: one whose errors are each view's own, which no registration elsewhere
+    can know. `coverage_combined`: calibration table, registration in two views and a turning C-arm at once. `..._scale`:
+    by what the band would have to be multiplied to hold 95 % exactly. `cost_...`: CPU of uncertainty and strokes for
+    four paths in one frame.
     """
     settings = UncertaintySettings()
     counts = _QUICK if quick else _FULL
