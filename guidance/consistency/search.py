@@ -76,9 +76,9 @@ class MotionSearch:
         template = self._prediction.template(told, np.zeros(6), layer.grid)
         columns, rows, _ = best_shift(layer.shown.normalised, layer.shown.core, template[0], template[1], reach=_REACH)
         motion = self._in_plane(told, columns * layer.grid.step, rows * layer.grid.step)
-        for level in (2, 2, 1, 1, 0):
+        for level in (2, 2, 1):
             motion = self.step(seen, told, motion, level).motion
-        return self.step(seen, told, motion, 0)
+        return self.near(seen, told, motion)
 
     def step(self, seen: SeenPicture, told: F64, start: F64, level: int) -> Found:
         """One robust Gauss-Newton step from a start."""
