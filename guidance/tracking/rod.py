@@ -26,6 +26,7 @@ from guidance.tracking.tip import longest_run, tip_of
 # Lengths in widths of the rod's shadow unless their name says otherwise.
 _BEYOND: Final = 4.0  # how far beyond both ends of the track is looked
 _SHORTEST: Final = 3.0
+_ASTRAY: Final = 3.0  # that a track may go on without the rod
 _SHORTEST_PX: Final = 24.0
 _LIKE_A_ROD: Final = 0.94  # correlation of the whole profile with a rod's
 _BLOCKS_ALIKE: Final = 0.6  # share of blocks that must show it
@@ -64,7 +65,15 @@ class Rod:
 
 
 def rod_of(
-    pixels: Pixels, reading: PictureReading, strip: Strip, x_px: F64, y_px: F64, metal: MetalMask | None, least: float
+    pixels: Pixels,
+    reading: PictureReading,
+    strip: Strip,
+    x_px: F64,
+    y_px: F64,
+    metal: MetalMask | None,
+    least: float,
+    *,
+    whole_track: bool = True,
 ) -> Rod | None:
     """Look closely at a track; None where it is no rod.
 
@@ -72,6 +81,7 @@ def rod_of(
         x_px, y_px: (N,) the track in the strip, x rising.
         metal: where known metal is.
         least: smallest contrast that counts.
+        whole_track: False where the track is cut to its rod already.
     """
     first, last = float(x_px[0]), float(x_px[-1])
     width = float(strip.width_at(np.array([0.5 * (first + last)]))[0])
@@ -103,6 +113,12 @@ def rod_of(
     run = longest_run(contrast, flat)
     if run is None or run.usual < least or flat.x_px[run.end] - flat.x_px[run.begin] < shortest:
         return None
+    if whole_track and (last - flat.x_px[run.end] > _ASTRAY * width or flat.x_px[run.begin] - first > _ASTRAY * width):
+        # The track goes on along something else, which bends the curve: once more without that.
+        own = (x_px >= flat.x_px[run.begin]) & (x_px <= flat.x_px[run.end])
+        if int(own.sum()) < 4:
+            return None
+        return rod_of(pixels, reading, strip, x_px[own], y_px[own], metal, least, whole_track=False)
     inside = contrast[run.begin : run.end + 1]
     inside = inside[~np.isnan(inside)]
     _, blocks = block_profiles(flat, run.begin, run.end + 1)

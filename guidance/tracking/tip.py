@@ -131,8 +131,9 @@ def _hidden(flat: Straightened, run: Run, reach: int) -> str:
     beyond = slice(run.end + 1, run.end + 1 + reach)
     ahead = flat.known[beyond]
     if len(ahead) < reach or float(np.mean(ahead)) < 0.7:
-        shown = len(ahead) >= reach and bool(flat.inside[beyond].all())
-        return "its tip is over known metal or in open air" if shown else "its tip is outside the picture"
+        if not flat.inside[beyond].all():
+            return "its tip is outside the picture"
+        return "its tip cannot be told" if len(ahead) < reach else "its tip is over known metal or in open air"
     near = slice(max(run.end - reach, run.begin), run.end + 1 + reach)
     return "its tip is beside known metal" if float(np.mean(flat.clean[near])) < _CLEAN else ""
 
