@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,6 +36,7 @@ from simulators.volumes import I16, HuVolume, load_nifti
 CBCT_SPACING_MM: Final = (
     2.0  # the drill asks whether a lie is noticed; half of the suite's resolution is the harder test
 )
+_PICTURES_KEPT: Final = 500  # 0.8 MB each
 _PROCEDURAL_SPACING_MM: Final = 2.0
 _REAL_SACRUM_LPS_MM: Final[Vector3] = (0.0, -104.0, 215.0)
 _LESIONS: Final = (((38.0, 6.0, -8.0), 14.0, 50), ((78.0, 10.0, -30.0), 16.0, 50), ((-62.0, 14.0, -22.0), 9.0, 900))
@@ -167,17 +169,28 @@ def case_with(cbct: Received, paths: Sequence[dict[str, Any]]) -> Case:
 
 
 class Pictures:
-    """Noise-free pictures by patient and place; rendering one takes longer than all that the drill does with it."""
+    """Noise-free pictures by patient and place; rendering one takes longer than all that the drill does with it.
+
+    Any number of threads may ask; the oldest of more than `_PICTURES_KEPT` are forgotten.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, Gantry, Exposure], Exposed] = {}
+        self._lock = threading.Lock()
 
     def exposed(self, patient: Patient, gantry: Gantry, exposure: Exposure) -> Exposed:
         """The picture, rendered once."""
         key = (id(patient), gantry, exposure)
-        if key not in self._kept:
-            self._kept[key] = render(patient.scene, gantry, exposure)
-        return self._kept[key]
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        picture = render(patient.scene, gantry, exposure)
+        with self._lock:
+            self._kept[key] = picture
+            if len(self._kept) > _PICTURES_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return picture
 
 
 def targets_lps_mm(paths: Sequence[dict[str, Any]]) -> F64:
