@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -40,6 +41,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed, 2 wrong use."""
     words = sys.argv[1:] if arguments is None else arguments
+    # Matrices here are small: the spinning threads of OpenBLAS take cores from the frames.
+    # It reads this when numpy is loaded, which is after here; processes that are started inherit it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if threading.current_thread() is threading.main_thread():
         # While a command's rooms are still being imported nothing is open yet: SIGTERM then is a clean end.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
