@@ -19,6 +19,8 @@ _PRIOR: Final = np.array([1.0 / 30.0**2] * 3 + [1.0 / 10.0**2] * 3)  # mm, deg: 
 _REACH: Final = 6  # coarsest bins, about 36 mm at the isocentre
 _COARSEST: Final = 2
 _LINEAR_MM: Final = 0.8  # a longer step is followed by another from where it led
+_SETTLED: Final = 0.75  # similarity below which a turn may hide behind a short step
+_LINEAR_UNSETTLED_MM: Final = 0.25
 _MORE_STEPS: Final = 3
 _WORTH: Final = 0.3  # similarity below which a step leads nowhere
 _LEAST_GAIN: Final = 0.1
@@ -62,7 +64,8 @@ class MotionSearch:
         """One step from a start, and more from where it led as long as they are long."""
         found = self.step(seen, told, start, 0)
         for _ in range(_MORE_STEPS):
-            if found.similarity <= _WORTH or found.step_mm <= _LINEAR_MM:
+            far = found.step_mm > (_LINEAR_MM if found.similarity >= _SETTLED else _LINEAR_UNSETTLED_MM)
+            if found.similarity <= _WORTH or not far:
                 break
             again = self.step(seen, told, found.motion, 0)
             if again.similarity <= found.similarity:
