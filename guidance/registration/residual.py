@@ -27,6 +27,8 @@ _LEAST_VALID: Final = 0.6
 # place or more, even with hands and instruments over a third of it; one that has nothing to do with the volume 0.35 at
 # most, a mirrored one 0.5.
 LEAST_SIMILARITY: Final = 0.25
+_CLEAR: Final = 0.7  # share of telling tiles in place that makes up for
+_LEAST_IF_CLEAR: Final = 0.12  # similarity this low: most of the picture is in the way, or dark
 _LEAST_AGREEING: Final = 0.5
 _LEAST_AGREEING_ALL: Final = 0.55
 _FEW: Final = 6  # telling tiles of a view: where there are fewer its similarity alone must do
@@ -74,7 +76,8 @@ def _speaks(view: LeftOver, similarity: float) -> bool:
     median_mm = view.median_mm
     if median_mm is None or len(view.shifts_mm) < _FEW:
         return similarity >= _SIMILAR_ENOUGH
-    return similarity >= LEAST_SIMILARITY and view.agreeing >= _LEAST_AGREEING and median_mm <= _LARGEST_MEDIAN_MM
+    least = _LEAST_IF_CLEAR if view.agreeing >= _CLEAR else LEAST_SIMILARITY
+    return similarity >= least and view.agreeing >= _LEAST_AGREEING and median_mm <= _LARGEST_MEDIAN_MM
 
 
 def left_over(problem: Problem, motion: F64, view: int) -> LeftOver:
