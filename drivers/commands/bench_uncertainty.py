@@ -44,8 +44,8 @@ def run_uncertainty(*, quick: bool) -> dict[str, Any]:
     patients count alike; `by_patient` has them apart. `coverage_sagging_...`: the same with a gantry that sags and
     tells nothing of it; `coverage_jumping_...`: one whose errors are each view's own, which no registration elsewhere
     can know. `coverage_combined`: calibration table, registration in two views and a turning C-arm at once.
-    `..._scale`: by what the band would have to be multiplied to hold 95 % exactly. `cost_...`: CPU of uncertainty and strokes for
-    four paths in one frame.
+    `..._scale`: by what the band would have to be multiplied to hold 95 % exactly. `cost_...`: CPU of uncertainty and
+    strokes for four paths in one frame.
     """
     settings = UncertaintySettings()
     counts = _QUICK if quick else _FULL
