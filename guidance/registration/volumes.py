@@ -31,6 +31,8 @@ from guidance.registration.volume_verdict import (
 Progress = Callable[[str], None]
 
 _TOLERANCES: Final = (0.05, 0.02, 0.002)  # mm and deg, coarse to fine
+_ITERATIONS: Final = (25, 25, 12)  # from the middle level the last takes three to five
+_HOPELESS: Final = 0.4  # correlation on the middle level below which nothing comes of the last
 _FOLLOWED: Final = 5  # guesses that are followed to the middle level
 _FINISHED: Final = 2  # of them, to the end
 _SAMPLED_WHOLE: Final = 1.3  # the smaller volume is sampled, but for what is nearly as large
@@ -112,6 +114,7 @@ class _Pair:
             self.pivot(start),
             robust=level > 0,
             shaded=level == len(self.points) - 1,
+            iterations=_ITERATIONS[level],
             tolerance=_TOLERANCES[level],
         )
 
@@ -202,7 +205,7 @@ def _followed(pair: _Pair, starts: list[F64]) -> _Found:
     near = [match for start in starts[:_FOLLOWED] if (match := pair.approached(start)) is not None]
     best = _Found(None, verdict(None, None))
     for match in sorted(near, key=closeness, reverse=True)[:_FINISHED]:
-        end = pair.finished(match.target_from_source)
+        end = match if match.correlation < _HOPELESS else pair.finished(match.target_from_source)
         found = _Found(end, verdict(end, None if end is None else covariance_of(end)))
         best = found if found.score > best.score else best
         if best.verdict.code == "":
