@@ -15,7 +15,7 @@ from guidance.messages import F64, PlannedPath
 from guidance.session import FrameMeasured, MeasureFrame
 from guidance.tracking.find import find_instruments
 from guidance.tracking.known_metal import KnownMetal
-from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, paths_to_search, sighted
+from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, found_instrument, paths_to_search, sighted
 from guidance.tracking.values import InstrumentView
 from guidance.uncertainty.band import picture_covariance_px
 from guidance.uncertainty.values import FrameUncertainty, PoseUncertainty
@@ -91,8 +91,7 @@ class FrameMeasuring:
                 before = Sightings(path=path)
             sighting = Sighting(device=track.device, view=view, received_ns=frame.received_ns)
             after = self._sightings[path.id] = sighted(before, sighting)
-            accepted = after.placed is not None and after.placed.accepted
-            found.append(FoundInstrument(view=view, placed=after.placed if accepted else None))
+            found.append(found_instrument(after, view))
         self._seen[track.device] = frozenset(one.view.seen.path_id for one in found)
         return tuple(found)
 

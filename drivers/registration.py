@@ -194,6 +194,7 @@ def _accepted(answer: RegistrationAnswer, views: Sequence[LiveView]) -> Accepted
         covariance=tuple(number for row in answer.covariance for number in row),
         residual_px=answer.residual_px,
         inputs=tuple(sorted({view.device for view in views})),
+        views=tuple(tuple(view.view.pixel_from_patient.ravel().tolist()) for view in views),
         frame_of_reference_uid=views[0].frame_of_reference_uid,
     )
 

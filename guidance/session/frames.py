@@ -21,7 +21,7 @@ from guidance.overlay.place import place_paths
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
 from guidance.session.instruments import with_instruments
 from guidance.session.planned import watch_of
-from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume, pivot_of
+from guidance.session.state import DRAWABLE, NS_PER_MS, InputTrack, Session, active_volume, central_ray_of, pivot_of
 from guidance.uncertainty.frame import STANDING, frame_uncertainty, pose_rate
 
 _NS_PER_S: Final = 1_000_000_000
@@ -121,6 +121,7 @@ def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
             registration=session.case.registration,
             calibration=verdict.calibration,
             rate=track.rate,
+            central_ray=central_ray_of(verdict.pixel_from_patient),
         )
     return replace(track, verdict=verdict, places=places, epoch=session.case.epoch, uncertainty=uncertainty)
 

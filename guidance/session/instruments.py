@@ -82,4 +82,15 @@ def _depth(path: PlannedPath, found: FoundInstrument) -> InstrumentDepth:
     if found.placed is not None:
         return depth_of(path, found.placed)
     view = found.view
+    if found.contradiction:
+        return InstrumentDepth(
+            path_id=path.id,
+            depth_mm=None,
+            to_target_mm=None,
+            off_axis_mm=None,
+            angle_deg=None,
+            sigma_mm=None,
+            views=2,
+            reason=found.contradiction,
+        )
     return constrained_to_path(path, view.seen, view.pixel_from_patient, geometry_sigma_px=view.geometry_sigma_px)

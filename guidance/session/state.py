@@ -171,3 +171,9 @@ def _middle_lps_mm(affine: tuple[float, ...] | None, shape_kji: tuple[int, int, 
         for row in range(3)
     )
     return x, y, z
+
+
+def central_ray_of(pixel_from_patient: Matrix34) -> Vector3:
+    """Unit vector from source to detector."""
+    x, y, z = pixel_from_patient[8:11]
+    return x, y, z

@@ -62,10 +62,26 @@ class FoundInstrument:
     Attributes:
         view: as it is seen in this frame.
         placed: where it is in the patient, together with what other views saw; None with one view, or where refused.
+        contradiction: words, where another view of the same moment shows something else; "" where none does.
     """
 
     view: InstrumentView
     placed: PlacedInstrument | None = None
+    contradiction: str = ""
+
+
+def found_instrument(after: Sightings, view: InstrumentView) -> FoundInstrument:
+    """What a frame says, given all that was seen up to it.
+
+    Views one after the other contradict each other as soon as the instrument is moved on: that is no finding. Views of
+    the same moment must not.
+    """
+    placed = after.placed
+    if placed is None or placed.accepted:
+        return FoundInstrument(view=view, placed=placed)
+    times = [each.received_ns for each in after.placed_from]
+    together = max(times) - min(times) <= TOGETHER_NS and placed.code == "views_contradict"
+    return FoundInstrument(view=view, contradiction=placed.reason if together else "")
 
 
 def paths_to_search(paths: Sequence[PlannedPath], seen_ids: Collection[str], turn: int) -> Sequence[PlannedPath]:

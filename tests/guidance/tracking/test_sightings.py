@@ -9,7 +9,7 @@ import pytest
 
 from guidance.geometry.camera import project
 from guidance.messages import F64, PlannedPath
-from guidance.tracking.sightings import KEPT_NS, Sighting, Sightings, paths_to_search, sighted
+from guidance.tracking.sightings import KEPT_NS, Sighting, Sightings, found_instrument, paths_to_search, sighted
 from guidance.tracking.values import InstrumentView, SeenInstrument
 from simulators.gantry import Gantry
 
@@ -101,3 +101,13 @@ def test_all_paths_are_searched_every_fourth_frame_and_the_seen_ones_always(turn
     searched = paths_to_search(paths, {"P1"}, turn)
     assert len(searched) == expected
     assert "P1" in {path.id for path in searched}
+
+
+def test_planes_of_one_moment_that_show_different_things_are_said_views_in_turn_are_not() -> None:
+    off = TIP - (0.0, 0.0, 8.0)
+    at_once = after(sighting(0.0, 0.0, device="FluoroA"), sighting(80.0, 0.03, device="FluoroB", tip=off))
+    told = found_instrument(at_once, at_once.kept[-1].view)
+    assert told.placed is None
+    assert "contradict" in told.contradiction
+    in_turn = after(sighting(0.0, 0.0), sighting(60.0, 20.0, tip=off))
+    assert found_instrument(in_turn, in_turn.kept[-1].view).contradiction == ""
