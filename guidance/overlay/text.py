@@ -76,14 +76,19 @@ def plated_tints(text: str, size_px: int) -> tuple[Tint, ...]:
     The layer mixes nothing, so what a soft-edged letter over its plate would give is worked out here, in steps. The
     bitmaps begin `plate_gap_px(size_px)` px left of and above the text's own.
     """
-    gap = plate_gap_px(size_px)
-    soft = np.pad(text_bitmap(text, size_px).coverage, gap) / 255.0
-    step = np.round(soft * _TINT_STEPS).astype(np.int64)
+    coverage = np.pad(text_bitmap(text, size_px).coverage, plate_gap_px(size_px))
+    return tuple(Tint(np.asarray(cv2.LUT(coverage, of_ink), np.uint8), ink) for of_ink, ink in _tints())
+
+
+@lru_cache(maxsize=1)
+def _tints() -> tuple[tuple[U8, float], ...]:
+    """(256,) coverage of each colour by the text's own, and that colour's ink; words change several times a second."""
+    step = np.round(np.arange(256) / 255.0 * _TINT_STEPS)
     tints = []
     for number in range(_TINT_STEPS + 1):
         part = number / _TINT_STEPS
         covered = 1.0 - (1.0 - _PLATE_PART) * (1.0 - part)
-        tints.append(Tint(np.where(step == number, round(255 * covered), 0).astype(np.uint8), part / covered))
+        tints.append((np.where(step == number, round(255 * covered), 0).astype(np.uint8), part / covered))
     return tuple(tints)
 
 
@@ -95,8 +100,11 @@ def plate_gap_px(size_px: int) -> int:
 @lru_cache(maxsize=256)
 def wrapped(text: str, size_px: int, width_px: int) -> tuple[str, ...]:
     """Break a text at blanks into lines that fit the width; a single word that doesn't stands alone."""
+    words = text.split()
+    if words and text_bitmap(" ".join(words), size_px).coverage.shape[1] <= width_px:
+        return (" ".join(words),)  # what is drawn anyway; each beginning of it would be drawn for its width alone
     lines: list[str] = []
-    for word in text.split():
+    for word in words:
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and text_bitmap(longer, size_px).coverage.shape[1] <= width_px:
             lines[-1] = longer
