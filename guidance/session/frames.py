@@ -66,7 +66,7 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
         placed={},
     )
     track = judged(session, track, now_ns)
-    track = _with_rate(session, before, track, now_ns)
+    track = _with_rate(session, before, track)
     wanted = _measuring(session, track)
     if wanted is not None:
         return replace(session, pending={**session.pending, frame.device: track}), [wanted]
@@ -93,7 +93,7 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
         # Registration or volume changed while it was measured: what was found is about another place.
         return replace(session, pending={**session.pending, measured.device: waiting}), [again]
     if again is not None:
-        track = judged(session, _observed(session, before, track, event), now_ns)
+        track = _checked(session, _observed(session, before, track, event))
     return _settled(session, track)
 
 
@@ -110,20 +110,40 @@ def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
     verdict = _told_verdict(session, track, frame, now_ns)
     if verdict.pixel_from_patient is not None and verdict.pixel_from_patient == track.measured_with:
         verdict = judged_with_check(verdict, track.check)
-    rows, columns = frame.pixels.shape
+    track = replace(track, epoch=session.case.epoch)
+    return _with_uncertainty(session, _with_verdict(session, track, verdict))
+
+
+def _checked(session: Session, track: InputTrack) -> InputTrack:
+    """The track, judged by what is told of its frame just now, with what the picture says of that."""
+    verdict = judged_with_check(track.verdict, track.check)
+    if verdict.pixel_from_patient == track.verdict.pixel_from_patient:
+        return replace(track, verdict=verdict)  # places and uncertainty are of the matrix, which stands
+    return _with_uncertainty(session, _with_verdict(session, track, verdict))
+
+
+def _with_verdict(session: Session, track: InputTrack, verdict: GeometryVerdict) -> InputTrack:
+    assert track.frame is not None
+    rows, columns = track.frame.pixels.shape
     places = place_paths(drawable_paths(session.case), verdict, rows=rows, columns=columns)
-    uncertainty = None
-    if verdict.pixel_from_patient is not None:
-        uncertainty = frame_uncertainty(
-            settings=session.uncertainty,
-            pivot_lps_mm=pivot_of(active_volume(session)),
-            columns=columns,
-            registration=session.case.registration,
-            calibration=verdict.calibration,
-            rate=track.rate,
-            central_ray=central_ray_of(verdict.pixel_from_patient),
-        )
-    return replace(track, verdict=verdict, places=places, epoch=session.case.epoch, uncertainty=uncertainty)
+    return replace(track, verdict=verdict, places=places)
+
+
+def _with_uncertainty(session: Session, track: InputTrack) -> InputTrack:
+    frame, verdict = track.frame, track.verdict
+    assert frame is not None
+    if verdict.pixel_from_patient is None:
+        return replace(track, uncertainty=None)
+    uncertainty = frame_uncertainty(
+        settings=session.uncertainty,
+        pivot_lps_mm=pivot_of(active_volume(session)),
+        columns=frame.pixels.shape[1],
+        registration=session.case.registration,
+        calibration=verdict.calibration,
+        rate=track.rate,
+        central_ray=central_ray_of(verdict.pixel_from_patient),
+    )
+    return replace(track, uncertainty=uncertainty)
 
 
 def changes(before: InputTrack | None, after: InputTrack) -> list[Effect]:
@@ -165,7 +185,7 @@ def _told_verdict(session: Session, track: InputTrack, frame: FluoroFrame, now_n
     return verdict
 
 
-def _with_rate(session: Session, before: InputTrack | None, track: InputTrack, now_ns: int) -> InputTrack:
+def _with_rate(session: Session, before: InputTrack | None, track: InputTrack) -> InputTrack:
     """The track with how fast its geometry goes; what is told for one moment is the less true the faster it is."""
     last = before.verdict.pixel_from_patient if before is not None else None
     matrix = track.verdict.pixel_from_patient
@@ -179,7 +199,7 @@ def _with_rate(session: Session, before: InputTrack | None, track: InputTrack, n
         # Frames that the network held up come in a burst: nothing has moved faster for that.
         interval_ms = max(gap_ns, track.interval_ns / 2) / NS_PER_MS
         rate = pose_rate(last, matrix, interval_ms, pivot_of(active_volume(session)))
-    return track if rate == track.rate else judged(session, replace(track, rate=rate), now_ns)
+    return track if rate == track.rate else _with_uncertainty(session, replace(track, rate=rate))
 
 
 def _measuring(session: Session, track: InputTrack) -> MeasureFrame | None:
