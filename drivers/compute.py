@@ -20,9 +20,12 @@ from guidance.overlay.pieces import Scene, Text, scene_of
 from guidance.overlay.window import Window, followed_window, measured_part, told_window
 from guidance.overlay.words import DISCLAIMER
 from guidance.session import FrameMeasured, InputTrack, MeasureFrame
+from guidance.tracking.sightings import looks_around
 
 _USUAL_SIDE: Final = 1024
 _WARM_BUFFERS: Final = 3
+_QUIET_S: Final = 0.004  # without a frame to work on, before something is done that no frame waits for
+_OVERDUE_NS: Final = 400_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,14 @@ class FrameJob:
     frame: FluoroFrame
     again: bool
     make_scene: Callable[[], Scene]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LookAround:
+    """A frame to be searched for instruments along all paths, at the latest at `due_ns`."""
+
+    asked: MeasureFrame
+    due_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +88,7 @@ class ComputeThread:
         self._fail = fail
         self._newest: dict[str, FrameJob] = {}
         self._unmeasured: dict[str, MeasureFrame] = {}
+        self._around: dict[str, _LookAround] = {}
         self._measuring = FrameMeasuring()
         self._wake = threading.Condition()
         self._stopping = False
@@ -119,10 +131,14 @@ class ComputeThread:
         try:
             self._warm_up()
             while (job := self._next()) is not None:
-                if isinstance(job, MeasureFrame):
-                    self._measured(self._measuring.measured(job))
-                else:
-                    self._deliver(self._composed(job))
+                match job:
+                    case MeasureFrame():
+                        self._measured(self._measuring.measured(job))
+                        self._look_around_later(job)
+                    case _LookAround(asked):
+                        self._measuring.look_around(asked)
+                    case FrameJob():
+                        self._deliver(self._composed(job))
         except BaseException as error:
             self._fail(error)
 
@@ -144,12 +160,24 @@ class ComputeThread:
                 buffers.dirty,
             )
 
-    def _next(self) -> FrameJob | MeasureFrame | None:
+    def _look_around_later(self, asked: MeasureFrame) -> None:
+        if asked.metal is None or not looks_around(asked.track.frames):
+            return
+        before = self._around.get(asked.track.device)
+        due_ns = time.monotonic_ns() + _OVERDUE_NS if before is None else before.due_ns
+        self._around[asked.track.device] = _LookAround(asked, due_ns)
+
+    def _next(self) -> FrameJob | MeasureFrame | _LookAround | None:
         with self._wake:
             while not self._newest and not self._unmeasured and not self._stopping:
-                self._wake.wait()
+                if not self._wake.wait(_QUIET_S if self._around else None):
+                    break
             if self._stopping:
                 return None
+            waiting_around = next(iter(self._around.values()), None)
+            busy = self._newest or self._unmeasured
+            if waiting_around is not None and (not busy or time.monotonic_ns() > waiting_around.due_ns):
+                return self._around.pop(next(iter(self._around)))
             # Oldest input first, so that one fast stream cannot starve the other plane; what only needs drawing is
             # nearer to the eye than what must be measured before.
             waiting: dict[str, FrameJob] | dict[str, MeasureFrame] = self._newest or self._unmeasured

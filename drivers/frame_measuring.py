@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from guidance.messages import F64, PlannedPath
 from guidance.session import FrameMeasured, MeasureFrame
 from guidance.tracking.find import find_instruments
 from guidance.tracking.known_metal import KnownMetal
-from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, found_instrument, paths_to_search, sighted
-from guidance.tracking.values import InstrumentView
+from guidance.tracking.sightings import FoundInstrument, Sighting, Sightings, found_instrument, known_paths, sighted
+from guidance.tracking.values import InstrumentView, SeenInstrument
 from guidance.uncertainty.band import picture_covariance_px
 from guidance.uncertainty.values import FrameUncertainty, PoseUncertainty
 
@@ -33,19 +34,16 @@ class FrameMeasuring:
         self._epoch = -1
 
     def measured(self, asked: MeasureFrame) -> FrameMeasured:
-        """Hold one frame against the volume."""
+        """Hold one frame against the volume, and look along the paths where instruments are seen already."""
         frame = asked.track.frame
         assert frame is not None
         held = self._measurers.get(frame.device)
         if held is None or held[0] is not asked.watch:
             held = self._measurers[frame.device] = (asked.watch, FrameMeasurer(asked.watch))
-        try:
-            intensity = read_intensity(frame.metadata)
-        except GeometryError:
-            intensity = _UNTOLD  # what is told of it cannot be read, so nothing is taken for granted
+        intensity = _intensity(asked)
         measurement = held[1].measure(
             frame.pixels,
-            np.array(asked.pixel_from_patient, np.float64).reshape(3, 4),
+            _matrix(asked),
             intensity=intensity.relationship,
             sign=intensity.sign,
             collimator_px=_blades(asked),
@@ -59,6 +57,12 @@ class FrameMeasuring:
             found=() if asked.metal is None else self._instruments(asked, asked.metal, intensity),
         )
 
+    def look_around(self, asked: MeasureFrame) -> None:
+        """Search a frame along all paths, so that from the next one on what is new is looked for."""
+        if asked.metal is not None:
+            found = _seen_along(asked, asked.metal, asked.paths, _intensity(asked))
+            self._seen[asked.track.device] = frozenset(seen.path_id for seen in found)
+
     def _instruments(
         self, asked: MeasureFrame, metal: KnownMetal, intensity: PixelIntensity
     ) -> tuple[FoundInstrument, ...]:
@@ -67,18 +71,11 @@ class FrameMeasuring:
         assert frame is not None
         if track.epoch != self._epoch:
             self._sightings, self._epoch = {}, track.epoch
-        matrix = np.array(asked.pixel_from_patient, np.float64).reshape(3, 4)
+        matrix = _matrix(asked)
         found = []
-        paths = {path.id: path for path in asked.paths}
-        for seen in find_instruments(
-            frame.pixels,
-            matrix,
-            paths_to_search(asked.paths, self._seen.get(track.device, frozenset()), track.frames),
-            intensity=intensity.relationship,
-            sign=intensity.sign,
-            known_metal=metal,
-            collimator_px=read_metadata(frame.metadata).collimator_px,
-        ):
+        known = known_paths(asked.paths, self._seen.get(track.device, frozenset()))
+        paths = {path.id: path for path in known}
+        for seen in _seen_along(asked, metal, known, intensity):
             path = paths[seen.path_id]
             view = InstrumentView(
                 seen=seen,
@@ -94,6 +91,36 @@ class FrameMeasuring:
             found.append(found_instrument(after, view))
         self._seen[track.device] = frozenset(one.view.seen.path_id for one in found)
         return tuple(found)
+
+
+def _seen_along(
+    asked: MeasureFrame, metal: KnownMetal, paths: Sequence[PlannedPath], intensity: PixelIntensity
+) -> tuple[SeenInstrument, ...]:
+    frame = asked.track.frame
+    assert frame is not None
+    if not paths:
+        return ()
+    return find_instruments(
+        frame.pixels,
+        _matrix(asked),
+        paths,
+        intensity=intensity.relationship,
+        sign=intensity.sign,
+        known_metal=metal,
+        collimator_px=read_metadata(frame.metadata).collimator_px,
+    )
+
+
+def _matrix(asked: MeasureFrame) -> F64:
+    return np.array(asked.pixel_from_patient, np.float64).reshape(3, 4)
+
+
+def _intensity(asked: MeasureFrame) -> PixelIntensity:
+    assert asked.track.frame is not None
+    try:
+        return read_intensity(asked.track.frame.metadata)
+    except GeometryError:
+        return _UNTOLD  # what is told of it cannot be read, so nothing is taken for granted
 
 
 def _blades(asked: MeasureFrame) -> tuple[int, int, int, int] | None:

@@ -84,18 +84,29 @@ def found_instrument(after: Sightings, view: InstrumentView) -> FoundInstrument:
     return FoundInstrument(view=view, contradiction=placed.reason if together else "")
 
 
-def paths_to_search(paths: Sequence[PlannedPath], seen_ids: Collection[str], turn: int) -> Sequence[PlannedPath]:
-    """Along which paths one frame is searched: all of them every fourth frame, else where instruments are seen already.
+def looks_around(turn: int) -> bool:
+    """Whether all paths are searched in one frame: in every fourth.
 
-    A search costs more than half a millisecond a path, and what is pushed in takes seconds. It is always all of them at
-    once or those that were told apart before: else an instrument would be taken for its neighbour's.
+    A search costs more than half a millisecond a path, and what is pushed in takes seconds: it can wait until the frame
+    is shown.
+
+    Args:
+        turn: counts frames.
+    """
+    return turn % _ALL_EVERY == 0
+
+
+def known_paths(paths: Sequence[PlannedPath], seen_ids: Collection[str]) -> tuple[PlannedPath, ...]:
+    """Along which paths each frame is searched: where instruments are seen already.
+
+    It is always all of them at once or those that were told apart before: else an instrument would be taken for its
+    neighbour's.
 
     Args:
         paths: the plan.
-        seen_ids: of the paths along which the frame before showed an instrument.
-        turn: counts frames.
+        seen_ids: of the paths along which an instrument was seen last.
     """
-    return paths if turn % _ALL_EVERY == 0 else tuple(path for path in paths if path.id in seen_ids)
+    return tuple(path for path in paths if path.id in seen_ids)
 
 
 def sighted(before: Sightings, sighting: Sighting) -> Sightings:

@@ -1,12 +1,21 @@
-"""The compute thread draws a scene as it is meant: what lies under stays under."""
+"""The compute thread draws a scene as it is meant; what no frame waits for is done between frames."""
 
+import contextlib
+import queue
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from drivers.compute import ComputeThread, FrameJob
+from guidance.consistency import watch_volume
+from guidance.consistency.measurement import Measurement
 from guidance.messages import PlannedPath, SphereShape, Zone, ZoneKind, ZoneSite
 from guidance.overlay.zones import ZonesOnPicture
+from guidance.session import FrameMeasured, MeasureFrame
+from guidance.tracking.known_metal import NO_METAL
 from tests.helpers.drawn import draw, track_of, view
 from tests.helpers.surfaces import ball
 
@@ -43,3 +52,64 @@ def test_zones_lie_under_the_paths_of_a_composed_frame() -> None:
     finally:
         thread.stop()
     np.testing.assert_array_equal(layers[0], expected)
+
+
+class Measuring:
+    """Stands in for what measures; notes what it is asked, and holds on until it may go on."""
+
+    def __init__(self) -> None:
+        self.calls: queue.Queue[tuple[str, int]] = queue.Queue()
+        self.go_on = threading.Semaphore(0)
+
+    def measured(self, asked: MeasureFrame) -> FrameMeasured:
+        self.calls.put(("measured", asked.track.frames))
+        assert self.go_on.acquire(timeout=30.0)
+        return FrameMeasured(
+            track=asked.track,
+            pixel_from_patient=asked.pixel_from_patient,
+            watch=asked.watch,
+            measurement=Measurement(picture_shows=0.0, projection_shows=0.0, xray_like=False),
+        )
+
+    def look_around(self, asked: MeasureFrame) -> None:
+        self.calls.put(("around", asked.track.frames))
+
+
+@contextlib.contextmanager
+def measuring() -> Iterator[tuple[ComputeThread, Measuring]]:
+    thread, work = ComputeThread(lambda composed: None, lambda measured: None, lambda error: None), Measuring()
+    thread._measuring = work  # type: ignore[assignment]  # its two methods are all that is called
+    thread.start()
+    try:
+        yield thread, work
+    finally:
+        work.go_on.release()
+        thread.stop()
+
+
+def asked(frames: int) -> MeasureFrame:
+    track = replace(track_of((PATH,), view(12)), frames=frames)
+    watch = watch_volume(np.zeros((20, 20, 20), np.int16), np.diag([5.0, 5.0, 5.0, 1.0]))
+    return MeasureFrame(track, tuple(view(12)), watch, (PATH,), NO_METAL)
+
+
+def test_every_fourth_frame_is_searched_along_all_paths_once_no_frame_waits_for_it() -> None:
+    with measuring() as (thread, work):
+        thread.measure(asked(4))
+        assert work.calls.get(timeout=30.0) == ("measured", 4)
+        thread.measure(asked(5))  # waits already when the search could begin
+        work.go_on.release()
+        assert work.calls.get(timeout=30.0) == ("measured", 5)
+        work.go_on.release()
+        assert work.calls.get(timeout=30.0) == ("around", 4)
+
+
+def test_where_a_frame_always_waits_all_paths_are_still_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.compute._OVERDUE_NS", -1)
+    with measuring() as (thread, work):
+        thread.measure(asked(4))
+        assert work.calls.get(timeout=30.0) == ("measured", 4)
+        thread.measure(asked(5))
+        work.go_on.release()
+        assert work.calls.get(timeout=30.0) == ("around", 4)
+        assert work.calls.get(timeout=30.0) == ("measured", 5)

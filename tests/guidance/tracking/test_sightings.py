@@ -9,7 +9,15 @@ import pytest
 
 from guidance.geometry.camera import project
 from guidance.messages import F64, PlannedPath
-from guidance.tracking.sightings import KEPT_NS, Sighting, Sightings, found_instrument, paths_to_search, sighted
+from guidance.tracking.sightings import (
+    KEPT_NS,
+    Sighting,
+    Sightings,
+    found_instrument,
+    known_paths,
+    looks_around,
+    sighted,
+)
 from guidance.tracking.values import InstrumentView, SeenInstrument
 from simulators.gantry import Gantry
 
@@ -95,12 +103,14 @@ def test_only_a_few_poses_of_an_input_are_kept() -> None:
     assert len(known.kept) <= 5
 
 
-@pytest.mark.parametrize(("turn", "expected"), [(0, 3), (1, 1), (3, 1), (4, 3)])
-def test_all_paths_are_searched_every_fourth_frame_and_the_seen_ones_always(turn: int, expected: int) -> None:
+@pytest.mark.parametrize(("turn", "expected"), [(0, True), (1, False), (3, False), (4, True)])
+def test_all_paths_are_searched_in_every_fourth_frame(turn: int, expected: bool) -> None:
+    assert looks_around(turn) is expected
+
+
+def test_paths_with_an_instrument_are_searched_in_every_frame() -> None:
     paths = tuple(replace(PATH, id=f"P{n}") for n in range(3))
-    searched = paths_to_search(paths, {"P1"}, turn)
-    assert len(searched) == expected
-    assert "P1" in {path.id for path in searched}
+    assert known_paths(paths, {"P1", "gone"}) == (paths[1],)
 
 
 def test_planes_of_one_moment_that_show_different_things_are_said_views_in_turn_are_not() -> None:
