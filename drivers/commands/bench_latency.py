@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from drivers.commands.bench_report import percentile, report
-from drivers.commands.latency_peers import (
-    PATHS,
-    RATE_HZ,
-    ROWS,
-    FloorRelay,
-    MeasuredServer,
-    Pictures,
-    dicom_load,
-    pyigtl_relay,
-)
+from drivers.commands.latency_peers import RATE_HZ, FloorRelay, MeasuredServer, dicom_load, pyigtl_relay
+from drivers.commands.latency_pictures import ROWS, Pictures
 from drivers.commands.latency_rig import RunResult, thread_cpu_ns
 
 _WARM_UP: Final = 30
@@ -52,10 +45,11 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
     rates = (60.0, 90.0, 120.0) if quick else (60.0, 90.0, 120.0, 150.0, 180.0, 240.0)
     pictures = Pictures()
     floor, ours, turning, peer, during, floor_during = (Series() for _ in range(6))
-    with MeasuredServer() as server, FloorRelay() as floor_relay, pyigtl_relay() as peer_relay:
+    with MeasuredServer(pictures) as server, FloorRelay() as floor_relay, pyigtl_relay() as peer_relay:
         server.run(pictures, _WARM_UP)
         ours_frames = 0
         cpu_by_thread: dict[str, int] = {}
+        checks: Counter[str] = Counter()
         for number in range(rounds):
             floor.add(floor_relay.run(pictures, frames), number * frames)
             before = thread_cpu_ns(server.pid)
@@ -63,7 +57,9 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
             ours_frames += frames
             for name, spent in thread_cpu_ns(server.pid).items():
                 cpu_by_thread[name] = cpu_by_thread.get(name, 0) + spent - before.get(name, 0)
+            checks[server.check_state(pictures)] += 1
             turning.add(server.run(pictures, frames, moving=True), number * frames)
+            checks[server.check_state(pictures)] += 1
             if peer_relay is not None:
                 peer.add(peer_relay.run(pictures, peer_frames), number * peer_frames)
         with dicom_load(server.dicom_port, quick) as loading:
@@ -112,7 +108,9 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
             "columns": ROWS,
             "scalar": "uint16",
             "rate_hz": RATE_HZ,
-            "paths": len(PATHS),
+            "paths": len(pictures.paths),
+            "zones": len(pictures.zones),
+            "instruments": 1,
             "clients": 1,
             "rounds": rounds,
             "quick": quick,
@@ -134,6 +132,7 @@ def run_latency(*, quick: bool) -> dict[str, Any]:
                     ("floor_during_dicom", floor_during),
                 )
             },
+            "checks": dict(checks),
             "counters": status["counters"],
         },
     )

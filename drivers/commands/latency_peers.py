@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import math
 import multiprocessing
 import os
 import signal
@@ -19,86 +18,33 @@ from typing import Any, Final
 
 import numpy as np
 
-from drivers.commands.latency_rig import Packer, RunResult, connect, free_port, run_frames
+from drivers.commands.latency_pictures import Pictures
+from drivers.commands.latency_rig import RunResult, connect, free_port, run_frames, thread_cpu_ns
 from drivers.commands.server_process import ServerProcess
 from guidance.errors import CaseError
-from guidance.kernels import _core, crc64
-from guidance.wire.openigtlink.image import pack_image_parts
+from guidance.kernels import _core
+from guidance.messages import CheckState
 from simulators.cbct import DicomPeer, send_cbct
 from simulators.cbct_objects import CbctRun
 from simulators.volumes import HuVolume
 
-ROWS: Final = 1024
 RATE_HZ: Final = 30.0
-_PICTURES: Final = 16  # distinct noise pictures sent in turn, so that none is taken for a held one
-_STEPS_PER_S: Final = 1 << 20
-_STEP_BITS: Final = 12
 _VOLUME_WITHIN_S: Final = 30.0
-
-PATHS: Final[list[dict[str, Any]]] = [
-    {
-        "entry_lps_mm": [x, 60.0, z],
-        "target_lps_mm": [x / 3, -20.0, z],
-        "diameter_mm": 7.3,
-        "label": f"S1 screw {number}",
-    }
-    for number, (x, z) in enumerate(((-45.0, 10.0), (-20.0, 25.0), (20.0, 25.0), (45.0, 10.0)), start=1)
-]
-
-
-class Pictures:
-    """Packs stamped frames of seeded noise; every frame has its own number and timestamp."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(7)
-        base = rng.normal(20000, 1500, (ROWS, ROWS))
-        self._pixels = [
-            np.ascontiguousarray(np.roll(base, shift, axis=1).astype(np.uint16)) for shift in range(_PICTURES)
-        ]
-        self._crc = [crc64(pixels.reshape(-1).view(np.uint8)) for pixels in self._pixels]
-        self._number = 0
-
-    def packer(self, frame_of_reference_uid: str, *, moving: bool = False) -> Packer:
-        """Frames of a C-arm that stands, or that turns all the time."""
-        geometry = {
-            "XRay.SourceToDetectorMm": "1200",
-            "XRay.SourceToIsocenterMm": "750",
-            "XRay.ImagerPixelSpacingMm": "0.3 0.3",
-            "XRay.IsocenterLpsMm": "0 0 0",
-            "XRay.FrameOfReferenceUID": frame_of_reference_uid,
-            "XRay.Live": "1",
-        }
-
-        def pack(index: int) -> tuple[int, list[memoryview]]:
-            self._number += 1
-            picture = self._number % _PICTURES
-            # Real time as a sound sender stamps it; in steps of a microsecond, which pyigtl's doubles keep exactly.
-            timestamp = int(time.time() * _STEPS_PER_S) << _STEP_BITS
-            prefix, suffix = pack_image_parts(
-                "Fluoro",
-                timestamp,
-                (ROWS, ROWS),
-                np.uint16,
-                pixels_crc64=self._crc[picture],
-                metadata=geometry | self._told(moving),
-            )
-            pixels = memoryview(self._pixels[picture].reshape(-1).view(np.uint8).data)
-            return timestamp, [memoryview(prefix), pixels, memoryview(suffix)]
-
-        return pack
-
-    def _told(self, moving: bool) -> dict[str, str]:
-        # While it turns, nothing of one frame's geometry or drawing can serve for the next.
-        swing = math.sin(self._number / 40.0) if moving else 0.5
-        return {
-            "XRay.FrameNumber": str(self._number),
-            "XRay.PrimaryAngleDeg": f"{40.0 * swing:.3f}",
-            "XRay.SecondaryAngleDeg": f"{-15.0 * swing:.3f}",
-        }
+_PREPARED_WITHIN_S: Final = 20.0
+_ASKED_FRAMES: Final = 3
+_IDLE_S: Final = 0.5
+_IDLE_PART: Final = 0.1  # of one core
 
 
 class MeasuredServer:
-    """The guidance server in its own process, with a small volume and four paths."""
+    """The guidance server in its own process, with the pictures' volume, its paths and its zones.
+
+    Args:
+        pictures: that it will be sent.
+    """
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
 
     def __enter__(self) -> MeasuredServer:
         self._folder = tempfile.TemporaryDirectory(prefix="guidance-bench-")
@@ -106,17 +52,39 @@ class MeasuredServer:
         self._process = ServerProcess(Path(self._folder.name), free_ports=True, environment=environment)
         self._process.start()
         self.pid, self.dicom_port = self._process.pid, self._process.ports["dicom"]
-        _send_volume(self.dicom_port, edge=48, slices=48, seed=1)
+        send_cbct(self._pictures.cbct, CbctRun(seed=1), DicomPeer(port=self.dicom_port))
         deadline = time.monotonic() + _VOLUME_WITHIN_S
         while not any(item["active"] for item in self._process.call("GET", "/api/v1/volumes")["items"]):
             if time.monotonic() > deadline:
                 raise CaseError("the benchmark's volume did not become ready", code="volume_not_ready")
             time.sleep(0.05)
-        for path in PATHS:
+        for path in self._pictures.paths:
             self._process.call("POST", "/api/v1/paths", path)
+        for zone in self._pictures.zones:
+            self._process.call("POST", "/api/v1/zones", zone)
         self._reader = connect(self._process.ports["openigtlink_output"])
         self._sender = connect(self._process.ports["openigtlink_input"])
+        self._prepare()
         return self
+
+    def _prepare(self) -> None:
+        """Wait until each frame is held against the volume: without it half of the work would not be measured."""
+        deadline = time.monotonic() + _PREPARED_WITHIN_S
+        while self.check_state(self._pictures) != CheckState.AGREES:
+            if time.monotonic() > deadline:
+                raise CaseError("the benchmark's pictures were not verified", code="not_verified")
+        # What planning works out once per volume is not what is measured; where it does not end, it is measured too.
+        while time.monotonic() < deadline:
+            before = sum(thread_cpu_ns(self.pid).values())
+            time.sleep(_IDLE_S)
+            if sum(thread_cpu_ns(self.pid).values()) - before < _IDLE_PART * _IDLE_S * 1e9:
+                return
+
+    def check_state(self, pictures: Pictures) -> str:
+        """What a picture says of its geometry just now; an old one says nothing."""
+        self.run(pictures, _ASKED_FRAMES)
+        inputs = self._process.call("GET", "/api/v1/geometry")["inputs"]
+        return str(next((entry["check"]["state"] for entry in inputs.values()), ""))
 
     def __exit__(self, *_: object) -> None:
         self._process.stop()
