@@ -16,7 +16,7 @@ _GAP_S: Final = 2.0  # after a longer one smoothing begins anew
 _SIGMAS: Final = 2.0  # that a frame's own residual must lie above the limit
 _WARNING_SIGMAS: Final = 1.0  # and above the warning's, which costs less
 _MODEL_MM: Final = 0.15  # what a coarse volume and bones outside it add to the measurement's own deviation
-_UNSURE_MM: Final = 1.0  # a wider deviation says nothing against limits of 1 and 2 mm
+_UNSURE_MM: Final = 1.0  # a wider deviation says nothing of residuals near the limits of 1 and 2 mm
 _SETTLED: Final = 0.8  # of the warning limit, below which a warning ends
 # Less than this is what phantoms, test pictures and pictures beside the volume give.
 _LEAST_PROJECTION: Final = 0.03
@@ -89,7 +89,7 @@ def observe(
         compared with the frame's own residual less two standard deviations (one for warnings), and with the smoothed
         one.
     """
-    unseen = _cannot_tell(measurement)
+    unseen = _cannot_tell(measurement, settings)
     if unseen is not None:
         check = ImageCheck(state=CheckState.CANNOT_TELL, code=unseen[0], reason=unseen[1])
         return replace(track, check=_with_similarity(check, measurement), smoothed_mm=None, smoothed_px=None)
@@ -154,7 +154,7 @@ def judged_with_check(verdict: GeometryVerdict, check: ImageCheck) -> GeometryVe
     return replace(verdict, check=check)
 
 
-def _cannot_tell(measurement: Measurement) -> tuple[str, str] | None:
+def _cannot_tell(measurement: Measurement, settings: ConsistencySettings) -> tuple[str, str] | None:
     """Code and words where there is nothing to compare; None where there is."""
     if measurement.projection_shows < _LEAST_PROJECTION:
         return "volume_shows_nothing", "not verified: the volume shows too little here to compare the picture with"
@@ -165,9 +165,16 @@ def _cannot_tell(measurement: Measurement) -> tuple[str, str] | None:
     ):
         return "picture_shows_nothing", "not verified: the picture shows too little to compare with the volume"
     agrees = (measurement.similarity or 0.0) >= GOOD
-    if agrees and measurement.residual_mm is not None and (measurement.sigma_mm or 0.0) > _UNSURE_MM:
+    unsure = measurement.residual_mm is not None and (measurement.sigma_mm or 0.0) > _UNSURE_MM
+    if agrees and unsure and not _surely_off(measurement, settings):
         return "picture_shows_nothing", "not verified: picture and volume show too little to compare well"
     return None
+
+
+def _surely_off(measurement: Measurement, settings: ConsistencySettings) -> bool:
+    """By more than the warning's limit, however badly it is known how far."""
+    sigma_mm = math.hypot(measurement.sigma_mm or 0.0, _MODEL_MM)
+    return (measurement.residual_mm or 0.0) - _SIGMAS * sigma_mm > settings.warning_mm
 
 
 def _arranged(measurement: Measurement) -> bool:

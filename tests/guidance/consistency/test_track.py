@@ -204,7 +204,7 @@ def test_a_half_hidden_picture_is_read_leniently_after_agreement() -> None:
         Measurement(picture_shows=0.0, projection_shows=0.2, xray_like=False),
         Measurement(picture_shows=0.9, projection_shows=0.01, xray_like=True, similarity=0.9, residual_mm=9.0),
         replace(seen(5.0), compared=0.01),
-        replace(seen(5.0), sigma_mm=1.5),
+        replace(seen(3.0), sigma_mm=1.5),
     ],
 )
 def test_too_little_to_compare_is_said(measurement: Measurement) -> None:
@@ -212,6 +212,16 @@ def test_too_little_to_compare_is_said(measurement: Measurement) -> None:
     assert track.check.state is CheckState.CANNOT_TELL
     assert track.check.residual_mm is None
     assert track.check.reason.startswith("not verified")
+
+
+@pytest.mark.parametrize(("residual_mm", "sigma_mm"), [(13.9, 1.84), (6.0, 1.5), (4.0, 1.2)])
+def test_what_is_far_off_counts_however_badly_it_is_known_how_far(residual_mm: float, sigma_mm: float) -> None:
+    far = replace(seen(residual_mm, noise_mm=sigma_mm), similarity=0.6)
+    [first] = followed([far])
+    assert (first.check.state, first.check.code) == (CheckState.CONTRADICTS, "patient_moved")
+    after = followed([*course(1.0, lambda _: (0.0, 0.0)), far])[-1]
+    assert after.check.state in (CheckState.WARNING, CheckState.CONTRADICTS)
+    assert after.check.code == "patient_moved"
 
 
 def test_a_clock_that_goes_back_or_far_ahead_breaks_nothing() -> None:
