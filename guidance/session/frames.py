@@ -62,12 +62,13 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
         silent=False,
         check=UNCHECKED,
         measured_with=None,
+        outdated=False,
         instruments=(),
         placed={},
     )
     track = judged(session, track, now_ns)
     track = _with_rate(session, before, track)
-    wanted = _measuring(session, track)
+    wanted = to_be_measured(session, track)
     if wanted is not None:
         return replace(session, pending={**session.pending, frame.device: track}), [wanted]
     return _settled(session, track)
@@ -85,16 +86,19 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
         pending = {device: track for device, track in session.pending.items() if device != measured.device}
         session = replace(session, pending=pending)
     before = session.inputs.get(measured.device)
-    if before is not None and before.frame is not None and before.frame.sequence >= measured.frame.sequence:
+    # A picture whose geometry came after it is shown already, without paths.
+    shown = before is not None and before.frame is measured.frame and before.measured_with is None
+    newest = before.frame.sequence if before is not None and before.frame is not None else -1
+    if newest >= measured.frame.sequence and not shown:
         return session, []  # a later frame needed no measuring and is shown already
     track = judged(session, measured, now_ns)
-    again = _measuring(session, track)
+    again = to_be_measured(session, track)
     if again is not None and (again.pixel_from_patient, again.watch) != (event.pixel_from_patient, event.watch):
         # Registration or volume changed while it was measured: what was found is about another place.
         return replace(session, pending={**session.pending, measured.device: waiting}), [again]
     if again is not None:
         track = _checked(session, _observed(session, before, track, event))
-    return _settled(session, track)
+    return _settled(session, track, again=shown)
 
 
 def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
@@ -105,9 +109,23 @@ def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
     if track.epoch != session.case.epoch:
         # What pictures said was about another registration.
         track = replace(
-            track, consistency=ConsistencyTrack(), check=UNCHECKED, measured_with=None, instruments=(), placed={}
+            track,
+            consistency=ConsistencyTrack(),
+            check=UNCHECKED,
+            outdated=track.outdated or track.measured_with is not None,
+            followed_with=None,
+            measured_with=None,
+            instruments=(),
+            placed={},
         )
     verdict = _told_verdict(session, track, frame, now_ns)
+    if track.outdated and verdict.state in DRAWABLE and to_be_measured(session, replace(track, verdict=verdict)):
+        # It may contradict the registration of now as well as it agreed with the former, or the other way round.
+        verdict = GeometryVerdict(
+            state=GeometryState.WITHHELD,
+            reason="the registration has changed: the next picture is held against it first",
+            code="registration_changed",
+        )
     if verdict.pixel_from_patient is not None and verdict.pixel_from_patient == track.measured_with:
         verdict = judged_with_check(verdict, track.check)
     track = replace(track, epoch=session.case.epoch)
@@ -202,7 +220,7 @@ def _with_rate(session: Session, before: InputTrack | None, track: InputTrack) -
     return track if rate == track.rate else _with_uncertainty(session, replace(track, rate=rate))
 
 
-def _measuring(session: Session, track: InputTrack) -> MeasureFrame | None:
+def to_be_measured(session: Session, track: InputTrack) -> MeasureFrame | None:
     """What must be measured of a frame before it is shown; None where nothing can be, or need be."""
     watched, matrix = watch_of(session.case, session.planned), track.verdict.pixel_from_patient
     if watched is None or matrix is None or not session.consistency.enabled:
@@ -216,7 +234,7 @@ def _observed(session: Session, before: InputTrack | None, track: InputTrack, ev
     """The track with what measuring its frame says, in the light of the frames before it."""
     assert track.frame is not None
     history = before.consistency if before is not None and before.epoch == track.epoch else ConsistencyTrack()
-    last = before.measured_with if before is not None else None
+    last = before.followed_with if before is not None else None
     consistency = observe_consistency(
         history,
         event.measurement,
@@ -224,12 +242,18 @@ def _observed(session: Session, before: InputTrack | None, track: InputTrack, ev
         moved=last is None or not np.array_equal(last, event.pixel_from_patient),
         settings=session.consistency,
     )
-    track = replace(track, consistency=consistency, check=consistency.check, measured_with=event.pixel_from_patient)
+    track = replace(
+        track,
+        consistency=consistency,
+        check=consistency.check,
+        measured_with=event.pixel_from_patient,
+        followed_with=event.pixel_from_patient,
+    )
     paths = drawable_paths(session.case) if session.tracking.instruments else ()
     return with_instruments(before, track, paths, event.found)
 
 
-def _settled(session: Session, track: InputTrack) -> tuple[Session, list[Effect]]:
+def _settled(session: Session, track: InputTrack, *, again: bool = False) -> tuple[Session, list[Effect]]:
     """The frame counts as its input's newest and is drawn."""
     frame, before = track.frame, session.inputs.get(track.device)
     assert frame is not None
@@ -237,7 +261,7 @@ def _settled(session: Session, track: InputTrack) -> tuple[Session, list[Effect]
     if position and track.verdict.state in DRAWABLE and session.told_position[0] != session.case.epoch:
         session = replace(session, told_position=(session.case.epoch, position))
     session = replace(session, inputs={**session.inputs, track.device: track})
-    return session, [DrawFrame(track), *changes(before, track)]
+    return session, [DrawFrame(track, again=again), *changes(before, track)]
 
 
 def _interval_ns(track: InputTrack, frame: FluoroFrame) -> int:

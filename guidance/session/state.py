@@ -57,7 +57,9 @@ class InputTrack:
         epoch: registration that the verdict was made in.
         check: what the picture itself says of its geometry.
         measured_with: the matrix that `check` was found with; None where the picture was not measured.
+        outdated: the picture was held against the volume at a matrix that a former registration gave.
         consistency: how the pictures agreed with their geometry so far.
+        followed_with: the matrix of the newest picture in `consistency`.
         rate: how fast the geometry went when the frame came.
         uncertainty: of the frame's geometry; None where nothing may be drawn with it.
         instruments: what its pictures show of instruments along the planned paths.
@@ -77,7 +79,9 @@ class InputTrack:
     epoch: int = 0
     check: ImageCheck = UNCHECKED
     measured_with: Matrix34 | None = None
+    outdated: bool = False
     consistency: ConsistencyTrack = field(default_factory=ConsistencyTrack)
+    followed_with: Matrix34 | None = None
     rate: PoseRate = STANDING
     uncertainty: FrameUncertainty | None = None
     instruments: tuple[InstrumentTrack, ...] = ()

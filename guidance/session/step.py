@@ -23,7 +23,7 @@ from guidance.session.events import (
     Tick,
     TransformArrived,
 )
-from guidance.session.frames import changes, frame_arrived, frame_measured, judged
+from guidance.session.frames import changes, frame_arrived, frame_measured, judged, to_be_measured
 from guidance.session.instruments import needle_tips
 from guidance.session.planned import path_aids, zones_on_picture
 from guidance.session.state import DRAWABLE, InputTrack, Session
@@ -105,7 +105,7 @@ def _judged_again(
     inputs = dict(session.inputs)
     effects: list[Effect] = []
     for device, track in session.inputs.items():
-        if track.frame is None or track.silent:
+        if track.frame is None or track.silent or _is_measured_now(session, track):
             continue
         if older_than_ms and not (_drawable(track) and track.age_ms(now_ns) > older_than_ms):
             continue
@@ -127,9 +127,14 @@ def _transform_arrived(session: Session, sample: TransformSample, now_ns: int) -
     for device, track in session.inputs.items():
         # A sender may send the picture first: its transforms, when they come, are for the picture of that very time.
         waits = track.frame is not None and track.verdict.code in _WAITING_FOR_TRANSFORMS and not track.silent
+        waits = waits and device not in session.pending
         if waits and sample.timestamp_igtl and track.frame and track.frame.timestamp_igtl == sample.timestamp_igtl:
             after = judged(session, track, now_ns)
-            if after.verdict.state is not track.verdict.state:
+            wanted = to_be_measured(session, after)
+            if wanted is not None:
+                session = replace(session, pending={**session.pending, device: after})
+                effects.append(wanted)
+            elif after.verdict.state is not track.verdict.state:
                 inputs[device] = after
                 effects += [DrawFrame(after, again=True), *changes(track, after)]
     return replace(session, inputs=inputs), effects
@@ -150,12 +155,19 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
         # What was drawn under the former registration must not stay on anyone's screen.
         inputs = dict(session.inputs)
         for device, track in session.inputs.items():
-            if track.frame is not None and not track.silent:
+            if track.frame is not None and not track.silent and not _is_measured_now(session, track):
                 inputs[device] = judged(session, track, now_ns)
                 effects += [DrawFrame(inputs[device], again=True), *changes(track, inputs[device])]
         return replace(session, inputs=inputs), effects
     session, redrawn = _judged_again(session, now_ns, redraw=paths_changed or planning_changed)
     return session, effects + redrawn
+
+
+def _is_measured_now(session: Session, track: InputTrack) -> bool:
+    """Whether this very picture, shown without paths while its geometry was not told, is just held against the volume:
+    it is judged anew when that is done."""
+    waiting = session.pending.get(track.device)
+    return waiting is not None and waiting.frame is track.frame
 
 
 def _with_planning(session: Session) -> tuple[Session, list[Effect], bool]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guidance.case import accept_registration, drop_registration
+from guidance.case import accept_registration, delete_path, drop_registration
 from guidance.consistency.measurement import Measurement
 from guidance.consistency.volume import WatchVolume, watch_volume
-from guidance.messages import AcceptedRegistration, CheckState, GeometryState
+from guidance.messages import AcceptedRegistration, CheckState, FluoroFrame, GeometryState, TransformSample
 from guidance.registration.values import small_motion
 from guidance.session import (
     CaseEdited,
@@ -25,10 +25,11 @@ from guidance.session import (
     PlanWorkedOut,
     Session,
     Tick,
+    TransformArrived,
     watch_key,
 )
 from guidance.tracking.known_metal import NO_METAL
-from tests.helpers.live_session import GEOMETRY, after, drawn, live_frame, planned_case
+from tests.helpers.live_session import GEOMETRY, MS, after, drawn, live_frame, planned_case, stamp
 
 AGREES = Measurement(
     picture_shows=0.9,
@@ -191,6 +192,62 @@ def test_without_a_volume_to_hold_it_against_the_picture_says_that_it_is_uncheck
     _, effects = after(Session(case=planned_case()), (FrameArrived(live_frame(1, 100)), 100))
     verdict = drawn(effects)[0].track.verdict
     assert (verdict.state, verdict.check.state) == (GeometryState.TRUSTED, CheckState.UNCHECKED)
+
+
+def without_geometry(number: int, ms: float) -> FluoroFrame:
+    keys = ("PrimaryAngleDeg", "SecondaryAngleDeg", "SourceToDetectorMm", "SourceToIsocenterMm", "IsocenterLpsMm")
+    metadata = {f"XRay.{key}": None for key in keys}
+    return live_frame(number, ms, pixel_pitch_mm=(0.3, 0.3), metadata=metadata)
+
+
+def transforms(ms: float) -> list[tuple[Any, float]]:
+    """Detector and source of a picture taken at that time: at 0/0, 750 mm and 450 mm from the isocentre."""
+    detector, source = np.eye(4), np.eye(4)
+    detector[:3, 0], detector[:3, 1], detector[:3, 2] = (1, 0, 0), (0, 0, -1), (0, 1, 0)
+    detector[:3, 3], source[:3, 3] = (-153.45, -450.0, 153.45), (0.0, 750.0, 0.0)
+    ras_from_lps = np.diag((-1.0, -1.0, 1.0, 1.0))
+    return [
+        (
+            TransformArrived(
+                TransformSample(
+                    name=name,
+                    matrix=ras_from_lps @ matrix,
+                    timestamp_igtl=stamp(ms),
+                    received_ns=round(ms * MS),
+                    connection_id=1,
+                )
+            ),
+            ms + 1,
+        )
+        for name, matrix in (("DetectorToPatient", detector), ("SourceToPatient", source))
+    ]
+
+
+def test_a_picture_whose_geometry_comes_after_it_is_held_against_the_volume_too() -> None:
+    session, effects = after(watched(), (FrameArrived(without_geometry(1, 100)), 100))
+    assert not any(place.drawn for place in drawn(effects)[0].track.places)
+    session, effects = after(session, *transforms(100))
+    [asked] = effects
+    session, _ = after(session, (CaseEdited(accept_registration(session.case, shifted(0.0))), 101))
+    session, effects = after(session, (answer(asked), 102))
+    [draw] = drawn(effects)
+    assert (draw.again, draw.track.verdict.check.state) == (True, CheckState.AGREES)
+    assert session.pending == {}
+    session, _ = after(session, (FrameArrived(without_geometry(2, 133)), 133))
+    session, [asked] = after(session, *transforms(133))
+    session, effects = after(session, (answer(asked, FAR_OFF), 136))
+    assert drawn(effects)[0].track.verdict.state is GeometryState.WITHHELD
+    assert "moving" not in session.inputs["Fluoro"].verdict.reason
+
+
+def test_after_another_registration_a_picture_is_not_shown_by_what_it_was_never_held_against() -> None:
+    session, _ = measured(watched(), 1, 100)
+    session, effects = after(session, (CaseEdited(accept_registration(session.case, shifted(8.0))), 110))
+    assert drawn(effects)[0].track.verdict.code == "registration_changed"
+    session, effects = after(session, (CaseEdited(delete_path(session.case, session.case.paths[0].id)), 112))
+    assert session.inputs["Fluoro"].verdict.state is GeometryState.WITHHELD
+    session, _ = measured(session, 2, 133)
+    assert session.inputs["Fluoro"].verdict.check.state is CheckState.AGREES
 
 
 def test_switched_off_it_measures_nothing() -> None:
