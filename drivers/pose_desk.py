@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from drivers.planning_messages import (
     WatchQuestion,
 )
 from guidance.consistency.volume import watch_volume
+from guidance.errors import GeometryError
 from guidance.planning.volume import PlanningVolume
 from guidance.registration.answers import registration_answer
 from guidance.registration.values import RegistrationView
@@ -44,7 +46,8 @@ class PoseDesk:
             case WatchQuestion():
                 watch = watch_volume(volume.voxels_hu, volume.affine_lps_from_ijk)
                 metal = known_metal_of(volume.voxels_hu, volume.affine_lps_from_ijk)
-                self._prepared(volume)  # before somebody waits for it
+                with suppress(GeometryError):  # said to whoever asks for a registration; frames are held against it
+                    self._prepared(volume)  # before somebody waits for it
                 return WatchAnswer(
                     watch,
                     metal_lps_mm=np.ascontiguousarray(metal.points_lps_mm, np.float64).tobytes(),

@@ -55,8 +55,8 @@ def registration_volume(voxels_hu: npt.NDArray[Any], affine_lps_from_ijk: F64) -
         affine_lps_from_ijk: (4, 4), voxel centres at integers; may be sheared or left-handed.
 
     Raises:
-        GeometryError: `bad_volume`: not 3D, empty, or an affine that is not finite or singular; `empty_volume`: nothing
-            in it could cast a shadow.
+        GeometryError: `bad_volume`: not 3D, empty, too small, or an affine that is not finite or singular;
+            `empty_volume`: nothing in it could cast a shadow.
     """
     affine = np.ascontiguousarray(affine_lps_from_ijk, np.float64)
     if voxels_hu.ndim != 3 or min(voxels_hu.shape) < 2 or affine.shape != (4, 4) or not np.isfinite(affine).all():
@@ -65,6 +65,8 @@ def registration_volume(voxels_hu: npt.NDArray[Any], affine_lps_from_ijk: F64) -
     if abs(np.linalg.det(affine[:3, :3])) < 1e-6 * np.prod(np.maximum(spacing_mm, 1e-9)):
         raise GeometryError("the volume's affine is singular", code="bad_volume")
     factors = _factors(spacing_mm, LEVEL_SPACING_MM[-1])
+    if any(size < factor for size, factor in zip(voxels_hu.shape, factors, strict=True)):
+        raise GeometryError("the volume is smaller than a voxel of what is registered", code="bad_volume")
     excess, filled, threshold = _excess(voxels_hu, factors)
     fine_affine = _reduced_affine(affine, factors)
     excess *= _ramp(excess.shape, fine_affine, _unmeasured(voxels_hu, factors))

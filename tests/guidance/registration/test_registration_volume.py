@@ -65,6 +65,7 @@ def test_soft_tissue_counts_where_there_is_no_bone():
     [
         (np.zeros((4, 4), np.int16), AFFINE, "bad_volume"),
         (np.zeros((0, 4, 4), np.int16), AFFINE, "bad_volume"),
+        (np.full((40, 40, 40), 900, np.int16), np.diag((0.01, 0.01, 0.01, 1.0)), "bad_volume"),
         (np.zeros((8, 8, 8), np.int16), np.full((4, 4), np.nan), "bad_volume"),
         (np.zeros((8, 8, 8), np.int16), np.diag((1.0, 0.0, 1.0, 1.0)), "bad_volume"),
         (np.full((8, 8, 8), -1000, np.int16), AFFINE, "empty_volume"),
