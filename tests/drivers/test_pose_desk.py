@@ -30,4 +30,4 @@ def test_frames_are_held_against_a_volume_that_nothing_can_be_registered_to(shap
     question = WatchQuestion(volume=ready_volume())
     assert isinstance(desk.answer(question, volume), WatchAnswer)
     with pytest.raises(GeometryError):
-        desk.answer(RegistrationQuestion(volume=ready_volume(), views=()), volume)
+        desk.answer(RegistrationQuestion(volume=ready_volume(), views=(), start=(0.0,) * 16), volume)
