@@ -16,6 +16,7 @@ _SUSPECTS_BEFORE_STEP: Final = 5  # a lone late frame was queued; several in a r
 # Where a clock was set the delay jumps once and stays; in a queue that fills it creeps, in one that drains it falls.
 _JUMP_NS: Final = _NS_PER_S
 _STEADY_NS: Final = 25_000_000
+_WENT_ON_NS: Final = _NS_PER_S // 2  # stamps that go on so across a gap: its frames waited
 
 
 def ns_from_igtl(timestamp_igtl: int) -> int:
@@ -38,6 +39,8 @@ class SenderClock:
         last_delay_ns: receive minus send of the newest frame.
         suspects: how many frames in a row came far later than the fit expects, all after one jump of the delay.
         suspect_delay_ns: delay of the first of them.
+        queued: frames come far later than the fit expects since a gap that the stamps know nothing of: they are old,
+            however steadily they come.
         steps: how often the clock was set while frames came.
         backwards: how often a timestamp went backwards.
     """
@@ -48,6 +51,7 @@ class SenderClock:
     last_delay_ns: int = 0
     suspects: int = 0
     suspect_delay_ns: int = 0
+    queued: bool = False
     steps: int = 0
     backwards: int = 0
 
@@ -110,14 +114,19 @@ def observe(clock: SenderClock, sender_ns: int, received_ns: int) -> SenderClock
     expected_ns = seen.monotonic_ns(sender_ns)
     if expected_ns is not None and abs(received_ns - expected_ns) > _STEP_NS:
         if received_ns > expected_ns:
+            went_on = 0 < sender_ns - clock.last_sender_ns <= _WENT_ON_NS
+            jumped = abs(delay_ns - clock.last_delay_ns) > _JUMP_NS
+            if went_on and (clock.queued or (jumped and clock.suspects == 0)):
+                return replace(seen, queued=True)
+            seen = replace(seen, queued=False)
             if clock.suspects == 0 and abs(delay_ns - clock.last_delay_ns) <= _JUMP_NS:
                 return seen
             if clock.suspects == 0 or abs(delay_ns - clock.suspect_delay_ns) > _STEADY_NS:
                 return replace(seen, suspects=1, suspect_delay_ns=delay_ns)
             if clock.suspects + 1 < _SUSPECTS_BEFORE_STEP:
                 return replace(seen, suspects=clock.suspects + 1)
-        return replace(seen, floors=((sender_ns, delay_ns),), suspects=0, steps=clock.steps + 1)
-    seen = replace(seen, suspects=0)
+        return replace(seen, floors=((sender_ns, delay_ns),), suspects=0, queued=False, steps=clock.steps + 1)
+    seen = replace(seen, suspects=0, queued=False)
     if not seen.floors:
         return replace(seen, floors=((sender_ns, delay_ns),))
     last_sender_ns, last_delay_ns = seen.floors[-1]

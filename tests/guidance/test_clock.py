@@ -54,11 +54,34 @@ def test_one_late_frame_is_no_step_but_a_set_clock_is() -> None:
     late = observe(clock, sender_ns, sender_ns + 4 * _S)
     assert late.steps == 0
     assert late.monotonic_ns(sender_ns) == pytest.approx(sender_ns, abs=2e6)
-    for index in range(5):
-        late = observe(late, sender_ns + index + 1, sender_ns + 4 * _S + index)
-    assert late.steps == 1
+    back = clock
+    for index in range(6):
+        back = observe(back, sender_ns - 4 * _S + index * _FRAME, sender_ns + index * _FRAME)
+    assert back.steps == 1
     ahead = observe(clock, sender_ns + 3600 * _S, sender_ns)
     assert ahead.steps == 1
+
+
+def test_a_stream_that_goes_on_behind_a_gap_is_old_however_steadily_it_comes() -> None:
+    clock = _run(SenderClock(), 30 * 12, offset_ns=0, drift=0.0, seed=5)
+    first_ns = 10**18 + 30 * 12 * _FRAME
+    for index in range(30 * 90):
+        sender_ns = first_ns + index * _FRAME
+        clock = observe(clock, sender_ns, sender_ns + 5 * _S)
+        assert clock.lag_ns(sender_ns, sender_ns + 5 * _S) == pytest.approx(5 * _S, abs=1e8)
+    caught_up_ns = first_ns + 30 * 95 * _FRAME
+    clock = observe(clock, caught_up_ns, caught_up_ns)
+    assert clock.lag_ns(caught_up_ns, caught_up_ns) == pytest.approx(0, abs=2e7)
+    assert clock.steps == 0
+
+
+def test_a_clock_that_is_set_back_while_frames_wait_is_a_set_clock() -> None:
+    clock = _run(SenderClock(), 30 * 12, offset_ns=0, drift=0.0, seed=6)
+    sender_ns = 10**18 + 30 * 12 * _FRAME
+    clock = observe(clock, sender_ns, sender_ns + 5 * _S)
+    for index in range(8):
+        clock = observe(clock, sender_ns - 9 * _S + index * _FRAME, sender_ns + 6 * _S + index * _FRAME)
+    assert clock.steps == 1
 
 
 def test_a_queue_on_the_way_is_a_lag_once_the_clock_has_proved_sound() -> None:
