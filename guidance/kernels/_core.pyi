@@ -200,14 +200,22 @@ def sample_strip(
     sign: int,
     out: numpy.typing.NDArray[numpy.float32],
 ) -> None: ...
-def robust_polynomial(
-    z: numpy.typing.NDArray[numpy.float64],
-    y: numpy.typing.NDArray[numpy.float64],
-    weight: numpy.typing.NDArray[numpy.float64],
-    degree: int,
+
+ROD_NUMBERS: int = 17
+
+def rods_along(
+    pixels: numpy.typing.NDArray[Any],
+    bounds: tuple[float, float, float, float],
+    logarithm: bool,
+    sign: int,
+    numbers: numpy.typing.NDArray[numpy.float64],
+    shape: tuple[int, int],
+    bins: tuple[int, int],
+    metal: numpy.typing.NDArray[numpy.uint8] | None,
     least: float,
-    misses: numpy.typing.NDArray[numpy.float64],
-) -> tuple[float, float, float, float]: ...
+    least_of_range: float,
+    out: numpy.typing.NDArray[numpy.float64],
+) -> int: ...
 def ridge_tracks(
     strip: numpy.typing.NDArray[numpy.float32],
     width_columns: numpy.typing.NDArray[numpy.float64],

@@ -26,8 +26,6 @@ UNSEEN_COST: Final = 0.02  # of a row of which nothing is known
 _NOISE_SIGMAS: Final = 3.0
 _NOISE_SAMPLES: Final = 4096
 _BEGINS: Final = 2
-_FIT_ROUNDS: Final = 4
-_OUTLIER: Final = 2.0  # of the median miss: from there on a point counts less
 _SIGMA_OF_MEDIAN: Final = 1.4826 / np.sqrt(2.0)  # of the median difference of two normal deviates
 
 
@@ -158,40 +156,6 @@ def ridge_tracks(
     return Tracks(
         columns=np.array(found, np.int32).reshape(-1, rows), scores=np.array(scores, np.float64), threshold=threshold
     )
-
-
-def robust_polynomial(
-    z: F64, y: F64, weight: F64, degree: int, *, least: float, backend: Backend = "native"
-) -> tuple[F64, F64]:
-    """Weighted least squares with outliers weighed down.
-
-    Args:
-        z, y, weight: (N,) float64, N >= 2; z within [-1, 1].
-        degree: 1 to 3.
-        least: a miss up to this is no outlier.
-
-    Returns:
-        (degree + 1,) coefficients, lowest power first, and (N,) what each point misses the polynomial by.
-
-    Source: Huber, Robust Statistics, 1981 (here with the weight squared, which takes far outliers out altogether).
-    """
-    if backend == "native":
-        misses = np.empty(len(z))
-        found = _core.robust_polynomial(z, y, weight, degree, least, misses)
-        return np.array(found[: degree + 1]), misses
-    basis = z ** np.arange(degree + 1)[:, None]
-    share, coefficients, miss = weight, np.zeros(degree + 1), y
-    for turn in range(_FIT_ROUNDS):
-        weighted = basis * share
-        normal = weighted @ basis.T
-        normal.flat[:: degree + 2] += 1e-9 * float(np.trace(normal)) + 1e-12
-        coefficients = np.asarray(np.linalg.solve(normal, weighted @ y), np.float64)
-        miss = y - coefficients @ basis
-        if turn + 1 < _FIT_ROUNDS:
-            size = np.abs(miss)
-            limit = max(_OUTLIER * float(np.sort(size)[len(size) // 2]), least)
-            share = weight * np.minimum(1.0, limit / np.maximum(size, 1e-12)) ** 2
-    return coefficients, miss
 
 
 def ridge_response(strip: F32, width_columns: F64) -> F32:

@@ -8,16 +8,13 @@ from typing import Final, Literal
 
 import numpy as np
 
-from guidance.kernels.reference import F32
-from guidance.kernels.ridge import ridge_tracks, sample_strip
+from guidance.kernels.rod_values import MetalMask, PictureReading, Rod, TipState
+from guidance.kernels.rods import rods_along
 from guidance.messages import F64, PathStage, Pixels, PlannedPath
-from guidance.tracking.known_metal import IN_PATIENT, NO_METAL, KnownMetal, MetalMask, metal_mask
-from guidance.tracking.rod import Rod, rod_of
-from guidance.tracking.straightened import PictureReading
+from guidance.tracking.known_metal import IN_PATIENT, NO_METAL, KnownMetal, metal_mask
 from guidance.tracking.strip import Strip, strip_of
 from guidance.tracking.values import SeenInstrument
 
-_TRACKS: Final = 3
 # Least contrast per mm of the plan's diameter in natural logarithms: a titanium screw or a thin steel cannula behind a
 # pelvis at 80 kVp takes away 0.23 or more, half of that where as much scatter as direct rays arrives; a cortex seen
 # edge-on mostly less than 0.12, and the other tests are for the rest.
@@ -26,16 +23,22 @@ _LEAST_PER_MM: Final = 0.08
 _LENGTH_MM: Final = 25.0
 _LENGTH_AT_PER_MM: Final = 0.16
 _LENGTH_WITHOUT_UNIT_MM: Final = 40.0
-_TRACK_PART: Final = 0.6  # of the least contrast, from where on a ridge is followed
 _LEAST_CONTRAST: Final = 0.08
 _LEAST_OF_RANGE: Final = 0.06  # of a picture whose values have no unit: of its strip's spread
 # Beyond the entry: an instrument that is on its way in comes from outside, a line of bone begins anywhere.
 _STARTS_BY_MM: Final = 10.0
-_SATURATED: Final = 0.005  # share of a strip at its very least value that is more than chance
 _TIP_WIDTHS: Final = 3.0  # of a rod before its end, and
 _BESIDE_WIDTHS: Final = 0.7  # between its edge and another's: nearer than that its tip is in doubt
 _CURVE_POINTS: Final = 17
 _SAME_WIDTHS: Final = 1.0  # two paths' findings nearer than this along each other are one instrument
+_WHY_NO_TIP: Final = {
+    TipState.KNOWN: "",
+    TipState.UNCLEAR: "its tip cannot be told",
+    TipState.OUTSIDE: "its tip is outside the picture",
+    TipState.HIDDEN: "its tip is over known metal or in open air",
+    TipState.BESIDE_METAL: "its tip is beside known metal",
+    TipState.OVER_METAL: "its tip lies over other metal",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +47,7 @@ class _Candidate:
     rod: Rod
     points_px: F64
     aside_px: float
+    tip_unknown: str
 
 
 def find_instruments(
@@ -74,7 +78,7 @@ def find_instruments(
     if rows < 2 or columns < 2 or not np.isfinite(pixel_from_patient).all():
         return ()
     bounds = _bounds(rows, columns, collimator_px)
-    reading = PictureReading(intensity=intensity, sign=sign, bounds=bounds)
+    reading = PictureReading(logarithm=intensity == "LIN", sign=sign, bounds=bounds)
     looked_for = [path for path in paths if path.stage not in IN_PATIENT]
     metal = metal_mask(known_metal, paths, pixel_from_patient, (rows, columns)) if looked_for else None
     candidates: list[_Candidate] = []
@@ -95,78 +99,31 @@ def why_not_seen(path: PlannedPath, pixel_from_patient: F64, size: tuple[int, in
 
 
 def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: MetalMask | None) -> list[_Candidate]:
-    shape = strip.shape
-    fine_row, fine_column = strip.row_px / strip.bins[0], strip.column_px / strip.bins[1]
-    x: F64 = np.arange(shape[0] * strip.bins[0]) * np.float64(fine_row)
-    half = shape[1] // 2
-    starts = strip.points(x, np.full(len(x), -half * strip.column_px - 0.5 * (strip.bins[1] - 1) * fine_column))
-    values = sample_strip(
-        pixels,
-        starts,
-        np.tile(strip.across * fine_column, (len(x), 1)),
-        shape[1] * strip.bins[1],
-        bins=strip.bins,
-        bounds=reading.bounds,
-        logarithm=reading.logarithm,
-        sign=reading.sign,
-    )
-    shift = 0.5 * (strip.bins[0] - 1) / strip.bins[0]
-    middle_px: F64 = np.asarray((np.arange(shape[0]) + shift) * strip.row_px, np.float64)
-    if reading.intensity == "LIN":
-        least = max(_LEAST_PER_MM * strip.path.diameter_mm, _LEAST_CONTRAST)
-    else:
-        known = values[~np.isnan(values)]
-        if known.size < 100:
-            return []
-        low, high = np.percentile(known[:: max(1, known.size // 4096)], (2.0, 98.0))
-        least = _LEAST_OF_RANGE * float(high - low)
-        if least <= 0.0:
-            return []
-    unknown = None
-    if metal is not None:
-        y = (np.arange(shape[1]) - half) * strip.column_px
-        grid = strip.origin_px + middle_px[:, None, None] * strip.along + y[None, :, None] * strip.across
-        unknown = metal.covers(grid)
-    saturated = _saturated(values)
-    if saturated is not None:
-        flooded = values <= saturated
-        unknown = flooded if unknown is None else unknown | flooded
-        reading = replace(reading, saturated=saturated)
+    least, least_of_range = 0.0, _LEAST_OF_RANGE
+    if reading.logarithm:
+        least, least_of_range = max(_LEAST_PER_MM * strip.diameter_mm, _LEAST_CONTRAST), 0.0
     known_there = strip.path.stage is not PathStage.PLANNED
-    px_per_mm = float(np.mean(strip.width_px)) / strip.path.diameter_mm
+    px_per_mm = 0.5 * (strip.width_px[0] + strip.width_px[1]) / strip.diameter_mm
     starts_by_px = strip.entry_px + _STARTS_BY_MM * px_per_mm
-    tracks = ridge_tracks(
-        values, strip.width_at(middle_px) / strip.column_px, least=_TRACK_PART * least, most=_TRACKS, unknown=unknown
-    )
     found = []
-    for track in tracks.columns:
-        rows = np.flatnonzero(track >= 0)
-        if len(rows) < 4:
-            continue
-        rod = rod_of(pixels, reading, strip, middle_px[rows], (track[rows] - half) * strip.column_px, metal, least)
-        if rod is None or not (known_there or rod.goes_on or rod.start_px <= starts_by_px):
+    for rod in rods_along(pixels, reading, strip, metal, least=least, least_of_range=least_of_range):
+        if not (known_there or rod.goes_on or rod.start_px <= starts_by_px):
             continue
         if rod.end_px - rod.start_px < px_per_mm * _least_length_mm(rod, strip, reading):
             continue
         count = 2 if rod.curve.straight else _CURVE_POINTS
         ends: F64 = np.asarray(np.linspace(rod.start_px, rod.end_px, count), np.float64)
         aside = rod.curve.y(ends)
-        found.append(_Candidate(strip, rod, strip.points(ends, aside), float(np.abs(aside).mean())))
+        points = strip.points(ends, aside)
+        found.append(_Candidate(strip, rod, points, float(np.abs(aside).mean()), _WHY_NO_TIP[rod.tip]))
     return found
 
 
 def _least_length_mm(rod: Rod, strip: Strip, reading: PictureReading) -> float:
     """How much of a rod must be seen to be believed, mm."""
-    if reading.intensity != "LIN":
+    if not reading.logarithm:
         return _LENGTH_WITHOUT_UNIT_MM
-    return _LENGTH_MM * (_LENGTH_AT_PER_MM * strip.path.diameter_mm / rod.contrast) ** 2
-
-
-def _saturated(values: F32) -> float | None:
-    """The value that stands for as much X-ray as the picture can show, where some of the strip is at it."""
-    least = float(np.nanmin(values)) if not np.isnan(values).all() else 0.0
-    limit = least + 1e-3 * max(abs(least), 1.0) * 0.1
-    return limit if float(np.mean(values <= limit)) > _SATURATED else None
+    return _LENGTH_MM * (_LENGTH_AT_PER_MM * strip.diameter_mm / rod.contrast) ** 2
 
 
 def _assigned(candidates: list[_Candidate]) -> dict[str, _Candidate]:
@@ -199,7 +156,7 @@ def _same(candidate: _Candidate, other: _Candidate) -> bool:
 def _doubted(candidate: _Candidate, candidates: list[_Candidate]) -> _Candidate:
     """Without its tip where another instrument lies so near to it that one's end may be the other's edge."""
     rod, points = candidate.rod, candidate.points_px
-    if rod.tip_unknown:
+    if candidate.tip_unknown:
         return candidate
     heading = points[-1] - points[-2]
     heading = heading / float(np.hypot(*heading))
@@ -209,7 +166,7 @@ def _doubted(candidate: _Candidate, candidates: list[_Candidate]) -> _Candidate:
             continue
         reach = 0.5 * (rod.width_px + other.rod.width_px) + _BESIDE_WIDTHS * rod.width_px
         if float(_distance_px(last, other.points_px, 2.0 * other.rod.width_px).min()) < reach:
-            return replace(candidate, rod=replace(rod, tip_unknown="another instrument lies beside its tip"))
+            return replace(candidate, tip_unknown="another instrument lies beside its tip")
     return candidate
 
 
@@ -225,13 +182,13 @@ def _distance_px(places: F64, line: F64, beyond_px: float) -> F64:
 
 def _seen(candidate: _Candidate) -> SeenInstrument:
     rod, points = candidate.rod, candidate.points_px
-    tip = None if rod.tip_unknown else (float(points[-1, 0]), float(points[-1, 1]))
+    tip = None if candidate.tip_unknown else (float(points[-1, 0]), float(points[-1, 1]))
     return SeenInstrument(
         path_id=candidate.strip.path.id,
         centreline_px=points,
         tip_px=tip,
         tip_sigma_px=None if tip is None else rod.tip_sigma_px,
-        tip_unknown=rod.tip_unknown,
+        tip_unknown=candidate.tip_unknown,
         sigma_px=rod.sigma_px,
         diameter_px=rod.width_px,
         contrast=rod.contrast,

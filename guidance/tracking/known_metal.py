@@ -12,18 +12,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from guidance.kernels.rod_values import METAL_STEP, MetalMask
 from guidance.messages import F64, Matrix34, PathStage, PlannedPath
 
 METAL_HU: Final = 2500  # denser than cortical bone (about 1500 to 2000); cement with contrast, implants, old screws
 _BLOCK_MM: Final = 1.5
 _MOST_POINTS: Final = 20_000
 _MARGIN_MM: Final = 1.0  # for partial volume and for what geometry is off
-_MASK_STEP: Final = 4
 _NEAREST_MM: Final = 50.0
 _MASKS_KEPT: Final = 8
 IN_PATIENT: Final = frozenset({PathStage.SCREW_IN, PathStage.CEMENTED})
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,21 +63,6 @@ def known_metal_of(voxels_hu: npt.NDArray[Any], affine_lps_from_ijk: F64, *, met
     return KnownMetal(points, half_diagonal + 0.5 * voxel_mm + _MARGIN_MM)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MetalMask:
-    """Where known metal is in a picture, at a quarter of its resolution."""
-
-    cells: npt.NDArray[np.uint8]
-
-    def covers(self, uv: F64) -> Bools:
-        """Whether places (..., 2) u, v px lie on known metal."""
-        rows, columns = self.cells.shape
-        u = np.clip(np.rint(uv[..., 0] / _MASK_STEP), 0, columns - 1).astype(np.intp)
-        v = np.clip(np.rint(uv[..., 1] / _MASK_STEP), 0, rows - 1).astype(np.intp)
-        covered: Bools = self.cells[v, u] != 0
-        return covered
-
-
 def metal_mask(
     metal: KnownMetal, paths: Sequence[PlannedPath], pixel_from_patient: F64, size: tuple[int, int]
 ) -> MetalMask | None:
@@ -102,7 +85,7 @@ def _mask(
     metal: KnownMetal, placed: tuple[PlannedPath, ...], pixel_from_patient: Matrix34, size: tuple[int, int]
 ) -> MetalMask | None:
     matrix = np.array(pixel_from_patient, np.float64).reshape(3, 4)
-    shape = (-(-size[0] // _MASK_STEP), -(-size[1] // _MASK_STEP))
+    shape = (-(-size[0] // METAL_STEP), -(-size[1] // METAL_STEP))
     cells = np.zeros(shape, np.uint8)
     focal_px = math.sqrt(abs(float(np.linalg.det(matrix[:, :3]))))
     _add(cells, metal.points_lps_mm, metal.radius_mm, matrix, focal_px)
@@ -122,9 +105,9 @@ def _add(cells: npt.NDArray[np.uint8], points: F64, radius_mm: float, matrix: F6
     if not len(homogeneous):
         return
     rows, columns = cells.shape
-    radius = radius_mm * focal_px / float(homogeneous[:, 2].min()) / _MASK_STEP
+    radius = radius_mm * focal_px / float(homogeneous[:, 2].min()) / METAL_STEP
     reach = min(math.ceil(radius), max(rows, columns))
-    uv = np.rint(homogeneous[:, :2] / homogeneous[:, 2:] / _MASK_STEP)
+    uv = np.rint(homogeneous[:, :2] / homogeneous[:, 2:] / METAL_STEP)
     near = (uv >= -reach).all(axis=1) & (uv[:, 0] < columns + reach) & (uv[:, 1] < rows + reach)
     spots = np.zeros((rows + 2 * reach, columns + 2 * reach), np.uint8)
     column, row = (uv[near] + reach).astype(np.intp).T

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from guidance.geometry.camera import source_of
+from guidance.kernels.rod_values import RodStrip
 from guidance.messages import F64, PlannedPath
 
 ASIDE_MM: Final = 12.0  # how far beside its path an instrument is looked for, at the path's depth
@@ -22,48 +23,17 @@ _NEAREST_MM: Final = 50.0  # from the source: nearer nothing of a patient is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Strip:
-    """A straight strip: x runs along the path's shadow in px from `origin_px`, y across it.
+class Strip(RodStrip):
+    """The strip along a path's shadow.
 
     Attributes:
         path: whose it is.
-        origin_px, along, across: u, v; unit vectors.
-        length_px: from the strip's first end to its last.
-        aside_px: half its width.
-        width_px: (2,) of the path's own shadow at both ends.
         entry_px, target_px: x of the path's ends.
-        column_px, row_px: pitch of its coarse samples.
-        bins: fine samples per coarse one, (along, across).
-        end_on: sine of the angle by which the path is turned towards the source at its target, 0 to 1.
     """
 
     path: PlannedPath
-    origin_px: F64
-    along: F64
-    across: F64
-    length_px: float
-    aside_px: float
-    width_px: tuple[float, float]
     entry_px: float
     target_px: float
-    column_px: float
-    row_px: float
-    bins: tuple[int, int]
-    end_on: float
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns) of its coarse samples."""
-        return max(int(self.length_px / self.row_px), 1), 2 * int(self.aside_px / self.column_px) + 1
-
-    def width_at(self, x_px: F64) -> F64:
-        """Width of the path's shadow at places along the strip, px."""
-        first, last = self.width_px
-        return first + (last - first) * x_px / self.length_px
-
-    def points(self, x_px: F64, y_px: F64) -> F64:
-        """(N, 2) u, v of places in the strip."""
-        return self.origin_px + x_px[:, None] * self.along + y_px[:, None] * self.across
 
 
 def strip_of(path: PlannedPath, pixel_from_patient: F64, size: tuple[int, int]) -> Strip | str:
@@ -101,12 +71,12 @@ def strip_of(path: PlannedPath, pixel_from_patient: F64, size: tuple[int, int]) 
     spacing_px = max(1.0, float(widths.mean()) / _SAMPLES_PER_WIDTH)
     return Strip(
         path=path,
-        origin_px=uv[0],
-        along=along,
-        across=np.array((-along[1], along[0])),
+        origin_px=(float(uv[0, 0]), float(uv[0, 1])),
+        along=(float(along[0]), float(along[1])),
         length_px=float(x[3]),
         aside_px=aside_px,
         width_px=(float(widths[0]), float(widths[3])),
+        diameter_mm=path.diameter_mm,
         entry_px=float(x[1]),
         target_px=float(x[2]),
         column_px=column_px,

@@ -42,16 +42,4 @@ struct RidgeAnswer {
 // tracks: (most, rows) int32, -1 where a track does not run; scores: (most,).
 RidgeAnswer ridge_tracks(const RidgeRequest& request, std::int32_t* tracks, double* scores);
 
-struct FitRequest {
-  const double* z;       // (count,) in [-1, 1]
-  const double* y;       // (count,)
-  const double* weight;  // (count,)
-  std::size_t count;
-  std::size_t degree;  // 1 to 3
-  double least;        // a miss up to this is no outlier
-};
-
-// Lowest power first; misses: (count,).
-std::array<double, 4> robust_polynomial(const FitRequest& request, double* misses);
-
 }  // namespace guidance

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from guidance.kernels.ridge import FLANK_PARTS, ridge_response, ridge_tracks, robust_polynomial, sample_strip
+from guidance.kernels.ridge import FLANK_PARTS, ridge_response, ridge_tracks, sample_strip
 
 
 def strip_with_ridges(seed=1):
@@ -103,19 +103,3 @@ def test_wrong_arrays_are_refused():
             logarithm=True,
             sign=1,
         )
-
-
-@pytest.mark.parametrize("degree", [1, 2, 3])
-def test_a_polynomial_is_the_twins_and_outliers_do_not_pull(degree):
-    rng = np.random.default_rng(degree)
-    z = np.linspace(-1.0, 1.0, 60)
-    truth = np.array([3.0, -2.0, 1.5, 0.7])[: degree + 1]
-    y = np.polynomial.polynomial.polyval(z, truth) + rng.normal(0.0, 0.01, 60)
-    y[10:20] += 5.0
-    weight = rng.uniform(0.5, 1.0, 60)
-    native, misses = robust_polynomial(z, y, weight, degree, least=0.02)
-    twin, twin_misses = robust_polynomial(z, y, weight, degree, least=0.02, backend="reference")
-    assert native == pytest.approx(twin, abs=1e-9)
-    assert misses == pytest.approx(twin_misses, abs=1e-9)
-    assert native == pytest.approx(truth, abs=0.05)
-    assert np.abs(misses[10:20]).min() > 4.5

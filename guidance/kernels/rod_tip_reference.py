@@ -1,4 +1,4 @@
-"""Where along its centreline a rod is, and where it ends: from its contrast along it."""
+"""Where along its centreline a rod is, and where it ends: what the rods' native kernel computes, in plain NumPy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Final
 
 import numpy as np
 
+from guidance.kernels.rod_fit_reference import middle_of
+from guidance.kernels.rod_profile_reference import Straightened
+from guidance.kernels.rod_values import TipState
 from guidance.messages import F64
-from guidance.tracking.curve import middle_of
-from guidance.tracking.straightened import Straightened
 
 PRESENT: Final = 0.45  # of the usual contrast
 _GAP_WIDTHS: Final = 1.0  # without it, before the rod counts as ended
@@ -39,11 +40,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tip:
-    """x of the tip in the strip and its standard deviation, px; words where it is not known, then x of what is seen."""
+    """x of the tip in the strip and its standard deviation, px; where it is not known x of what is seen."""
 
     x_px: float
     sigma_px: float
-    unknown: str = ""
+    state: TipState = TipState.KNOWN
 
 
 def longest_run(contrast: F64, flat: Straightened) -> Run | None:
@@ -86,13 +87,13 @@ def tip_of(flat: Straightened, contrast: F64, run: Run, *, end_on: float, solid:
     """
     width = flat.width_px / flat.pitch_px
     reach, far = max(round(_REACH_WIDTHS * width), 8), max(round(_AHEAD_WIDTHS * width), 10)
-    if why := _hidden(flat, run, reach):
+    if (why := _hidden(flat, run, reach)) is not TipState.KNOWN:
         return _unknown(flat, run, why)
     first = max(run.end - 2 * reach, run.begin)
     value = contrast[first : run.end + 1 + far]
     told = ~np.isnan(value)
     if int(told.sum()) < 8:
-        return _unknown(flat, run, "its tip cannot be told")
+        return _unknown(flat, run, TipState.UNCLEAR)
     weight = told.astype(np.float64)
     value = np.where(told, value, 0.0)
     count, total = len(value), float(weight.sum())
@@ -113,9 +114,9 @@ def tip_of(flat: Straightened, contrast: F64, run: Run, *, end_on: float, solid:
             best = (float(left[at]), place, float(rise[at]), float((np.diff(fall[at]) ** 2).sum()), after, ramp)
     error, place, rise_at, steepness, after, ramp = best
     if not math.isfinite(error) or rise_at < _LEAST_STEP * run.usual or not 2.0 <= place <= count - 3.0:
-        return _unknown(flat, run, "its tip cannot be told")
+        return _unknown(flat, run, TipState.UNCLEAR)
     if after > _MOST_AFTER * run.usual:
-        return _unknown(flat, run, "its tip lies over other metal")
+        return _unknown(flat, run, TipState.OVER_METAL)
     pointed = min(max((ramp - 0.5 * end_on - _FLAT_WIDTHS[0]) / (_FLAT_WIDTHS[1] - _FLAT_WIDTHS[0]), 0.0), 1.0)
     point_px = pointed * ramp * flat.width_px if solid else 0.0
     noise = math.sqrt(max(error, 0.0) / max(total - 3.0, 1.0))
@@ -126,20 +127,20 @@ def tip_of(flat: Straightened, contrast: F64, run: Run, *, end_on: float, solid:
     )
 
 
-def _hidden(flat: Straightened, run: Run, reach: int) -> str:
-    """Words why the end of a run need not be the rod's; "" where it can be."""
+def _hidden(flat: Straightened, run: Run, reach: int) -> TipState:
+    """Why the end of a run need not be the rod's; `KNOWN` where it can be."""
     beyond = slice(run.end + 1, run.end + 1 + reach)
     ahead = flat.known[beyond]
     if len(ahead) < reach or float(np.mean(ahead)) < 0.7:
         if not flat.inside[beyond].all():
-            return "its tip is outside the picture"
-        return "its tip cannot be told" if len(ahead) < reach else "its tip is over known metal or in open air"
+            return TipState.OUTSIDE
+        return TipState.UNCLEAR if len(ahead) < reach else TipState.HIDDEN
     near = slice(max(run.end - reach, run.begin), run.end + 1 + reach)
-    return "its tip is beside known metal" if float(np.mean(flat.clean[near])) < _CLEAN else ""
+    return TipState.BESIDE_METAL if float(np.mean(flat.clean[near])) < _CLEAN else TipState.KNOWN
 
 
-def _unknown(flat: Straightened, run: Run, why: str) -> Tip:
-    return Tip(x_px=float(flat.x_px[run.end]), sigma_px=math.inf, unknown=why)
+def _unknown(flat: Straightened, run: Run, why: TipState) -> Tip:
+    return Tip(x_px=float(flat.x_px[run.end]), sigma_px=math.inf, state=why)
 
 
 def _between(left: F64, at: int) -> float:

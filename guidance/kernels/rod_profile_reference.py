@@ -1,27 +1,24 @@
-"""A picture straightened along a curve, and how much its profiles across look like a rod's shadow."""
+"""A picture straightened along a curve and its profiles across: what the rods' native kernel computes, in NumPy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from guidance.kernels.reference import F32
 from guidance.kernels.ridge import sample_strip
+from guidance.kernels.rod_values import Bools, Curve, MetalMask, PictureReading, RodStrip
 from guidance.messages import F64, Pixels
-from guidance.tracking.curve import Curve
-from guidance.tracking.known_metal import MetalMask
-from guidance.tracking.strip import Strip
 
 # All lengths across are in widths of the rod's shadow.
 HALF: Final = 1.5
 COLUMNS: Final = 49
 MIDDLE: Final = COLUMNS // 2
 OFFSETS: Final[F64] = np.asarray(np.linspace(-HALF, HALF, COLUMNS), np.float64)
-SHIFTS: Final[F64] = np.asarray(np.linspace(-0.5, 0.5, 21), np.float64)
+SHIFTS: Final[F64] = np.asarray(np.arange(-10, 11) / 20.0, np.float64)
 BLOCK: Final = 6  # rows averaged before a profile is looked at
 _CORE: Final = np.abs(OFFSETS) <= 0.35
 _MIDDLE: Final = np.abs(OFFSETS) <= 0.16
@@ -33,31 +30,6 @@ _BORE: Final = 0.6  # a thin cannula's inner over outer cross section
 _ROWS_PER_WIDTH: Final = 12.0
 _LEAST_PITCH_PX: Final = 1.25
 _MOST_SATURATED: Final = 0.2  # of a row
-
-Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PictureReading:
-    """How a picture's numbers are to be read.
-
-    Attributes:
-        intensity: `LIN`, `LOG` or `DISP`, DICOM (0028,1040).
-        sign: 1 where more X-ray gives higher values, else -1.
-        bounds: left, top, right, bottom px within which the picture shows anything.
-        saturated: sampled value that means as much X-ray as the picture can show: less is not told apart; None where
-            nothing is.
-    """
-
-    intensity: Literal["LIN", "LOG", "DISP"]
-    sign: int
-    bounds: tuple[float, float, float, float]
-    saturated: float | None = None
-
-    @property
-    def logarithm(self) -> bool:
-        """Whether thickness is the values' logarithm."""
-        return self.intensity == "LIN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,7 +63,8 @@ class Straightened:
 def straightened(
     pixels: Pixels,
     reading: PictureReading,
-    strip: Strip,
+    saturated: float | None,
+    strip: RodStrip,
     curve: Curve,
     span_px: tuple[float, float],
     metal: MetalMask | None,
@@ -101,6 +74,7 @@ def straightened(
     """Sample the picture across a curve.
 
     Args:
+        saturated: sampled values up to it mean as much X-ray as the picture can show; None where nothing does.
         span_px: first and last x.
         coarse: half as many rows.
     """
@@ -108,21 +82,30 @@ def straightened(
     pitch = max(_LEAST_PITCH_PX, width / _ROWS_PER_WIDTH) * (2.0 if coarse else 1.0)
     x: F64 = np.arange(span_px[0], span_px[1], pitch)
     slope = curve.slope(x)
-    across = (strip.across - slope[:, None] * strip.along) / np.sqrt(1.0 + slope * slope)[:, None]
+    along = np.array(strip.along)
+    across = np.array((-along[1], along[0])) - slope[:, None] * along
+    across /= np.sqrt(1.0 + slope * slope)[:, None]
     widths = strip.width_at(np.clip(x, 0.0, strip.length_px))[:, None]
     middles = strip.points(x, curve.y(x))
     steps = across * (widths * float(OFFSETS[1] - OFFSETS[0]))
     starts = middles - across * (HALF * widths)
     values = sample_strip(
-        pixels, starts, steps, COLUMNS, bounds=reading.bounds, logarithm=reading.logarithm, sign=reading.sign
+        pixels,
+        starts,
+        steps,
+        COLUMNS,
+        bounds=reading.bounds,
+        logarithm=reading.logarithm,
+        sign=reading.sign,
+        backend="reference",
     )
     inside = np.asarray(np.isfinite(values.sum(axis=1)))
     known, beside = inside.copy(), np.zeros(len(x), bool)
     if metal is not None:
         known &= ~metal.covers(middles)
         beside |= metal.covers(middles - across * widths) | metal.covers(middles + across * widths)
-    if reading.saturated is not None:
-        known &= (values <= reading.saturated).mean(axis=1) < _MOST_SATURATED
+    if saturated is not None:
+        known &= (values <= saturated).mean(axis=1) < _MOST_SATURATED
     return Straightened(
         values=values, x_px=x, pitch_px=pitch, width_px=width, inside=inside, known=known, clean=known & ~beside
     )

@@ -1,18 +1,15 @@
-"""One candidate of a strip looked at closely: its centreline to a fraction of a pixel, its width, its tip."""
+"""Rods along a strip: what `guidance.kernels.rods` computes, in plain NumPy; its native code is tested against it."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from guidance.messages import F64, Pixels
-from guidance.tracking.curve import Curve, robust_fit, spread_of
-from guidance.tracking.known_metal import MetalMask
-from guidance.tracking.straightened import (
-    PictureReading,
+from guidance.kernels.reference import F32
+from guidance.kernels.ridge import ridge_tracks, sample_strip
+from guidance.kernels.rod_fit_reference import LEAST_SIGMA_PX, line_or_curve, robust_fit, spread_of
+from guidance.kernels.rod_profile_reference import (
     block_profiles,
     contrast_of,
     likeness,
@@ -20,9 +17,13 @@ from guidance.tracking.straightened import (
     straightened,
     width_of,
 )
-from guidance.tracking.strip import Strip
-from guidance.tracking.tip import longest_run, tip_of
+from guidance.kernels.rod_tip_reference import longest_run, tip_of
+from guidance.kernels.rod_values import MetalMask, PictureReading, Rod, RodStrip
+from guidance.messages import F64, Pixels
 
+_TRACKS: Final = 3
+_TRACK_PART: Final = 0.6  # of the least contrast, from where on a ridge is followed
+_SATURATED: Final = 0.005  # share of a strip at its very least value that is more than chance
 # Lengths in widths of the rod's shadow unless their name says otherwise.
 _BEYOND: Final = 4.0  # how far beyond both ends of the track is looked
 _SHORTEST: Final = 3.0
@@ -32,42 +33,80 @@ _LIKE_A_ROD: Final = 0.94  # correlation of the whole profile with a rod's
 _BLOCKS_ALIKE: Final = 0.6  # share of blocks that must show it
 _BLOCK_CORRELATION: Final = 0.6
 _MIDDLE_CORRELATION: Final = 0.5  # a block that is less like a rod says nothing of its middle
-_STRAIGHT_PX: Final = 0.5  # a bend smaller than this is not told from noise
-_BEND_GAIN: Final = 1.6  # by which a curve must fit better than a line
 _STEADY: Final = 0.55  # spread of the contrast along the rod over the contrast
 _LEAST_RADIUS_MM: Final = 220.0  # no instrument is bent more sharply in a patient; a cortex often is
 _WIDTHS: Final = (0.5, 1.8)  # of the expected, that the shadow may have
-_LEAST_SIGMA_PX: Final = 0.04
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rod:
-    """A rod in strip coordinates (px).
-
-    Attributes:
-        start_px, end_px: x of its ends; `end_px` is the tip where `tip_unknown` is "".
-        tip_sigma_px: standard deviation of the tip along it.
-        sigma_px: of its centreline's middle across it.
-        goes_on: whether nothing is known of the picture just before its start, so that it may come from farther.
-    """
-
-    curve: Curve
-    start_px: float
-    end_px: float
-    tip_unknown: str
-    tip_sigma_px: float
-    sigma_px: float
-    width_px: float
-    contrast: float
-    score: float
-    bend_px: float
-    goes_on: bool
+def rods_along(
+    pixels: Pixels,
+    reading: PictureReading,
+    strip: RodStrip,
+    metal: MetalMask | None,
+    *,
+    least: float,
+    least_of_range: float = 0.0,
+) -> list[Rod]:
+    """As `guidance.kernels.rods.rods_along`."""
+    shape = strip.shape
+    fine_row, fine_column = strip.row_px / strip.bins[0], strip.column_px / strip.bins[1]
+    x: F64 = np.arange(shape[0] * strip.bins[0]) * np.float64(fine_row)
+    half = shape[1] // 2
+    across = np.array((-strip.along[1], strip.along[0]))
+    starts = strip.points(x, np.full(len(x), -half * strip.column_px - 0.5 * (strip.bins[1] - 1) * fine_column))
+    values = sample_strip(
+        pixels,
+        starts,
+        np.tile(across * fine_column, (len(x), 1)),
+        shape[1] * strip.bins[1],
+        bins=strip.bins,
+        bounds=reading.bounds,
+        logarithm=reading.logarithm,
+        sign=reading.sign,
+        backend="reference",
+    )
+    if least_of_range > 0.0:
+        known = values[~np.isnan(values)]
+        if known.size >= 100:
+            low, high = np.percentile(known[:: max(1, known.size // 4096)], (2.0, 98.0))
+            least = max(least, least_of_range * float(high - low))
+    if least <= 0.0:
+        return []
+    middle_px: F64 = np.asarray((np.arange(shape[0]) + 0.5 * (strip.bins[0] - 1) / strip.bins[0]) * strip.row_px)
+    unknown = None
+    if metal is not None:
+        y = (np.arange(shape[1]) - half) * strip.column_px
+        grid = strip.origin_px + middle_px[:, None, None] * np.array(strip.along) + y[None, :, None] * across
+        unknown = metal.covers(grid)
+    saturated = _saturated(values)
+    if saturated is not None:
+        flooded = values <= saturated
+        unknown = flooded if unknown is None else unknown | flooded
+    tracks = ridge_tracks(
+        values,
+        strip.width_at(middle_px) / strip.column_px,
+        least=_TRACK_PART * least,
+        most=_TRACKS,
+        unknown=unknown,
+        backend="reference",
+    )
+    found = []
+    for track in tracks.columns:
+        rows = np.flatnonzero(track >= 0)
+        if len(rows) < 4:
+            continue
+        y_px = (track[rows] - half) * strip.column_px
+        rod = rod_of(pixels, reading, saturated, strip, middle_px[rows], y_px, metal, least)
+        if rod is not None:
+            found.append(rod)
+    return found
 
 
 def rod_of(
     pixels: Pixels,
     reading: PictureReading,
-    strip: Strip,
+    saturated: float | None,
+    strip: RodStrip,
     x_px: F64,
     y_px: F64,
     metal: MetalMask | None,
@@ -90,11 +129,14 @@ def rod_of(
         return None
     degree = 3 if last - first > 6.0 * width else 1
     curve, _ = robust_fit(x_px, y_px, np.ones(len(x_px)), degree, least_px=0.15 * width)
-    sigma_px = _LEAST_SIGMA_PX
+    sigma_px = LEAST_SIGMA_PX
     for coarse in (True, False):
         reach = 0.0 if coarse else _BEYOND * width
-        flat = straightened(pixels, reading, strip, curve, (first - reach, last + reach), metal, coarse=coarse)
-        begin, end = np.searchsorted(flat.x_px, (first, last))
+        flat = straightened(
+            pixels, reading, saturated, strip, curve, (first - reach, last + reach), metal, coarse=coarse
+        )
+        # The track's first row lies on a sample's or, as rounding has it, just beside: half a row before both does not.
+        begin, end = np.searchsorted(flat.x_px, np.array((first, last)) - 0.5 * flat.pitch_px)
         at, profiles = block_profiles(flat, int(begin), int(end))
         if len(at) < 3:
             return None
@@ -105,8 +147,8 @@ def rod_of(
         at, weight = at[kept], weight[kept]
         slope = curve.slope(at)
         y = curve.y(at) + shift[kept] * strip.width_at(at) * np.sqrt(1.0 + slope * slope)
-        curve, sigma_px = _line_or_curve(at, y, weight * weight, width)
-    if curve.sharpest * _LEAST_RADIUS_MM * width / strip.path.diameter_mm > 1.0:
+        curve, sigma_px = line_or_curve(at, y, weight * weight, width)
+    if curve.sharpest * _LEAST_RADIUS_MM * width / strip.diameter_mm > 1.0:
         return None
     # The last pass' samples lie a small part of a width off the last curve: contrast and profile do not mind.
     contrast = contrast_of(flat)
@@ -118,7 +160,7 @@ def rod_of(
         own = (x_px >= flat.x_px[run.begin]) & (x_px <= flat.x_px[run.end])
         if int(own.sum()) < 4:
             return None
-        return rod_of(pixels, reading, strip, x_px[own], y_px[own], metal, least, whole_track=False)
+        return rod_of(pixels, reading, saturated, strip, x_px[own], y_px[own], metal, least, whole_track=False)
     inside = contrast[run.begin : run.end + 1]
     inside = inside[~np.isnan(inside)]
     _, blocks = block_profiles(flat, run.begin, run.end + 1)
@@ -142,7 +184,7 @@ def rod_of(
         curve=curve,
         start_px=start_px,
         end_px=tip.x_px,
-        tip_unknown=tip.unknown,
+        tip=tip.state,
         tip_sigma_px=tip.sigma_px,
         sigma_px=sigma_px,
         width_px=widths * width,
@@ -153,14 +195,8 @@ def rod_of(
     )
 
 
-def _line_or_curve(x: F64, y: F64, weight: F64, width: float) -> tuple[Curve, float]:
-    """The straight line, unless a low curve fits clearly better; and its middle's standard deviation."""
-    line, miss = robust_fit(x, y, weight, 1, least_px=0.02 * width)
-    straight = spread_of(miss)
-    if len(x) >= 6:
-        curve, miss = robust_fit(x, y, weight, 3 if len(x) >= 12 else 2, least_px=0.02 * width)
-        curved = spread_of(miss)
-        bow = curve.y(x) - line.y(x)
-        if straight > _BEND_GAIN * curved and float(bow.max() - bow.min()) > _STRAIGHT_PX:
-            return curve, max(curved * math.sqrt(4.0 / len(x)), _LEAST_SIGMA_PX)
-    return line, max(straight * math.sqrt(2.0 / len(x)), _LEAST_SIGMA_PX)
+def _saturated(values: F32) -> float | None:
+    """The value that stands for as much X-ray as the picture can show, where some of the strip is at it."""
+    least = float(np.nanmin(values)) if not np.isnan(values).all() else 0.0
+    limit = least + 1e-4 * max(abs(least), 1.0)
+    return limit if float(np.mean(values <= limit)) > _SATURATED else None
