@@ -1,4 +1,4 @@
-"""Gauss-Newton on locally normalised pictures: one pose made better at one resolution; and how well it is known."""
+"""Gauss-Newton on locally normalised pictures: one pose made better at one resolution."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ _SLOPE_RADIUS_MM: Final = 60.0  # turns are tried by as much as moves this far f
 _DAMPING: Final = (0.01, 0.003, 0.0005)  # per level: a weak direction (depth) needs little, a far start needs more
 _OVERSHOOT: Final = (1.2, 1.4, 1.6)  # reweighted squares lie above the robust loss: their steps are short by half
 _LONGEST_STEP: Final = 5.0  # mm or deg in one iteration
-_CLUSTER_MM: Final = 40.0  # what is left over hangs together over about a bone's width
 _MOST_THREADS: Final = 8  # a projection takes a millisecond
-_UNTOLD: Final = 2.0  # hardening and coarse voxels shift without leaving anything over: bench, error over sigma
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,38 +184,3 @@ def _step(problem: Problem, level: int, motion: F64, found: list[Agreement], tol
     step = np.asarray(np.linalg.solve(damped, vector), np.float64)
     step *= _OVERSHOOT[level]
     return step / max(1.0, float(np.abs(step).max()) / _LONGEST_STEP)
-
-
-def covariance_of(problem: Problem, motion: F64, level: int) -> F64:
-    """(6, 6) of a small motion after M, from what is really left over.
-
-    Neighbouring pixels err together (blur, the sliding window, bone that hardens the beam), so the squares are summed
-    over tiles, not over pixels: the sandwich estimate of clustered residuals (Liang and Zeger, Biometrika 73, 1986).
-    Where the pictures do not tell a direction it is infinite.
-    """
-    _, found, told = judged(problem, motion, level)
-    bread, filling, tiles = np.zeros((6, 6)), np.zeros((6, 6)), 0
-    for view, (one, projection) in enumerate(zip(found, told, strict=True)):
-        slopes = slopes_of(problem, view, level, motion, one, projection.spread)
-        flat = slopes.reshape(6, -1)
-        bread += (flat * one.curvature.ravel()) @ flat.T
-        pulls = slopes * (one.weight * one.left_over)
-        side = max(1, round(_CLUSTER_MM / problem.levels[view][level].pixel_mm))
-        sums = (
-            np.add.reduceat(
-                np.add.reduceat(pulls, np.arange(0, pulls.shape[1], side), axis=1),
-                np.arange(0, pulls.shape[2], side),
-                axis=2,
-            )
-            .reshape(6, -1)
-            .astype(np.float64)
-        )
-        filling += sums @ sums.T
-        tiles += int(np.count_nonzero(np.abs(sums).sum(axis=0)))
-    # In units of each parameter's own information, so that mm and degrees condition alike.
-    scale = np.sqrt(np.maximum(np.diag(bread), 1e-30))
-    values, vectors = np.linalg.eigh(np.asarray(bread / np.outer(scale, scale), np.float64))
-    inverse = (vectors / np.maximum(values, 1e-9)) @ vectors.T / np.outer(scale, scale)
-    freedom = tiles / max(tiles - 6.0, 1.0)
-    result = np.asarray(_UNTOLD**2 * freedom * inverse @ filling @ inverse, np.float64)
-    return np.asarray((result + result.T) / 2.0, np.float64)

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 
 from guidance.messages import F64
+from guidance.registration.certainty import settled
 from guidance.registration.hypotheses import alone, best_of_search, inverted, mirrored_patient
-from guidance.registration.refine import Pose, Problem, covariance_of, judged, refined
+from guidance.registration.refine import Pose, Problem, judged, refined
 from guidance.registration.residual import LEAST_SIMILARITY, LeftOver, agrees, left_over
 from guidance.registration.search import candidates
 from guidance.registration.values import motion_vector, small_motion
@@ -74,10 +75,9 @@ def found_pose(problem: Problem, start: F64, tell: Progress) -> Found:
         (refined(problem, pose.motion, 1, _MIDDLE_ITERATIONS) for pose in distinct[:2]), key=lambda pose: pose.loss
     )
     tell(0.5)
-    best = refined(problem, middle[0].motion, 2, _FINE_ITERATIONS)
+    best, covariance = settled(problem, refined(problem, middle[0].motion, 2, _FINE_ITERATIONS).motion, 2)
     tell(0.7)
     tiles = [left_over(problem, best.motion, view) for view in range(len(problem.views))]
-    covariance = covariance_of(problem, best.motion, 2)
     middle_pose, agreements, _ = judged(problem, best.motion, 1)
     upright = middle_pose.similarity
     refusal = _disagreement(problem, [one.similarity for one in agreements], tiles)

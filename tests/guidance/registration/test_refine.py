@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from guidance.registration.certainty import settled
 from guidance.registration.measure import LocalWindow, agreement, normalised
 from guidance.registration.picture import prepared
-from guidance.registration.refine import covariance_of, judged, problem_of, refined, slopes_of
+from guidance.registration.refine import judged, problem_of, refined, slopes_of
 from guidance.registration.values import motion_vector, small_motion
 from guidance.registration.volume import registration_volume
 from tests.guidance.registration.phantom import body, middle_of, radiographs
@@ -71,7 +72,8 @@ def test_refining_ends_at_the_truth_and_its_covariance_says_how_well(case):
     error = motion_vector(pose.motion @ np.linalg.inv(truth), problem.pivot_lps_mm)
     assert np.abs(error[:3]).max() < 0.3
     assert np.abs(error[3:]).max() < 0.3
-    covariance = covariance_of(problem, pose.motion, 2)
+    pose, covariance = settled(problem, pose.motion, 2)
+    error = motion_vector(pose.motion @ np.linalg.inv(truth), problem.pivot_lps_mm)
     assert np.allclose(covariance, covariance.T)
     assert np.linalg.eigvalsh(covariance).min() > 0.0
     assert np.sqrt(error @ np.linalg.solve(covariance, error) / 6.0) < 3.0
