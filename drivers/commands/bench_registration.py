@@ -66,7 +66,7 @@ def run_registration(quick: bool = False) -> dict[str, Any]:
     """Run the suite; `quick` ends within 45 s."""
     spacing = _QUICK_SPACING_MM if quick else _CBCT_SPACING_MM
     setups = [SETUPS[n] for n in _QUICK] if quick else list(SETUPS)
-    count = 3 if quick else 16
+    count = 2 if quick else 16
     threads = min(2, os.cpu_count() or 1)
     table, said = [], set()
     two: list[_Case] = []
