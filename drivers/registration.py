@@ -48,7 +48,7 @@ class RegistrationService:
         self._kept: list[LiveView] = []
         self._kept_in: tuple[int, str] = (-1, "")
         self._running = False
-        self._tried_ns = 0
+        self._tried_ns = -2 * _TRY_AGAIN_NS
         self._task: asyncio.Task[None] | None = None
 
     # What HTTP asks (guidance.ports.RegistrationApi)
@@ -86,6 +86,9 @@ class RegistrationService:
         """An input's verdict is another one: where a registration would mend it, and may, it is begun."""
         if not self._automatic or self._running or not after.verdict.check.registration_offered:
             return
+        # A patient who breathes deeply is offered one with every breath; each would move the plan.
+        if time.monotonic_ns() - self._tried_ns <= _TRY_AGAIN_NS:
+            return
         if self._task is None or self._task.done():
             self._tried_ns = time.monotonic_ns()
             self._task = start_task(self._by_itself(after.device))
@@ -93,9 +96,8 @@ class RegistrationService:
     def tick(self) -> None:
         """A second has passed: pictures are remembered by angle, so that one C-arm can register from two views in turn;
         and a registration that was refused is tried again while it is still offered."""
-        if time.monotonic_ns() - self._tried_ns > _TRY_AGAIN_NS:
-            for track in self._live.session.inputs.values():
-                self.input_changed(track)
+        for track in self._live.session.inputs.values():
+            self.input_changed(track)
         self._keep_views()
 
     def _keep_views(self) -> None:

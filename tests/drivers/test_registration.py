@@ -252,3 +252,21 @@ async def test_it_begins_by_itself_only_where_it_may_and_is_offered(
         assert len(rig.process.asked) == int(automatic)
         assert (rig.live.case().registration is not None) is automatic
         await rig.service.stop()
+
+
+async def test_by_itself_it_registers_at_most_once_in_five_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = ImageCheck(state=CheckState.CONTRADICTS, code="patient_breathes", registration_offered=True)
+    rig = Rig(tmp_path, monkeypatch, automatic=True)
+    rig.frame()
+    track = rig.live.session.inputs["Fluoro"]
+    moved = replace(track, verdict=replace(track.verdict, check=offered))
+    for asked in (1, 1, 1, 2):
+        rig.service.input_changed(moved)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(rig.process.asked) == asked
+        rig.now_ms += 2000.0
+        rig.frame()
+    await rig.service.stop()
