@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from guidance.registration.certainty import settled
 from guidance.registration.measure import LocalWindow, agreement, normalised
@@ -77,3 +80,36 @@ def test_refining_ends_at_the_truth_and_its_covariance_says_how_well(case):
     assert np.allclose(covariance, covariance.T)
     assert np.linalg.eigvalsh(covariance).min() > 0.0
     assert np.sqrt(error @ np.linalg.solve(covariance, error) / 6.0) < 3.0
+
+
+@pytest.mark.parametrize("blur_voxels", [0.0, 0.5, 0.8])
+def test_a_volume_that_blurs_bone_is_told_apart_and_what_stays_is_in_the_covariance(blur_voxels):
+    """One view, where blurred bone above a threshold is larger and looks nearer."""
+    normalised_errors, before_mm, after_mm = [], [], []
+    for seed in (1, 4, 7):
+        hu, affine = body(seed)
+        views, truth = radiographs(hu, affine, PAIR[:1], (1.0, -1.0, 0.5, 0.5, -0.5, 1.0), seed=seed)
+        pivot = middle_of(affine)
+        volume = registration_volume(ndimage.gaussian_filter(hu.astype(np.float32), blur_voxels), affine)
+        problem = problem_of(volume, [prepared(view, pivot) for view in views], pivot)
+        start = small_motion(np.array((1.0, -1.0, 1.0, 0.5, -0.5, 0.5)), pivot) @ truth
+        plain = refined(problem, refined(problem, start, 1, 4).motion, 2, 4)
+        pose, covariance = settled(problem, plain.motion, 2)
+        across = problem.views[0].across_mm
+        for one, seen_mm in ((plain, before_mm), (pose, after_mm)):
+            error = motion_vector(one.motion @ np.linalg.inv(truth), pivot)
+            seen_mm.append(float(np.linalg.norm(across @ error[:3])))
+        normalised_errors.append(float(np.sqrt(error @ np.linalg.solve(covariance, error) / 6.0)))
+    assert 0.4 < np.mean(normalised_errors) < 1.7
+    assert np.mean(after_mm) < (0.8 if blur_voxels > 0.7 else 1.1) * np.mean(before_mm)
+
+
+def test_what_voxels_hide_is_in_the_covariance_whatever_their_axes(case):
+    problem, truth = case
+    pose = refined(problem, truth, 2, 2)
+    _, fine = settled(problem, pose.motion, 2)
+    steps = np.array(((0.0, 3.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 2.0)))
+    _, coarse = settled(replace(problem, volume=replace(problem.volume, voxel_lps_mm=steps)), pose.motion, 2)
+    more = (coarse - fine)[:3, :3] - 0.025**2 * (steps @ steps.T - 4.0 * np.eye(3))
+    assert np.abs(more).max() < 1e-6
+    assert np.linalg.eigvalsh(coarse).min() > 0.0
