@@ -60,7 +60,7 @@ def robust_fit(x: F64, y: F64, weight: F64, degree: int, *, least_px: float) -> 
     low, high = float(x.min()), float(x.max())
     middle, half = 0.5 * (low + high), max(0.5 * (high - low), 0.5)
     coefficients, miss = robust_polynomial((x - middle) / half, y, weight, degree, least=least_px)
-    return Curve(coefficients=coefficients, middle=middle, half=half), miss
+    return Curve(coefficients=tuple(coefficients.tolist()), middle=middle, half=half), miss
 
 
 def middle_of(values: F64) -> float:

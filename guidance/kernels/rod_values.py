@@ -78,6 +78,11 @@ class RodStrip:
         first, last = self.width_px
         return first + (last - first) * x_px / self.length_px
 
+    def point(self, x_px: float, y_px: float) -> tuple[float, float]:
+        """u, v of one place in the strip."""
+        (u, v), (along_u, along_v) = self.origin_px, self.along
+        return u + x_px * along_u - y_px * along_v, v + x_px * along_v + y_px * along_u
+
     def points(self, x_px: F64, y_px: F64) -> F64:
         """(N, 2) u, v of places in the strip."""
         (u, v), (along_u, along_v) = self.origin_px, self.along
@@ -108,7 +113,7 @@ class Curve:
         middle, half: of the x that it was fitted to; beyond z = +-1 it goes on along its tangent.
     """
 
-    coefficients: F64
+    coefficients: tuple[float, ...]
     middle: float
     half: float
 
@@ -126,6 +131,16 @@ class Curve:
             return value
         return value + self._slope(held) * (z - held)
 
+    def y_at(self, x: float) -> float:
+        """At one place, px: array operations on so few numbers take ten times as long."""
+        z = (x - self.middle) / self.half
+        held = z if self.straight else min(max(z, -1.0), 1.0)
+        value = slope = 0.0
+        for coefficient in reversed(self.coefficients):
+            slope = slope * held + value
+            value = value * held + coefficient
+        return value + slope * (z - held)
+
     def slope(self, x: F64) -> F64:
         """(N,) dy/dx."""
         z = (x - self.middle) / self.half
@@ -140,7 +155,7 @@ class Curve:
         return float(2.0 * abs(squared) + 6.0 * abs(cubed)) / self.half**2
 
     def _slope(self, z: F64) -> F64:
-        return _horner(self.coefficients[1:] * np.arange(1.0, len(self.coefficients)), z)
+        return _horner(tuple(power * share for power, share in enumerate(self.coefficients))[1:], z)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,7 +185,7 @@ class Rod:
     goes_on: bool
 
 
-def _horner(coefficients: F64, z: F64) -> F64:
+def _horner(coefficients: tuple[float, ...], z: F64) -> F64:
     value = np.full_like(z, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         value = value * z + coefficient

@@ -63,7 +63,7 @@ def rods_along(
 def _rod(numbers: list[float]) -> Rod:
     terms, middle, half, start, end, tip_sigma, sigma, width, contrast, score, bend, tip, goes_on = numbers[4:]
     return Rod(
-        curve=Curve(coefficients=np.array(numbers[: int(terms)]), middle=middle, half=half),
+        curve=Curve(coefficients=tuple(numbers[: int(terms)]), middle=middle, half=half),
         start_px=start,
         end_px=end,
         tip=TipState(int(tip)),

@@ -29,7 +29,7 @@ _LEAST_OF_RANGE: Final = 0.06  # of a picture whose values have no unit: of its 
 _STARTS_BY_MM: Final = 10.0
 _TIP_WIDTHS: Final = 3.0  # of a rod before its end, and
 _BESIDE_WIDTHS: Final = 0.7  # between its edge and another's: nearer than that its tip is in doubt
-_CURVE_POINTS: Final = 17
+_CURVE_PIECES: Final = 16
 _SAME_WIDTHS: Final = 1.0  # two paths' findings nearer than this along each other are one instrument
 _WHY_NO_TIP: Final = {
     TipState.KNOWN: "",
@@ -111,11 +111,12 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
             continue
         if rod.end_px - rod.start_px < px_per_mm * _least_length_mm(rod, strip, reading):
             continue
-        count = 2 if rod.curve.straight else _CURVE_POINTS
-        ends: F64 = np.asarray(np.linspace(rod.start_px, rod.end_px, count), np.float64)
-        aside = rod.curve.y(ends)
-        points = strip.points(ends, aside)
-        found.append(_Candidate(strip, rod, points, float(np.abs(aside).mean()), _WHY_NO_TIP[rod.tip]))
+        pieces = 1 if rod.curve.straight else _CURVE_PIECES
+        step_px = (rod.end_px - rod.start_px) / pieces
+        places = [rod.start_px + number * step_px for number in range(pieces + 1)]
+        aside = [rod.curve.y_at(x) for x in places]
+        points = np.array([strip.point(x, y) for x, y in zip(places, aside, strict=True)])
+        found.append(_Candidate(strip, rod, points, sum(map(abs, aside)) / len(aside), _WHY_NO_TIP[rod.tip]))
     return found
 
 

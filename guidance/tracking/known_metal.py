@@ -109,9 +109,16 @@ def _add(cells: npt.NDArray[np.uint8], points: F64, radius_mm: float, matrix: F6
     reach = min(math.ceil(radius), max(rows, columns))
     uv = np.rint(homogeneous[:, :2] / homogeneous[:, 2:] / METAL_STEP)
     near = (uv >= -reach).all(axis=1) & (uv[:, 0] < columns + reach) & (uv[:, 1] < rows + reach)
-    spots = np.zeros((rows + 2 * reach, columns + 2 * reach), np.uint8)
-    column, row = (uv[near] + reach).astype(np.intp).T
-    spots[row, column] = 1
+    if not near.any():
+        return
+    spots_at = uv[near].astype(np.intp)
+    # Only the box about the spots is looked at: most of a picture has no metal.
+    first, last = spots_at.min(axis=0) - reach, spots_at.max(axis=0) + reach + 1
+    spots = np.zeros((last[1] - first[1], last[0] - first[0]), np.uint8)
+    spots[spots_at[:, 1] - first[1], spots_at[:, 0] - first[0]] = 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     grown = np.asarray(cv2.dilate(spots, disk), np.uint8)
-    cells |= grown[reach : reach + rows, reach : reach + columns]
+    low, high = np.maximum(first, 0), np.minimum(last, (columns, rows))
+    cells[low[1] : high[1], low[0] : high[0]] |= grown[
+        low[1] - first[1] : high[1] - first[1], low[0] - first[0] : high[0] - first[0]
+    ]

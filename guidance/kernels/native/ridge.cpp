@@ -2,6 +2,7 @@
 #include "ridge.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -21,6 +22,7 @@ constexpr double kSigmaOfMedian = 1.4826 / 1.4142135623730951;
 constexpr std::size_t kNoiseSamples = 4096;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int8_t kBegins = 2;
+constexpr std::size_t kLanes = 16;
 
 struct Bands {
   std::size_t core, near, far;
@@ -98,9 +100,15 @@ GUIDANCE_CLONES void gains_of(float* __restrict cells, std::size_t count, float 
 }
 
 GUIDANCE_CLONES float highest(const float* values, std::size_t count) {
-  float top = values[0];
-  for (std::size_t i = 1; i < count; ++i) top = values[i] > top ? values[i] : top;
-  return top;
+  // In lanes, for comparing one by one does not vectorise.
+  std::array<float, kLanes> lanes;
+  lanes.fill(values[0]);
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (std::size_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] = values[i + lane] > lanes[lane] ? values[i + lane] : lanes[lane];
+  for (; i < count; ++i) lanes[0] = values[i] > lanes[0] ? values[i] : lanes[0];
+  return *std::max_element(lanes.begin(), lanes.end());
 }
 
 // `before` has a number below all others at both ends.

@@ -14,6 +14,7 @@ constexpr double kSaturated = 0.005;      // share of a strip at its very least 
 constexpr std::size_t kKnownLeast = 100;  // samples, where a range is to be told from them
 constexpr std::size_t kRangeSamples = 4096;
 constexpr double kLow = 0.02, kHigh = 0.98;
+constexpr std::size_t kLanes = 32;
 constexpr std::size_t kShortestTrack = 4;  // rows
 // Lengths in widths of the rod's shadow unless their name says otherwise.
 constexpr double kBeyond = 4.0;
@@ -194,17 +195,33 @@ std::vector<float> sampled(const RodRequest& request) {
   return values;
 }
 
+// Infinity where there is none. In lanes, for comparing one by one does not vectorise.
+GUIDANCE_CLONES float lowest(const float* values, std::size_t count) {
+  std::array<float, kLanes> lanes;
+  lanes.fill(std::numeric_limits<float>::infinity());
+  std::size_t n = 0;
+  for (; n + kLanes <= count; n += kLanes)
+    for (std::size_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] = values[n + lane] < lanes[lane] ? values[n + lane] : lanes[lane];
+  for (; n < count; ++n) lanes[0] = values[n] < lanes[0] ? values[n] : lanes[0];
+  return *std::min_element(lanes.begin(), lanes.end());
+}
+
+GUIDANCE_CLONES std::size_t count_up_to(const float* values, std::size_t count, float limit) {
+  std::uint32_t found = 0;
+  for (std::size_t n = 0; n < count; ++n) found += values[n] <= limit ? 1 : 0;
+  return found;
+}
+
 // The value that stands for as much X-ray as the picture can show, where some of the strip is at it; else minus
 // infinity.
 float saturated_at(const std::vector<float>& values) {
-  float least = std::numeric_limits<float>::infinity();
-  for (const float value : values) least = value < least ? value : least;
+  const float least = lowest(values.data(), values.size());
   const float none = -std::numeric_limits<float>::infinity();
   if (!std::isfinite(least)) return none;
   const double low = static_cast<double>(least);
   const auto limit = static_cast<float>(low + 1e-4 * std::max(std::fabs(low), 1.0));
-  std::size_t floods = 0;
-  for (const float value : values) floods += value <= limit ? 1 : 0;
+  const std::size_t floods = count_up_to(values.data(), values.size(), limit);
   return static_cast<double>(floods) > kSaturated * static_cast<double>(values.size()) ? limit : none;
 }
 

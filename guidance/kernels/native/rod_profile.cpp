@@ -82,6 +82,16 @@ const Templates& templates_of(double blur) {
   return all[static_cast<std::size_t>(std::clamp(place, 0.0, static_cast<double>(kBlurs - 1)))];
 }
 
+// Mean of a block's rows, column by column.
+GUIDANCE_CLONES void average(const float* __restrict values, double* __restrict out) {
+  std::array<float, kProfileColumns> sums{};
+  for (std::size_t row = 0; row < kBlock; ++row)
+    for (std::size_t column = 0; column < kProfileColumns; ++column)
+      sums[column] += values[row * kProfileColumns + column];
+  for (std::size_t column = 0; column < kProfileColumns; ++column)
+    out[column] = static_cast<double>(sums[column]) * (1.0 / kBlock);
+}
+
 GUIDANCE_CLONES void correlate(const double* profile, const double* templates, double* __restrict out) {
   std::array<double, kLanes> sums{};
   for (std::size_t column = 0; column < kProfileColumns; ++column)
@@ -128,8 +138,7 @@ double Straightened::blur() const { return std::clamp(kBlurPx / width, kLeastBlu
 
 bool covers(const MetalCells& metal, const std::array<double, 2>& uv) {
   const auto cell = [](double place, std::size_t count) {
-    return static_cast<std::size_t>(
-        std::clamp(std::nearbyint(place / kMetalStep), 0.0, static_cast<double>(count - 1)));
+    return static_cast<std::size_t>(std::clamp(place * (1.0 / kMetalStep), 0.0, static_cast<double>(count - 1)) + 0.5);
   };
   return metal.cells[cell(uv[1], metal.rows) * metal.columns + cell(uv[0], metal.columns)] != 0;
 }
@@ -201,20 +210,18 @@ std::vector<double> contrast_of(const Straightened& flat, bool narrow) {
 
 Blocks blocks_of(const Straightened& flat, std::size_t begin, std::size_t end) {
   Blocks blocks;
+  blocks.x.reserve((end - std::min(begin, end)) / kBlock);
+  blocks.profiles.reserve(blocks.x.capacity());
   for (; begin + kBlock <= end; begin += kBlock) {
     bool whole = true;
     double x = 0.0;
-    Profile profile{};
     for (std::size_t row = begin; row < begin + kBlock; ++row) {
       whole = whole && flat.known[row] != 0;
       x += flat.x[row] / kBlock;
-      const float* const values = flat.values.data() + row * kProfileColumns;
-      for (std::size_t column = 0; column < kProfileColumns; ++column)
-        profile[column] += static_cast<double>(values[column]) / kBlock;
     }
     if (!whole) continue;
     blocks.x.push_back(x);
-    blocks.profiles.push_back(profile);
+    average(flat.values.data() + begin * kProfileColumns, blocks.profiles.emplace_back().data());
   }
   return blocks;
 }

@@ -8,7 +8,7 @@ import pytest
 from guidance.kernels import rod_reference
 from guidance.kernels.rod_fit_reference import robust_polynomial
 from guidance.kernels.rod_profile_reference import OFFSETS, width_of
-from guidance.kernels.rod_values import MetalMask, PictureReading, TipState
+from guidance.kernels.rod_values import Curve, MetalMask, PictureReading, TipState
 from guidance.kernels.rods import rods_along
 from guidance.tracking.strip import strip_of
 from simulators.instruments import Cylinder
@@ -148,6 +148,16 @@ def test_outliers_do_not_pull(degree):
     found, misses = robust_polynomial(z, y, rng.uniform(0.5, 1.0, 60), degree, least=0.02)
     assert found == pytest.approx(truth, abs=0.05)
     assert np.abs(misses[10:20]).min() > 4.5
+
+
+@pytest.mark.parametrize("coefficients", [(1.0, 2.0), (1.0, 2.0, -3.0), (1.0, 2.0, -3.0, 0.5)])
+def test_a_curve_goes_on_along_its_tangent(coefficients):
+    curve = Curve(coefficients=coefficients, middle=10.0, half=4.0)
+    x = np.array([-5.0, 6.0, 9.0, 14.0, 30.0])
+    assert [curve.y_at(place) for place in x] == pytest.approx(curve.y(x), abs=1e-12)
+    assert curve.y(np.array([11.0]))[0] == pytest.approx(np.polynomial.polynomial.polyval(0.25, coefficients))
+    beyond = curve.y(np.array([14.0, 18.0, 22.0]))
+    assert np.diff(beyond) == pytest.approx(np.full(2, 4.0 * curve.slope(np.array([14.0]))[0]))
 
 
 @pytest.mark.parametrize("part", [0.6, 1.0, 1.5])
