@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,10 +40,11 @@ class FrameJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LookAround:
-    """A frame to be searched for instruments along all paths, at the latest at `due_ns`."""
+    """A frame to be searched for instruments along all paths, once it is drawn, at the latest at `due_ns`."""
 
     asked: MeasureFrame
     due_ns: int
+    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,8 @@ class ComputeThread:
                         self._measuring.look_around(asked)
                     case FrameJob():
                         self._deliver(self._composed(job))
+                        if (around := self._around.get(job.frame.device)) is not None:
+                            self._around[job.frame.device] = replace(around, drawn=True)
         except BaseException as error:
             self._fail(error)
 
@@ -167,17 +170,22 @@ class ComputeThread:
         due_ns = time.monotonic_ns() + _OVERDUE_NS if before is None else before.due_ns
         self._around[asked.track.device] = _LookAround(asked, due_ns)
 
+    def _device_around(self, *, drawn: bool) -> str | None:
+        """Whose frame is to be searched now: one that is overdue, or, where asked for, one that is drawn."""
+        now_ns = time.monotonic_ns()
+        ready = (name for name, each in self._around.items() if (drawn and each.drawn) or now_ns > each.due_ns)
+        return next(ready, None)
+
     def _next(self) -> FrameJob | MeasureFrame | _LookAround | None:
         with self._wake:
             while not self._newest and not self._unmeasured and not self._stopping:
-                if not self._wake.wait(_QUIET_S if self._around else None):
+                if not self._wake.wait(_QUIET_S if self._around else None) and self._device_around(drawn=True):
                     break
             if self._stopping:
                 return None
-            waiting_around = next(iter(self._around.values()), None)
             busy = self._newest or self._unmeasured
-            if waiting_around is not None and (not busy or time.monotonic_ns() > waiting_around.due_ns):
-                return self._around.pop(next(iter(self._around)))
+            if (device := self._device_around(drawn=not busy)) is not None:
+                return self._around.pop(device)
             # Oldest input first, so that one fast stream cannot starve the other plane; what only needs drawing is
             # nearer to the eye than what must be measured before.
             waiting: dict[str, FrameJob] | dict[str, MeasureFrame] = self._newest or self._unmeasured

@@ -100,6 +100,11 @@ def test_every_fourth_frame_is_searched_along_all_paths_once_no_frame_waits_for_
         thread.measure(asked(5))  # waits already when the search could begin
         work.go_on.release()
         assert work.calls.get(timeout=30.0) == ("measured", 5)
+        scene = draw((PATH,), view(12))[0]
+        track = asked(4).track
+        assert track.frame is not None
+        # The search never comes between a frame's measuring and its drawing.
+        thread.submit(FrameJob(track=track, frame=track.frame, again=False, make_scene=lambda: scene))
         work.go_on.release()
         assert work.calls.get(timeout=30.0) == ("around", 4)
 
