@@ -157,7 +157,7 @@ def _same(candidate: _Candidate, other: _Candidate) -> bool:
 def _doubted(candidate: _Candidate, candidates: list[_Candidate]) -> _Candidate:
     """Without its tip where another instrument lies so near to it that one's end may be the other's edge."""
     rod, points = candidate.rod, candidate.points_px
-    if candidate.tip_unknown:
+    if candidate.tip_unknown or len(candidates) < 2:
         return candidate
     heading = points[-1] - points[-2]
     heading = heading / float(np.hypot(*heading))

@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "check_rods.hpp"
 #include "corridor.hpp"
 #include "distance.hpp"
 #include "drr.hpp"
@@ -365,6 +366,7 @@ int main() {
   check_corridor();
   check_distance();
   check_projection();
+  check_rods(random, check);
   for (const double mm : {1e-6, 1.0, 20.0}) check_tubes(mm);
   check_silhouettes(random);
   for (const auto& [rows, columns] :
