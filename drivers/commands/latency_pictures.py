@@ -19,7 +19,7 @@ from simulators.demo_paths import demo_paths, demo_pin
 from simulators.demo_zones import demo_zones
 from simulators.gantry import Gantry
 from simulators.pelvis import ProceduralPelvis
-from simulators.scene import Exposure, Scene, poisson_picture
+from simulators.scene import Exposed, Exposure, NoiseFields, Scene, expose
 from simulators.volumes import HuVolume
 
 ROWS: Final = 1024
@@ -27,11 +27,12 @@ _PITCH_MM: Final = 0.37
 _SPACING_MM: Final = 2.0
 _CBCT_SPACING_MM: Final = 1.5
 _STANDING: Final = 16  # distinct noise of one view, sent in turn, so that none is taken for a held one
-_POSES: Final = 20  # while turning, to and fro
+_POSES: Final = 14  # while turning, to and fro
 _POSE_DEG: Final = (1.4, -0.6)  # from pose to pose: at 30/s faster than a C-arm's 3D run
 _COARSER: Final = 2
 _FIRST_DEG: Final = (-14.0, 12.0)
 _PIN_ALONG: Final = 2
+_SEED: Final = 7
 _STEPS_PER_S: Final = 1 << 20
 _STEP_BITS: Final = 12
 
@@ -52,11 +53,11 @@ class Pictures:
             ProjectionVolume(self._patient.voxels_hu, self._patient.affine_lps_from_ijk),
             (demo_pin(self.paths[_PIN_ALONG]),),
         )
-        standing = _transmission(scene, self._gantry(0))
-        self._standing = [_Picture(poisson_picture(standing, _EXPOSURE, seed), 0) for seed in range(_STANDING)]
+        noise = NoiseFields(_SEED, ROWS * ROWS)
+        standing = _exposed(scene, self._gantry(0))
+        self._standing = [_Picture(noise.apply(standing, index), 0) for index in range(_STANDING)]
         self._turning = [
-            _Picture(poisson_picture(_transmission(scene, self._gantry(pose)), _EXPOSURE, 100 + pose), pose)
-            for pose in range(_POSES)
+            _Picture(noise.apply(_exposed(scene, self._gantry(pose)), _STANDING + pose), pose) for pose in range(_POSES)
         ]
 
     @cached_property
@@ -130,12 +131,13 @@ class _Picture:
 _EXPOSURE: Final = Exposure()
 
 
-def _transmission(scene: Scene, gantry: Gantry) -> npt.NDArray[np.float32]:
-    """Through the patient, worked out for every other pixel: nobody waits for a benchmark's pictures."""
+def _exposed(scene: Scene, gantry: Gantry) -> Exposed:
+    """The patient, worked out for every other pixel: nobody waits for a benchmark's pictures."""
     half = np.diag([1.0 / _COARSER, 1.0 / _COARSER, 1.0])
     half[:2, 2] = (1.0 / _COARSER - 1.0) / 2.0  # pixel centres are at integers
     rows, columns = gantry.size
     coarse = scene.transmission(
         half @ gantry.pixel_from_patient(), (rows // _COARSER, columns // _COARSER), _EXPOSURE.beam
     )
-    return np.asarray(cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC), np.float32)
+    whole = np.asarray(cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
+    return expose(whole, _EXPOSURE, gantry.pitch_row_mm * gantry.pitch_column_mm)
