@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "kernels.hpp"
 
@@ -90,17 +91,6 @@ inline void cover(std::uint8_t* pixel, std::uint8_t coverage, const std::uint8_t
   pixel[3] = coverage;
 }
 
-// What a line leaves in the pixels that it touches: its colour where it covers most, or room for one above.
-enum class Mark { kColor, kRoom };
-
-template <Mark kMark>
-inline void mark(std::uint8_t* pixel, std::uint8_t coverage, const std::uint8_t* color) {
-  if constexpr (kMark == Mark::kColor)
-    cover(pixel, coverage, color);
-  else if (coverage != 0)
-    std::memset(pixel, 0, 4);
-}
-
 constexpr std::size_t kLanes = 8;
 
 // Coverage of kLanes pixels of a row beside the segment (not its ends); y_ux is y * ux. Written for the vectoriser,
@@ -138,7 +128,6 @@ inline std::uint8_t end_coverage(double half_width, double ex, double ey, double
 }
 
 // A capsule: all points within half_width of the segment.
-template <Mark kMark>
 void draw_stroke(const Stroke& s, const Layer& layer) {
   const double dx = s.x1 - s.x0;
   const double dy = s.y1 - s.y0;
@@ -186,7 +175,7 @@ void draw_stroke(const Stroke& s, const Layer& layer) {
           const double ey = along < 0.0 ? y : static_cast<double>(row) - s.y1;
           coverage[i] = end_coverage(s.half_width, ex, ey, reach_squared);
         }
-        mark<kMark>(pixel + 4 * i, coverage[i], s.color);
+        cover(pixel + 4 * i, coverage[i], s.color);
       }
     }
   }
@@ -206,7 +195,6 @@ Sprite read_sprite(const Scene& scene, std::size_t index) {
   return {n[0], n[1], n[2], n[3], n[4], {byte(n[5]), byte(n[6]), byte(n[7])}};
 }
 
-template <Mark kMark>
 void draw_sprite(const Sprite& s, const std::uint8_t* coverage, const Layer& layer) {
   const auto top = std::max<std::int64_t>(s.y, 0);
   const auto bottom = std::min<std::int64_t>(s.y + s.rows, static_cast<std::int64_t>(layer.rows));
@@ -225,7 +213,7 @@ void draw_sprite(const Sprite& s, const std::uint8_t* coverage, const Layer& lay
       std::uint64_t eight = 1;
       if (count == kAtOnce) std::memcpy(&eight, from, sizeof eight);
       if (eight != 0)
-        for (std::int64_t i = 0; i < count; ++i) mark<kMark>(pixel + 4 * i, from[i], s.color);
+        for (std::int64_t i = 0; i < count; ++i) cover(pixel + 4 * i, from[i], s.color);
       column += count;
       from += count;
       pixel += 4 * count;
@@ -233,17 +221,47 @@ void draw_sprite(const Sprite& s, const std::uint8_t* coverage, const Layer& lay
   }
 }
 
-template <Mark kMark>
 void draw_strokes(const Scene& scene, std::size_t first, std::size_t end, const Layer& layer) {
   Stroke stroke;
   for (std::size_t i = first; i < end; ++i)
     if (read_stroke(static_cast<const std::uint8_t*>(scene.strokes) + sizeof(float) * kStrokeNumbers * i, stroke))
-      draw_stroke<kMark>(stroke, layer);
+      draw_stroke(stroke, layer);
 }
 
-template <Mark kMark>
 void draw_sprites(const Scene& scene, const Layer& layer) {
-  for (std::size_t i = 0; i < scene.sprite_count; ++i) draw_sprite<kMark>(read_sprite(scene, i), scene.sprites, layer);
+  for (std::size_t i = 0; i < scene.sprite_count; ++i) draw_sprite(read_sprite(scene, i), scene.sprites, layer);
+}
+
+// An empty layer of the calling thread's own, kept from frame to frame.
+Layer scratch_layer(std::size_t rows, std::size_t columns) {
+  thread_local std::vector<std::uint8_t> rgba;
+  thread_local std::vector<std::uint8_t> dirty;
+  Layer layer{nullptr, nullptr, rows, columns};
+  if (rgba.size() < 4 * rows * columns) rgba.assign(4 * rows * columns, 0);
+  if (dirty.size() < layer.tile_rows() * layer.tile_columns())
+    dirty.assign(layer.tile_rows() * layer.tile_columns(), 0);
+  layer.rgba = rgba.data();
+  layer.dirty = dirty.data();
+  return layer;
+}
+
+// Takes over what `below` shows where `layer` shows nothing.
+void put_below(const Layer& below, const Layer& layer) {
+  for (std::size_t tile_row = 0; tile_row < layer.tile_rows(); ++tile_row) {
+    const std::size_t end = std::min((tile_row + 1) * kTileRows, layer.rows);
+    for (std::size_t tile = 0; tile < layer.tile_columns(); ++tile) {
+      const std::size_t at = tile_row * layer.tile_columns() + tile;
+      if (!below.dirty[at]) continue;
+      layer.dirty[at] = 1;
+      const std::size_t first = tile * kTileColumns;
+      const std::size_t last = std::min(first + kTileColumns, layer.columns);
+      for (std::size_t row = tile_row * kTileRows; row < end; ++row)
+        for (std::size_t column = first; column < last; ++column) {
+          const std::size_t pixel = 4 * (row * layer.columns + column);
+          if (layer.rgba[pixel + 3] == 0) std::memcpy(layer.rgba + pixel, below.rgba + pixel, 4);
+        }
+    }
+  }
 }
 
 }  // namespace
@@ -275,16 +293,17 @@ void clear_layer(const Layer& layer) {
 }
 
 // Draws the strokes, then the sprites (which `sprites_fit`), clipped to the layer, and marks their tiles. Of what lies
-// under, nothing is left in a pixel that something above touches: what is above looks as if it were alone.
+// under, nothing is left in a pixel that something above touches: what is above looks as if it were alone. So what lies
+// under is drawn apart, and goes where nothing else is.
 void draw_scene(const Scene& scene, const Layer& layer) {
   const std::size_t under = std::min(scene.under_count, scene.stroke_count);
-  draw_strokes<Mark::kColor>(scene, 0, under, layer);
-  if (under > 0) {
-    draw_strokes<Mark::kRoom>(scene, under, scene.stroke_count, layer);
-    draw_sprites<Mark::kRoom>(scene, layer);
-  }
-  draw_strokes<Mark::kColor>(scene, under, scene.stroke_count, layer);
-  draw_sprites<Mark::kColor>(scene, layer);
+  draw_strokes(scene, under, scene.stroke_count, layer);
+  draw_sprites(scene, layer);
+  if (under == 0) return;
+  const Layer apart = scratch_layer(layer.rows, layer.columns);
+  draw_strokes(scene, 0, under, apart);
+  put_below(apart, layer);
+  clear_layer(apart);
 }
 
 }  // namespace guidance
