@@ -15,7 +15,7 @@ from drivers.audit_log import AuditLog
 from drivers.case_store import CaseStore
 from drivers.planning_volume import probe_of
 from guidance import case as case_room
-from guidance.case import AuditPage, Author, Case
+from guidance.case import AuditPage, Author, Case, drawable_paths
 from guidance.errors import CaseError
 from guidance.geometry.paired import is_geometry
 from guidance.messages import CbctVolume, FluoroFrame, PlanItem, TransformSample
@@ -46,7 +46,8 @@ from guidance.session import (
     may_be_shown,
     step,
 )
-from guidance.shapes import GeometryAnswer, InputGeometry, LatencyFigures, PathPlace
+from guidance.shapes import GeometryAnswer, InputGeometry, InstrumentSeen, LatencyFigures, PathPlace
+from guidance.tracking.depth import depth_words
 
 _NS_PER_MS: Final = 1e6
 _STORE_AGAIN_NS: Final = 1_000_000_000
@@ -198,7 +199,10 @@ class LiveCase:
     def geometry(self) -> GeometryAnswer:
         now_ns = time.monotonic_ns()
         return GeometryAnswer(
-            inputs={device: _input_geometry(track, now_ns) for device, track in self._session.inputs.items()}
+            inputs={
+                device: _input_geometry(self._session.case, track, now_ns)
+                for device, track in self._session.inputs.items()
+            }
         )
 
     def latency(self) -> LatencyFigures:
@@ -288,7 +292,7 @@ class LiveCase:
                 self._input_changed(before, after)
 
 
-def _input_geometry(track: InputTrack, now_ns: int) -> InputGeometry:
+def _input_geometry(case: Case, track: InputTrack, now_ns: int) -> InputGeometry:
     return InputGeometry(
         state=track.state,
         geometry_state=track.verdict.state,
@@ -301,4 +305,16 @@ def _input_geometry(track: InputTrack, now_ns: int) -> InputGeometry:
             for place in track.places
         ),
         check=track.verdict.check,
+        instruments=tuple(
+            InstrumentSeen(
+                path_id=path.id,
+                to_target_mm=one.depth.to_target_mm,
+                off_axis_mm=one.depth.off_axis_mm,
+                assumed=one.depth.assumed,
+                text=depth_words(path, one.depth),
+            )
+            for path in drawable_paths(case)
+            for one in track.instruments
+            if one.path_id == path.id and one.depth is not None and track.verdict.pixel_from_patient is not None
+        ),
     )

@@ -88,6 +88,19 @@ class PathPlace(msgspec.Struct, frozen=True, kw_only=True):
     drawn: bool
 
 
+class InstrumentSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An instrument that is seen along a path, against its plan; null is "not known", and `text` says why.
+
+    With one view (`assumed`) the depth holds only if the tip lies on the planned path.
+    """
+
+    path_id: str
+    to_target_mm: float | None
+    off_axis_mm: float | None
+    assumed: bool
+    text: str
+
+
 class InputGeometry(msgspec.Struct, frozen=True, kw_only=True):
     """The newest frame of one input; `age_ms` counts from the frame's last byte to now."""
 
@@ -99,6 +112,7 @@ class InputGeometry(msgspec.Struct, frozen=True, kw_only=True):
     pixel_from_patient: tuple[float, ...] | None
     paths: tuple[PathPlace, ...] = ()
     check: ImageCheck = UNCHECKED
+    instruments: tuple[InstrumentSeen, ...] = ()
 
 
 class GeometryAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -213,6 +213,7 @@ async def test_geometry_is_the_contracts_object(client: httpx.AsyncClient, api: 
                     "breathing_mm": None,
                     "registration_offered": False,
                 },
+                "instruments": [],
             }
         }
     }

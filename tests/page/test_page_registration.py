@@ -9,6 +9,7 @@ import pytest
 
 from guidance.errors import CaseError
 from guidance.messages import CheckState, GeometryState, ImageCheck
+from guidance.shapes import InstrumentSeen
 from tests.helpers.case_api import FakeCaseApi, ready_volume
 from tests.helpers.live_feed import send_frame
 from tests.helpers.registration_api import FakeRegistrationApi
@@ -45,7 +46,12 @@ async def test_what_a_picture_says_is_on_the_page_with_its_figures(api: FakeCase
         assert "verified" in text
         assert "0.3 mm (1.6 px) off" in text
         assert "breathing 2.2 mm" in text
-        send_frame(api, 2, **told(MOVED))
+        pin = InstrumentSeen(
+            path_id="P1", to_target_mm=17.6, off_axis_mm=0.1, assumed=False, text="S1: 17.6 mm to target"
+        )
+        send_frame(api, 2, **told(AGREES), instruments=(pin,))
+        await page.wait_for("document.querySelector('#checks .depth')?.textContent === 'S1: 17.6 mm to target'")
+        send_frame(api, 3, **told(MOVED))
         await page.wait_for("document.querySelector('[data-check=contradicts]') !== null")
         assert "the patient lies 6.2 mm off" in await page.text("#checks")
 

@@ -1,4 +1,4 @@
-// Built from src/registration.ts, sha256 7ad019dd42f1ca012f1a4c749379d1c50089ecddf20fef4fb7ff2682150518d3; change that, then run: make page
+// Built from src/registration.ts, sha256 cb24cbe3ee75c9cb8ce638cb3b69e7cfcf781e6d480cf1349fecce31f267f07a; change that, then run: make page
 // Whether the pictures agree with their geometry, and registration of the volume to them.
 import { asProblem, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
@@ -19,8 +19,10 @@ export class RegistrationPanel {
     }
     // The pictures' own word, with every frame.
     tell(live) {
-        const checks = Object.entries(live.inputs).map(([device, input]) => ({ device, words: words(input.check), state: input.check.state }));
-        showWhenChanged(byId("checks"), checks, () => checks.map((one) => h("li", { "data-check": one.state }, h("span", { class: `tag ${LEVELS[one.state]}` }, SIGNS[one.state]), h("span", {}, one.words ? `${one.device}: ${one.words}` : one.device))));
+        const checks = Object.entries(live.inputs).map(([device, input]) => ({
+            device, words: words(input.check), state: input.check.state, depths: input.instruments.map((one) => one.text),
+        }));
+        showWhenChanged(byId("checks"), checks, () => checks.map((one) => h("li", { "data-check": one.state }, h("span", { class: `tag ${LEVELS[one.state]}` }, SIGNS[one.state]), h("div", { class: "what" }, h("span", {}, one.words ? `${one.device}: ${one.words}` : one.device), ...one.depths.map((text) => h("strong", { class: "depth" }, text))))));
     }
     show(state) {
         this.state = state;

@@ -21,11 +21,15 @@ export class RegistrationPanel {
 
   // The pictures' own word, with every frame.
   tell(live: LiveState): void {
-    const checks = Object.entries(live.inputs).map(([device, input]) => ({ device, words: words(input.check), state: input.check.state }));
+    const checks = Object.entries(live.inputs).map(([device, input]) => ({
+      device, words: words(input.check), state: input.check.state, depths: input.instruments.map((one) => one.text),
+    }));
     showWhenChanged(byId("checks"), checks, () => checks.map((one) =>
       h("li", { "data-check": one.state },
         h("span", { class: `tag ${LEVELS[one.state]}` }, SIGNS[one.state]),
-        h("span", {}, one.words ? `${one.device}: ${one.words}` : one.device))));
+        h("div", { class: "what" },
+          h("span", {}, one.words ? `${one.device}: ${one.words}` : one.device),
+          ...one.depths.map((text) => h("strong", { class: "depth" }, text))))));
   }
 
   show(state: RegistrationState): void {

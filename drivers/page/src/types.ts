@@ -26,6 +26,7 @@ export interface InputGeometry {
   pixel_from_patient: number[] | null;
   paths: PathPlace[];
   check: ImageCheck;
+  instruments: { path_id: string; text: string }[];
 }
 
 export interface ImageCheck {
