@@ -30,6 +30,8 @@ _STARTS_BY_MM: Final = 10.0
 _TIP_WIDTHS: Final = 3.0  # of a rod before its end, and
 _BESIDE_WIDTHS: Final = 0.7  # between its edge and another's: nearer than that its tip is in doubt
 _CURVE_PIECES: Final = 16
+# Of the plan's width: from there on the end's model, which knows the plan's width, can take a flat end for a point.
+_THICKEST: Final = 1.12
 _SAME_WIDTHS: Final = 1.0  # two paths' findings nearer than this along each other are one instrument
 _WHY_NO_TIP: Final = {
     TipState.KNOWN: "",
@@ -116,7 +118,10 @@ def _candidates(pixels: Pixels, reading: PictureReading, strip: Strip, metal: Me
         places = [rod.start_px + number * step_px for number in range(pieces + 1)]
         aside = [rod.curve.y_at(x) for x in places]
         points = np.array([strip.point(x, y) for x, y in zip(places, aside, strict=True)])
-        found.append(_Candidate(strip, rod, points, sum(map(abs, aside)) / len(aside), _WHY_NO_TIP[rod.tip]))
+        why_no_tip = _WHY_NO_TIP[rod.tip]
+        if not why_no_tip and rod.width_px > _THICKEST * 0.5 * (strip.width_px[0] + strip.width_px[1]):
+            why_no_tip = "it is thicker than planned"
+        found.append(_Candidate(strip, rod, points, sum(map(abs, aside)) / len(aside), why_no_tip))
     return found
 
 

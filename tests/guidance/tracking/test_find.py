@@ -215,3 +215,11 @@ def test_why_nothing_was_seen():
     assert why_not_seen(down, matrix, gantry.size) == "the view runs along the path"
     far = path(entry_lps_mm=tuple(np.add(ENTRY, (0, 0, 600))), target_lps_mm=tuple(np.add(TARGET, (0, 0, 600))))
     assert why_not_seen(far, matrix, gantry.size) == "the path is outside the picture"
+
+
+@pytest.mark.parametrize("pose", [(180.0, 25.0), (120.0, 15.0), (150.0, 0.0)])
+def test_an_instrument_thicker_than_planned_has_no_tip_that_could_be_told(pose):
+    gantry, planned = view(*pose), path(3.2)
+    rods = rod_beside(replace(planned, diameter_mm=4.0), depth_mm=45.0, aside_mm=(1.0, 1.0))
+    for seen in found_in(picture(gantry, rods, photons=300.0, seed=2), gantry, planned):
+        assert (seen.tip_px, seen.tip_unknown) == (None, "it is thicker than planned")
