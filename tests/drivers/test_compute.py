@@ -78,7 +78,7 @@ class Measuring:
 @contextlib.contextmanager
 def measuring() -> Iterator[tuple[ComputeThread, Measuring]]:
     thread, work = ComputeThread(lambda composed: None, lambda measured: None, lambda error: None), Measuring()
-    thread._measuring = work  # type: ignore[assignment]  # its two methods are all that is called
+    thread._measuring = work  # its two methods are all that is called
     thread.start()
     try:
         yield thread, work

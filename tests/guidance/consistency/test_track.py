@@ -172,7 +172,7 @@ def test_what_is_no_x_ray_picture_says_nothing_until_one_has_agreed() -> None:
     ],
 )
 def test_causes_are_named(change: dict[str, object], code: str) -> None:
-    [track] = followed([replace(NOTHING_FITS, **change)])  # type: ignore[arg-type]  # one field of several types
+    [track] = followed([replace(NOTHING_FITS, **change)])
     assert (track.check.state, track.check.code) == (CheckState.CONTRADICTS, code)
     assert not track.check.registration_offered
 

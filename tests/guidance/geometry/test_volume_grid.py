@@ -161,7 +161,7 @@ def test_doubles() -> None:
 )
 def test_mixed_series_are_refused(change: dict[str, object], code: str) -> None:
     slices = stack()
-    slices[4] = replace(slices[4], **change)  # type: ignore[arg-type]  # one field of several types
+    slices[4] = replace(slices[4], **change)
     arrangement = arrange(slices)
     assert [finding.code for finding in arrangement.findings] == [code]
     assert arrangement.grid is None
@@ -191,5 +191,5 @@ def test_a_patient_beyond_the_field_is_named() -> None:
 )
 def test_an_impossible_plane_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(GeometryError) as caught:
-        replace(stack()[0], **change)  # type: ignore[arg-type]  # one field of several types
+        replace(stack()[0], **change)
     assert caught.value.code == "bad_geometry"
