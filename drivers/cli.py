@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "geometry": "print where points must land",
     "calibrate": "pictures of a bead phantom to a calibration table",
     "register": "where a volume is seen in pictures, or in another volume",
+    "cement": "follow cement in recorded pictures, without a server",
     "plan": "clearance, corridors and views, without a server",
     "bench": "measure, print figures",
     "check": "validate configuration, ports, certificates, geometry tables",

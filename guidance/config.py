@@ -126,6 +126,24 @@ class UncertaintySettings(_Section, frozen=True):
     timing_ms: float = 5.0  # between the exposure and the geometry that is told for it
 
 
+class CementSettings(_Section, frozen=True):
+    """How cement is followed, and when the server warns (contract 5.4)."""
+
+    profiles: str = ""  # TOML file of the site's cements, added to the built-in ones
+    front_threshold_mm: float = 0.5  # cement thinner than this, along the ray, is not counted as cement
+    growth_frames: int = 10  # "new growth" is what came within so many frames
+    approaching_mm: float = 5.0  # nearer than this to a zone: the first warning
+    near_mm: float = 2.0  # nearer than this: the second
+    approaching_s: float = 5.0  # time to contact that counts as approaching
+    near_s: float = 2.0
+    gap_s: float = 0.5  # no frame for so long, or for three frame intervals: paused
+    injector_silence_s: float = 3.0  # a running injector that tells nothing for so long: no reading
+    missing_ml: float = 0.5  # so much more was injected than is seen ...
+    missing_share: float = 0.4  # ... and this share of it: where is the rest?
+    filtration_mm_al: float = 3.0  # of the beam, where the stream does not tell
+    filtration_mm_cu: float = 0.1
+
+
 class OverlaySettings(_Section, frozen=True):
     """What is drawn."""
 
@@ -136,6 +154,7 @@ class OverlaySettings(_Section, frozen=True):
     zone_labels: bool = True
     view_aids: bool = True
     bands: bool = True
+    cement: bool = True
 
 
 class PlanningSettings(_Section, frozen=True):
@@ -168,6 +187,7 @@ class Settings(_Section, frozen=True):
     registration: RegistrationSettings = RegistrationSettings()
     tracking: TrackingSettings = TrackingSettings()
     uncertainty: UncertaintySettings = UncertaintySettings()
+    cement: CementSettings = CementSettings()
     overlay: OverlaySettings = OverlaySettings()
     planning: PlanningSettings = PlanningSettings()
     log: LogSettings = LogSettings()
@@ -256,6 +276,19 @@ _POSITIVE = {
     "mqtt": ("keep_alive_s", "outbox_limit"),
     "geometry": ["maximum_age_ms", "degraded_age_ms", "minimum_source_to_detector_mm", "maximum_source_to_detector_mm"],
     "consistency": ("warning_mm", "limit_mm"),
+    "cement": [
+        "front_threshold_mm",
+        "growth_frames",
+        "approaching_mm",
+        "near_mm",
+        "approaching_s",
+        "near_s",
+        "gap_s",
+        "injector_silence_s",
+        "missing_ml",
+        "missing_share",
+        "filtration_mm_al",
+    ],
     "overlay": ("line_width_px", "depth_tick_mm", "text_height_px"),
     "planning": ("tip_length_mm", "maximum_import_mib", "undo_steps"),
 }

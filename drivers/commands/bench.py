@@ -24,6 +24,8 @@ _BENCHMARKS: Final = {
     "calibration": ("drivers.commands.bench_calibration", "run_calibration", "bead phantom to calibration table"),
     "uncertainty": ("drivers.commands.bench_uncertainty", "run_uncertainty", "whether 95 % bands hold 95 %"),
     "instruments": ("drivers.commands.bench_instruments", "run_instruments", "needles found in one and two views"),
+    "cement": ("drivers.commands.bench_cement", "run_cement", "cement followed in simulated cases, against the truth"),
+    "cement-speed": ("drivers.commands.bench_cement_speed", "run_cement_speed", "a frame's cement, beside OpenCV"),
     "kernels": ("drivers.commands.bench_kernels", "run_kernels", "native kernels beside their twins and a memory pass"),
 }
 

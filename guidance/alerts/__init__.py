@@ -1,0 +1,1 @@
+"""Alerts that latch until they are acknowledged and no longer true."""

@@ -1,0 +1,55 @@
+"""What following cement is given with each frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from guidance.consistency.volume import WatchVolume
+from guidance.geometry.intensity import PixelIntensity
+from guidance.messages import Matrix34, Pixels, PlannedPath
+from guidance.overlay.zones import NO_ZONES, ZonesOnPicture
+from guidance.tracking.values import SeenInstrument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CementFrame:
+    """One live frame.
+
+    Attributes:
+        device, sequence, frame_number, received_ns: as of the `FluoroFrame`.
+        time_ns: when it was taken, by the sender's clock where that is sound, on the server's monotonic scale; only
+            differences between frames of one device are exact.
+        pixels: (rows, columns), never altered.
+        intensity: what the numbers mean.
+        collimator_px: left, top, right, bottom of the open field as told; None: not told, it is found.
+        kvp: tube voltage as told; None: not told.
+        pixel_from_patient: (3, 4) row-major, volume's LPS mm to px, of trusted or degraded geometry; else None.
+    """
+
+    device: str
+    sequence: int
+    frame_number: int | None
+    received_ns: int
+    time_ns: int
+    pixels: Pixels
+    intensity: PixelIntensity
+    collimator_px: tuple[int, int, int, int] | None = None
+    kvp: float | None = None
+    pixel_from_patient: Matrix34 | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CementScene:
+    """What is known around the cement; the same object while nothing of it changes.
+
+    Attributes:
+        zones: with their surfaces.
+        watch: the small volume that frames are held against; None without one.
+        paths: planned paths, along which cannulas lie.
+        instruments: seen in this very frame.
+    """
+
+    zones: ZonesOnPicture = NO_ZONES
+    watch: WatchVolume | None = None
+    paths: tuple[PlannedPath, ...] = ()
+    instruments: tuple[SeenInstrument, ...] = ()

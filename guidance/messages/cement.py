@@ -1,0 +1,296 @@
+"""What is known of cement while it flows: one view, the body in 3D, the sites, and the alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from guidance.messages.basics import F32, F64, U8, Matrix34
+from guidance.messages.zones import ZoneSide, ZoneSite
+
+
+class CementState(StrEnum):
+    """Contract 5.4; `LOST`: pictures come, and cement cannot be told in them."""
+
+    IDLE = "idle"
+    TRACKING = "tracking"
+    PAUSED = "paused"
+    LOST = "lost"
+
+
+class SiteStatus(StrEnum):
+    """What is true of a site now (contract 5.4); what was true once is kept by its alert."""
+
+    CLEAR = "clear"
+    APPROACHING = "approaching"
+    CONTACT_POSSIBLE = "contact_possible"
+    CONTACT = "contact"
+
+
+class AlertPriority(StrEnum):
+    """After IEC 60601-1-8, table 1; `NONE` is no alarm condition."""
+
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CementMaterial:
+    """What cement is followed.
+
+    Attributes:
+        brand: of the library of cements; "" where only an opacity was told.
+        opacity_per_mm: told effective linear attenuation; None: from the brand's profile and the frame's beam.
+        mixed_s_ago: seconds from mixing to the start of tracking; None: not told, the working time is not known.
+        temperature_c: of the room.
+    """
+
+    brand: str = ""
+    opacity_per_mm: float | None = None
+    mixed_s_ago: float | None = None
+    temperature_c: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CementRun:
+    """One start of tracking.
+
+    Attributes:
+        number: 1, 2, ... since the server began.
+        material: what flows.
+        started_ns: server's monotonic clock.
+        after_sequence: by device, the newest frame before the start: it and those before it are the reference.
+    """
+
+    number: int
+    material: CementMaterial
+    started_ns: int
+    after_sequence: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CementView:
+    """What one frame of one input shows of new cement; arrays are read-only and have the frame's pixels.
+
+    Attributes:
+        device, sequence, frame_number, received_ns: of the frame.
+        time_s: since the start of the run, by the sender's clock where that is sound.
+        seen: False: cement cannot be told in this frame; `reason` says why and everything else is unknown.
+        code, reason: stable name and words of what limits this view; "" where nothing does.
+        pixel_from_patient: (3, 4) row-major, of trusted or degraded geometry; None: pixels only.
+        mm_per_px: at the isocentre's depth; None without geometry.
+        mask: 1 where new cement is.
+        blind: 1 where new cement could not be seen (blades, saturation, hands, instruments, out of the reference).
+        thickness_mm: along the ray; None with display-processed pictures.
+        front_px: closed contours (N, 2) u, v of the mask, sub-pixel; outer ones anticlockwise in (u, v), holes not.
+        area_px: of the mask, sub-pixel.
+        thickness_sum_mm_px: sum of thickness over the mask, and
+        thickness_sigma_mm_px: its standard deviation, with opacity, scatter and noise in it; None like thickness.
+        grown: 1 where cement came within the last frames (settings).
+        arrival_s: time of arrival, s since the start; NaN where none is.
+        front_speed_px_s: the fastest part of the front (robust maximum); None until it is known.
+        speed_px_s: at each arrival, normal speed of the front; NaN elsewhere. None until it is known.
+        motion: (du px, dv px, turn deg about the picture's middle) of this frame against the reference.
+        gain: exposure of this frame over the reference's.
+        noise: standard deviation of one pixel's log contrast in this frame, after temporal filtering; median.
+        unseen_s: how long nothing was seen of this pose before this frame (a pause, another view); 0 in a stream.
+        out_of_picture: cement reaches the border of what can be seen.
+    """
+
+    device: str
+    sequence: int
+    frame_number: int | None
+    received_ns: int
+    time_s: float
+    seen: bool
+    code: str = ""
+    reason: str = ""
+    pixel_from_patient: Matrix34 | None = None
+    mm_per_px: float | None = None
+    mask: U8 | None = None
+    blind: U8 | None = None
+    thickness_mm: F32 | None = None
+    front_px: tuple[F64, ...] = ()
+    area_px: float = 0.0
+    thickness_sum_mm_px: float | None = None
+    thickness_sigma_mm_px: float | None = None
+    grown: U8 | None = None
+    arrival_s: F32 | None = None
+    front_speed_px_s: float | None = None
+    speed_px_s: F32 | None = None
+    motion: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    gain: float = 1.0
+    noise: float = 0.0
+    unseen_s: float = 0.0
+    out_of_picture: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteInView:
+    """One zone's outline against the front in one view.
+
+    Attributes:
+        zone_id: whose.
+        distance_px: from the front to the outline, negative where the shadows overlap; None: `reason`.
+        sigma_px: of it, geometry and front together.
+        overlap_px: area of the common shadow.
+        nearest_px: point of the front that is nearest.
+        speed_px_s: of the front at that point towards the zone; None: not known.
+        reason: why the distance is not known.
+    """
+
+    zone_id: str
+    distance_px: float | None
+    sigma_px: float = 0.0
+    overlap_px: float = 0.0
+    nearest_px: tuple[float, float] | None = None
+    speed_px_s: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteInSpace:
+    """One zone against the cement in 3D.
+
+    Attributes:
+        distance_mm: least distance of the cement's surface to the zone's, negative inside; None: `reason`.
+        sigma_mm: of it.
+        inside_ml: cement within the zone.
+        touches: the estimate reaches the zone, by more than what its uncertainty explains.
+    """
+
+    zone_id: str
+    distance_mm: float | None
+    sigma_mm: float = 0.0
+    inside_ml: float = 0.0
+    touches: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CementBody:
+    """What all views (and slices) say of the cement in 3D.
+
+    Attributes:
+        views: devices or poses that it is made from; one: only an interval is known.
+        volume_ml: None with one view.
+        volume_low_ml, volume_high_ml: 95 % interval; None: `reason`.
+        sites: by zone; empty with one view.
+        occupancy, affine_lps_from_ijk: `[k, j, i]` float32 share of each voxel, and where; None with one view.
+        oldest_s: age of the oldest view in it.
+        balloon_ml: contrast in a balloon, which is not cement; None: none is followed.
+        outside_ml: cement outside the planned region; None: no target zone, or not known.
+        reason: why something is not known.
+    """
+
+    views: tuple[str, ...] = ()
+    volume_ml: float | None = None
+    volume_low_ml: float | None = None
+    volume_high_ml: float | None = None
+    sites: tuple[SiteInSpace, ...] = ()
+    occupancy: F32 | None = None
+    affine_lps_from_ijk: F64 | None = None
+    oldest_s: float = 0.0
+    balloon_ml: float | None = None
+    outside_ml: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CementSeen:
+    """What one frame says, put together: of its run, its view, the zones in the view, and the body with it."""
+
+    run: int
+    view: CementView
+    sites: tuple[SiteInView, ...] = ()
+    body: CementBody = CementBody()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteState:
+    """What is said of one zone now (contract 5.4).
+
+    Attributes:
+        distance_mm: the 3D distance where it is known, else the least in any view; negative inside.
+        time_to_contact_s: 95 % early; None: the front does not come nearer, or `reason`.
+        clearance_left_mm: distance less its uncertainty: what may be said as good news; None: not known.
+        in_space: whether the distance is of the 3D estimate.
+        view_to_check: which view would tell more, in words; "" where none.
+        text: one line for people.
+    """
+
+    zone_id: str
+    name: str
+    site: ZoneSite
+    side: ZoneSide | None
+    distance_mm: float | None
+    time_to_contact_s: float | None
+    status: SiteStatus | None
+    priority: AlertPriority
+    clearance_left_mm: float | None = None
+    in_space: bool = False
+    view_to_check: str = ""
+    reason: str = ""
+    text: str = ""
+
+
+AlertKind = Literal[
+    "site",
+    "vein",
+    "needle_track",
+    "outside_plan",
+    "out_of_picture",
+    "volume_missing",
+    "no_reading",
+    "tracking_lost",
+    "balloon",
+    "working_time",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertCondition:
+    """Something that is true now and that the operator must know; what latches and speaks is its alert.
+
+    Attributes:
+        kind, zone_id: what it is of; `zone_id` "" where it is of no zone.
+        status: of a site; None for the others.
+        view_to_check: in words; "" where none.
+        text: one line: site, side, mm, seconds, which view to check.
+    """
+
+    kind: AlertKind
+    priority: AlertPriority
+    text: str
+    zone_id: str = ""
+    site: ZoneSite | None = None
+    side: ZoneSide | None = None
+    status: SiteStatus | None = None
+    distance_mm: float | None = None
+    time_to_contact_s: float | None = None
+    view_to_check: str = ""
+    frame_number: int | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A latched alert (contract 5.4): stays until it is acknowledged and its condition is gone.
+
+    Attributes:
+        id: `A1`, `A2`, ...
+        condition: the worst that it was since it was raised or, after an acknowledgement, rose again.
+        present: the condition is true now.
+        raised_ns: server's monotonic clock.
+        acknowledged_by, acknowledged_ns: None until then.
+    """
+
+    id: str
+    condition: AlertCondition
+    present: bool
+    raised_ns: int
+    acknowledged_by: str | None = None
+    acknowledged_ns: int | None = None
