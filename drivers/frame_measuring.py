@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from guidance.consistency.measure import FrameMeasurer
+from guidance.consistency.measurement import Measurement
 from guidance.consistency.volume import WatchVolume
 from guidance.errors import GeometryError
 from guidance.geometry.intensity import PixelIntensity, read_intensity
@@ -35,26 +37,29 @@ class FrameMeasuring:
 
     def measured(self, asked: MeasureFrame) -> FrameMeasured:
         """Hold one frame against the volume, and look along the paths where instruments are seen already."""
+        intensity = _intensity(asked)
+        measured = FrameMeasured(
+            track=asked.track, pixel_from_patient=asked.pixel_from_patient, watch=asked.watch, measurement=None
+        )
+        if asked.watch is not None:
+            measurement = self._held_against(asked, asked.watch, intensity)
+            found = () if asked.metal is None else self._instruments(asked, asked.metal, intensity)
+            measured = replace(measured, measurement=measurement, found=found)
+        return measured
+
+    def _held_against(self, asked: MeasureFrame, watch: WatchVolume, intensity: PixelIntensity) -> Measurement:
         frame = asked.track.frame
         assert frame is not None
         held = self._measurers.get(frame.device)
-        if held is None or held[0] is not asked.watch:
-            held = self._measurers[frame.device] = (asked.watch, FrameMeasurer(asked.watch))
-        intensity = _intensity(asked)
-        measurement = held[1].measure(
+        if held is None or held[0] is not watch:
+            held = self._measurers[frame.device] = (watch, FrameMeasurer(watch))
+        return held[1].measure(
             frame.pixels,
             _matrix(asked),
             intensity=intensity.relationship,
             sign=intensity.sign,
             collimator_px=_blades(asked),
             points_lps_mm=_path_points(asked),
-        )
-        return FrameMeasured(
-            track=asked.track,
-            pixel_from_patient=asked.pixel_from_patient,
-            watch=asked.watch,
-            measurement=measurement,
-            found=() if asked.metal is None else self._instruments(asked, asked.metal, intensity),
         )
 
     def look_around(self, asked: MeasureFrame) -> None:

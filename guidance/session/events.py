@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from guidance.case import Case
 from guidance.consistency.measurement import Measurement
 from guidance.consistency.volume import WatchVolume
-from guidance.messages import FluoroFrame, Matrix34, PlannedPath, TransformSample
+from guidance.messages import CementSeen, FluoroFrame, Matrix34, PlannedPath, TransformSample
 from guidance.overlay.zones import ZonesOnPicture
+from guidance.session.cement import CementAsk
 from guidance.session.planned import Planned
 from guidance.session.state import InputTrack
 from guidance.tracking.known_metal import KnownMetal
@@ -52,19 +53,21 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameMeasured:
-    """A frame was held against the volume, as `MeasureFrame` asked.
+    """A frame was measured, as `MeasureFrame` asked.
 
     Attributes:
         track, pixel_from_patient, watch: as they were asked with.
-        measurement: what came out.
+        measurement: what came out; None where there was nothing to hold it against.
         found: instruments along the paths.
+        cement: what the frame shows of cement; None where it is not followed.
     """
 
     track: InputTrack
-    pixel_from_patient: Matrix34
-    watch: WatchVolume
-    measurement: Measurement
+    pixel_from_patient: Matrix34 | None
+    watch: WatchVolume | None
+    measurement: Measurement | None
     found: tuple[FoundInstrument, ...] = ()
+    cement: CementSeen | None = None
 
 
 Event = FrameArrived | FrameMeasured | TransformArrived | CaseEdited | PlanWorkedOut | ConnectionClosed | Tick
@@ -72,16 +75,20 @@ Event = FrameArrived | FrameMeasured | TransformArrived | CaseEdited | PlanWorke
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasureFrame:
-    """Hold this input's newest frame against the volume; the newest of an input wins. `FrameMeasured` answers.
+    """Measure this input's newest frame; the newest of an input wins. `FrameMeasured` answers.
 
-    `metal` is the volume's, for the instruments that are looked for along `paths`; None: none are looked for.
+    Attributes:
+        watch: the volume that it is held against at `pixel_from_patient`; both None where there is nothing to do so.
+        metal: the volume's, for the instruments that are looked for along `paths`; None: none are looked for.
+        cement: what to follow in it; None: nothing.
     """
 
     track: InputTrack
-    pixel_from_patient: Matrix34
-    watch: WatchVolume
+    pixel_from_patient: Matrix34 | None
+    watch: WatchVolume | None
     paths: tuple[PlannedPath, ...]
     metal: KnownMetal | None
+    cement: CementAsk | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,10 @@ import itertools
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from guidance.case import drawable_paths
 from guidance.clock import SenderClock, ns_from_igtl
 from guidance.clock import observe as observe_clock
+from guidance.consistency.measurement import Measurement
 from guidance.consistency.track import ConsistencyTrack, judged_with_check
 from guidance.consistency.track import observe as observe_consistency
 from guidance.geometry.trust import judge
@@ -18,6 +17,7 @@ from guidance.liveness import FrameFacts, whole_number
 from guidance.liveness import observe as observe_liveness
 from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.place import place_paths
+from guidance.session.cement import live_frames_here
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
 from guidance.session.instruments import with_instruments
 from guidance.session.planned import watch_of
@@ -65,9 +65,11 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
         outdated=False,
         instruments=(),
         placed={},
+        cement=None,
     )
     track = judged(session, track, now_ns)
     track = _with_rate(session, before, track)
+    track = replace(track, live_frames=live_frames_here(before, track))
     wanted = to_be_measured(session, track)
     if wanted is not None:
         return replace(session, pending={**session.pending, frame.device: track}), [wanted]
@@ -96,8 +98,8 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
     if again is not None and (again.pixel_from_patient, again.watch) != (event.pixel_from_patient, event.watch):
         # Registration or volume changed while it was measured: what was found is about another place.
         return replace(session, pending={**session.pending, measured.device: waiting}), [again]
-    if again is not None:
-        track = _checked(session, _observed(session, before, track, event))
+    if again is not None and event.measurement is not None:
+        track = _checked(session, _observed(session, before, track, event, event.measurement))
     return _settled(session, track, again=shown)
 
 
@@ -230,16 +232,18 @@ def to_be_measured(session: Session, track: InputTrack) -> MeasureFrame | None:
     return MeasureFrame(track, matrix, watch, drawable_paths(session.case), instruments)
 
 
-def _observed(session: Session, before: InputTrack | None, track: InputTrack, event: FrameMeasured) -> InputTrack:
+def _observed(
+    session: Session, before: InputTrack | None, track: InputTrack, event: FrameMeasured, measurement: Measurement
+) -> InputTrack:
     """The track with what measuring its frame says, in the light of the frames before it."""
     assert track.frame is not None
     history = before.consistency if before is not None and before.epoch == track.epoch else ConsistencyTrack()
     last = before.followed_with if before is not None else None
     consistency = observe_consistency(
         history,
-        event.measurement,
+        measurement,
         received_ns=track.frame.received_ns,
-        moved=last is None or not np.array_equal(last, event.pixel_from_patient),
+        moved=last is None or last != event.pixel_from_patient,
         settings=session.consistency,
     )
     track = replace(

@@ -16,6 +16,7 @@ from guidance.liveness import Liveness
 from guidance.messages import (
     UNCHECKED,
     CbctVolume,
+    CementSeen,
     FluoroFrame,
     GeometryState,
     GeometryVerdict,
@@ -64,6 +65,8 @@ class InputTrack:
         uncertainty: of the frame's geometry; None where nothing may be drawn with it.
         instruments: what its pictures show of instruments along the planned paths.
         placed: by path id, where this frame, with other views, puts them in the patient.
+        live_frames: how many live ones of this size, type and pose came one after the other.
+        cement: what this frame shows of cement; None where it is not followed.
     """
 
     device: str
@@ -86,6 +89,8 @@ class InputTrack:
     uncertainty: FrameUncertainty | None = None
     instruments: tuple[InstrumentTrack, ...] = ()
     placed: Mapping[str, PlacedInstrument] = field(default_factory=dict)
+    live_frames: int = 0
+    cement: CementSeen | None = None
 
     @property
     def state(self) -> InputState:
