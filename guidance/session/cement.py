@@ -17,6 +17,7 @@ from guidance.session.state import DRAWABLE, InputTrack
 
 LEAST_REFERENCE_FRAMES: Final = 5
 _SAME_POSE: Final = 1e-3  # px; a C-arm that stands still tells the same numbers
+_CLOCK_SET_NS: Final = 2_000_000_000  # a step so much longer than the wait for the frame is a clock that was set
 _UNTOLD: Final = PixelIntensity(relationship="DISP")
 _KVP: Final = (20.0, 200.0)
 
@@ -48,7 +49,7 @@ def cement_frame(track: InputTrack) -> CementFrame | None:
         sequence=frame.sequence,
         frame_number=track.frame_number,
         received_ns=frame.received_ns,
-        time_ns=_taken_ns(track, frame),
+        time_ns=track.taken_ns,
         pixels=frame.pixels,
         intensity=_intensity(frame),
         collimator_px=_blades(frame),
@@ -76,12 +77,23 @@ def _same_pose(before: InputTrack, track: InputTrack) -> bool:
     return bool(np.allclose(earlier, now, rtol=_SAME_POSE, atol=_SAME_POSE))
 
 
-def _taken_ns(track: InputTrack, frame: FluoroFrame) -> int:
-    """When the frame was taken, on the monotonic scale; as received where the sender's clock does not tell."""
-    if track.clock.frozen or track.clock.queued:
+def taken_ns(before: InputTrack | None, track: InputTrack) -> int:
+    """When the track's frame was taken: steps between frames are the sender's where its clock goes on soundly.
+
+    A recording may be played faster or slower than it was taken, so the clock's rate is not asked for; where it stands,
+    goes back or is set, the step is that of the receive times.
+    """
+    frame = track.frame
+    assert frame is not None
+    if before is None or before.frame is None or before.connection_id != track.connection_id:
         return frame.received_ns
-    stamped_ns = track.clock.monotonic_ns(ns_from_igtl(frame.timestamp_igtl))
-    return frame.received_ns if stamped_ns is None else stamped_ns
+    received_step_ns = frame.received_ns - before.frame.received_ns
+    step_ns = received_step_ns
+    if frame.timestamp_igtl and before.frame.timestamp_igtl:
+        sent_step_ns = ns_from_igtl(frame.timestamp_igtl) - ns_from_igtl(before.frame.timestamp_igtl)
+        if 0 < sent_step_ns < received_step_ns + _CLOCK_SET_NS:
+            step_ns = sent_step_ns
+    return before.taken_ns + step_ns
 
 
 def _intensity(frame: FluoroFrame) -> PixelIntensity:

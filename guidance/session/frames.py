@@ -17,7 +17,7 @@ from guidance.liveness import FrameFacts, whole_number
 from guidance.liveness import observe as observe_liveness
 from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.place import place_paths
-from guidance.session.cement import live_frames_here
+from guidance.session.cement import live_frames_here, taken_ns
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
 from guidance.session.instruments import with_instruments
 from guidance.session.planned import watch_of
@@ -69,7 +69,7 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
     )
     track = judged(session, track, now_ns)
     track = _with_rate(session, before, track)
-    track = replace(track, live_frames=live_frames_here(before, track))
+    track = replace(track, live_frames=live_frames_here(before, track), taken_ns=taken_ns(before, track))
     wanted = to_be_measured(session, track)
     if wanted is not None:
         return replace(session, pending={**session.pending, frame.device: track}), [wanted]

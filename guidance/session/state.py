@@ -65,6 +65,7 @@ class InputTrack:
         uncertainty: of the frame's geometry; None where nothing may be drawn with it.
         instruments: what its pictures show of instruments along the planned paths.
         placed: by path id, where this frame, with other views, puts them in the patient.
+        taken_ns: when it was taken; steps are the sender's where its clock goes on soundly.
         live_frames: how many live ones of this size, type and pose came one after the other.
         cement: what this frame shows of cement; None where it is not followed.
     """
@@ -89,6 +90,7 @@ class InputTrack:
     uncertainty: FrameUncertainty | None = None
     instruments: tuple[InstrumentTrack, ...] = ()
     placed: Mapping[str, PlacedInstrument] = field(default_factory=dict)
+    taken_ns: int = 0
     live_frames: int = 0
     cement: CementSeen | None = None
 
