@@ -101,16 +101,21 @@ class PlanFollower:
     async def _follow(self) -> None:
         """One thing after the other, the quick ones first; ends early where the case has changed meanwhile."""
         await self._watch()
-        for zone in active_zones(self._session().case):
-            if self._changed.is_set():
-                return
-            if zone.shown and self._session().case.active is not None:
-                await self._surface(zone)
-        await self._aids()
-        if self._changed.is_set() or not drawable_paths(self._session().case):
+        await self._surfaces(shown=True)
+        if self._changed.is_set():
             return
-        if await self._bone():
+        await self._aids()
+        if not self._changed.is_set() and drawable_paths(self._session().case) and await self._bone():
             await self._aids()
+        # Cement is held against zones that are not shown, too.
+        await self._surfaces(shown=False)
+
+    async def _surfaces(self, *, shown: bool) -> None:
+        for zone in active_zones(self._session().case):
+            if self._changed.is_set() or self._session().case.active is None:
+                return
+            if zone.shown is shown:
+                await self._surface(zone)
 
     async def _watch(self) -> None:
         """Have the volume made small that every frame is held against."""
