@@ -15,7 +15,9 @@ from guidance.messages import F32, F64, AlertKind, AlertPriority, SiteStatus, Zo
 
 Bool = npt.NDArray[np.bool_]
 
-LATE_S: Final = 1.0  # a warning later than this after the true contact has not been given
+LATE_S: Final = 1.0  # a warning later than this after the true contact has not been given ...
+AMOUNT_ML: Final = 0.1  # ... nor one that comes more than so many frames after so much cement is there
+AMOUNT_FRAMES: Final = 2
 # What the words "never comes near" mean: the distance of the first warning and the error a front may have.
 BEYOND_NEAR_MM: Final = 1.5
 _STEP_PX: Final = 0.5
@@ -145,9 +147,15 @@ def vein_warned(alerts: Sequence[Raised], zones: Sequence[ZoneTruth], onset_s: f
     return min(times, default=None)
 
 
-def in_time(warned_s: float | None, contact_s: float) -> bool:
-    """Whether a warning of this contact counts as given."""
-    return warned_s is not None and warned_s <= contact_s + LATE_S
+def in_time(warned_s: float | None, contact_s: float, amount_s: float | None = None) -> bool:
+    """Whether a warning of this contact counts as given.
+
+    Args:
+        warned_s: None: never.
+        contact_s: when cement was first there.
+        amount_s: two frames after 0.1 ml is there: a warning until then counts too. None: it never is so much.
+    """
+    return warned_s is not None and warned_s <= max(contact_s + LATE_S, amount_s or 0.0)
 
 
 def site_verdict(alert: Raised, zone: ZoneTruth | None, *, near_mm: float) -> Verdict:

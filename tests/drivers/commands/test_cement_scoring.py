@@ -92,7 +92,9 @@ def test_a_zone_is_warned_of_by_its_own_alert_from_medium_on():
     assert warned([], zone()) is None
     assert in_time(5.0, 5.0 - LATE_S)
     assert not in_time(5.1, 5.0 - LATE_S)
-    assert not in_time(None, 5.0)
+    assert not in_time(None, 5.0, 9.0)
+    assert in_time(8.9, 5.0, 9.0)
+    assert in_time(5.5, 5.0, 4.0)
 
 
 def test_a_vein_counts_by_its_zone_or_by_its_look_after_it_began():
