@@ -1,0 +1,135 @@
+"""What cement flows through: how fast and how much of it, from CT values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from guidance.messages import F32, F64, U8, Vector3
+from simulators.volumes import HuVolume
+
+Bools = npt.NDArray[np.bool_]
+
+# Flow through marrow falls with the bone in it; orders of magnitude from the permeability of cancellous bone against
+# its porosity (Nauman, Fong & Keaveny, Ann. Biomed. Eng. 27, 1999: two decades from 0.95 to 0.6).
+_USUAL_HU: Final = 230.0
+_DECADE_HU: Final = 450.0
+_CORTEX_HU: Final = 560.0  # no cement passes what is denser
+_MARROW_HU: Final = 90.0  # less is no bone: soft tissue, or a hole in the bone
+_SOLID_HU: Final = 1600.0  # a voxel of bone only
+_LUMPS_MM: Final = 2.5  # size of what is coarser and finer in marrow
+_LUMPS: Final = 0.45  # standard deviation of the logarithm of its speed
+_SLOWEST, _FASTEST = 0.05, 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Medium:
+    """A grid that cement can flow through; all arrays `[k, j, i]`.
+
+    Attributes:
+        affine_lps_from_ijk: (4, 4), axial, one spacing.
+        hu: CT values.
+        speed: of the front where nothing else hinders it, relative to usual marrow; 0: no way.
+        capacity: share of a voxel that cement can take.
+        site_of: 0 bone; else an index of `site_names`.
+    """
+
+    affine_lps_from_ijk: F64
+    hu: F32
+    speed: F32
+    capacity: F32
+    site_of: U8
+    site_names: tuple[str, ...] = ("bone",)
+
+    @property
+    def spacing_mm(self) -> float:
+        return float(self.affine_lps_from_ijk[0, 0])
+
+    def points_lps_mm(self) -> F32:
+        """(k, j, i, 3) voxel centres."""
+        k, j, i = (np.arange(n, dtype=np.float32) for n in self.hu.shape)
+        step, first = np.float32(self.spacing_mm), self.affine_lps_from_ijk[:3, 3].astype(np.float32)
+        zz, yy, xx = np.meshgrid(first[2] + step * k, first[1] + step * j, first[0] + step * i, indexing="ij")
+        return np.stack([xx, yy, zz], axis=-1)
+
+    def index_of(self, point_lps_mm: Vector3 | F64) -> tuple[int, int, int]:
+        """(k, j, i) of the nearest voxel, within the grid."""
+        ijk = (np.asarray(point_lps_mm) - self.affine_lps_from_ijk[:3, 3]) / self.spacing_mm
+        k, j, i = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(self.hu.shape) - 1)
+        return int(k), int(j), int(i)
+
+
+def bone_medium(patient: HuVolume, seed_lps_mm: Vector3, *, spacing_mm: float, half_mm: Vector3, seed: int) -> Medium:
+    """The marrow around a place, closed by its cortex.
+
+    Args:
+        patient: CT; what is finer than its voxels is not seen.
+        seed_lps_mm: a place in the marrow; what hangs together with it counts.
+        spacing_mm: of the grid.
+        half_mm: half the grid's size along x, y, z.
+        seed: of what is coarser and finer in the marrow.
+    """
+    count = np.maximum(2 * np.rint(np.asarray(half_mm) / spacing_mm).astype(int) + 1, 3)
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = np.asarray(seed_lps_mm) - (count - 1) / 2.0 * spacing_mm
+    swap = np.eye(4)[[2, 1, 0, 3]]  # the arrays are [k, j, i]
+    matrix = swap @ np.linalg.inv(patient.affine_lps_from_ijk) @ affine @ swap
+    hu: F32 = ndimage.affine_transform(
+        patient.voxels_hu,
+        matrix[:3, :3],
+        matrix[:3, 3],
+        tuple(int(n) for n in count[::-1]),
+        output=np.float32,
+        order=1,
+        mode="constant",
+        cval=-1000.0,
+    )
+    passable = (hu > _MARROW_HU) & (hu < _CORTEX_HU)
+    parts, _ = ndimage.label(passable)
+    middle = tuple(int(n) // 2 for n in hu.shape)
+    marrow = (parts == parts[middle]) & passable if parts[middle] else np.zeros(hu.shape, np.bool_)
+    lumps = _lumps(hu.shape, spacing_mm, seed)
+    speed = np.power(10.0, (_USUAL_HU - hu) / np.float32(_DECADE_HU)) * np.exp(np.float32(_LUMPS) * lumps)
+    speed = np.clip(speed, _SLOWEST, _FASTEST).astype(np.float32)
+    speed[~marrow] = 0.0
+    capacity = np.clip(1.0 - hu / np.float32(_SOLID_HU), 0.05, 0.97).astype(np.float32)
+    return Medium(
+        affine_lps_from_ijk=affine, hu=hu, speed=speed, capacity=capacity, site_of=np.zeros(hu.shape, np.uint8)
+    )
+
+
+def opened(medium: Medium, inside: Bools, speed: float, name: str, *, lumps: F32 | None = None) -> Medium:
+    """The medium with one more region that cement can enter; marrow in it stays marrow, and becomes as fast.
+
+    Args:
+        inside: `[k, j, i]` the region.
+        speed: relative to usual marrow.
+        name: of its site.
+        lumps: relative speed within it; None: the same everywhere.
+    """
+    new_speed, capacity, site_of = medium.speed.copy(), medium.capacity.copy(), medium.site_of.copy()
+    own = np.float32(speed) if lumps is None else np.float32(speed) * lumps[inside]
+    new_speed[inside] = np.clip(np.maximum(new_speed[inside], own), 0.0, _FASTEST)
+    outside = inside & (medium.speed <= 0.0)
+    capacity[outside] = 0.97
+    site_of[outside] = len(medium.site_names)
+    return replace(medium, speed=new_speed, capacity=capacity, site_of=site_of, site_names=(*medium.site_names, name))
+
+
+def closed(medium: Medium, inside: Bools) -> Medium:
+    """The medium with a region that nothing enters: metal, old cement."""
+    speed = medium.speed.copy()
+    speed[inside] = 0.0
+    return replace(medium, speed=speed)
+
+
+def _lumps(shape: tuple[int, ...], spacing_mm: float, seed: int) -> F32:
+    """Normal deviates that hang together over some mm."""
+    white = np.random.default_rng([seed, 0x10B5]).standard_normal(shape, np.float32)
+    smooth: F32 = ndimage.gaussian_filter(white, _LUMPS_MM / spacing_mm)
+    smooth /= np.float32(max(float(smooth.std()), 1e-6))
+    return smooth
