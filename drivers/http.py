@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from drivers.http_api import CaseRoutes
+from drivers.http_cement import CementRoutes
 from drivers.http_connections import bounded_protocol
 from drivers.http_guard import Guard
 from drivers.http_metrics import CONTENT_TYPE, MetricsPage
@@ -30,7 +31,7 @@ from drivers.http_stream import StreamEndpoint
 from drivers.tasks import start_task
 from guidance.config import HttpSettings
 from guidance.errors import ConfigError, GuidanceError
-from guidance.ports import CaseApi, PlanningApi, RegistrationApi
+from guidance.ports import CaseApi, CementApi, PlanningApi, RegistrationApi
 from guidance.shapes import ClientStatus
 from guidance.wire.json_text import json_text
 
@@ -48,6 +49,7 @@ class HttpServer:
         api: what answers; called in the event loop's thread only.
         planning: what answers about plans.
         registration: what answers about where the volume is seen.
+        cement: what answers about cement and its alerts.
         maximum_import_mib: the largest file that is taken in.
     """
 
@@ -57,6 +59,7 @@ class HttpServer:
         api: CaseApi,
         planning: PlanningApi,
         registration: RegistrationApi,
+        cement: CementApi | None = None,
         *,
         maximum_import_mib: int = 256,
     ) -> None:
@@ -64,6 +67,7 @@ class HttpServer:
         self._api = api
         self._planning = planning
         self._registration = registration
+        self._cement = cement
         self._maximum_import_mib = maximum_import_mib
         self._stream = StreamEndpoint(api)
         self._metrics = MetricsPage(api.metrics)
@@ -144,6 +148,7 @@ class HttpServer:
         routes: list[BaseRoute] = [
             *CaseRoutes(self._api, self._planning.diameter_of).routes(),
             *RegistrationRoutes(self._registration).routes(),
+            *(CementRoutes(self._cement).routes() if self._cement is not None else ()),
             *PlanningRoutes(self._api, self._planning, maximum_import_mib=self._maximum_import_mib).routes(),
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),

@@ -19,6 +19,7 @@ from guidance.wire.json_text import json_text
 # Planning's process is starting, full or ending: the same question is answered in a moment.
 _NOT_NOW: Final = frozenset({"planning_busy", "planning_slow", "planning_ended", "stopping"})
 _RETRY_AFTER_S: Final = "1"
+_NAMED_IN_BODY: Final = {"unknown_brand": "brand"}  # the resource is there; a member of the request is at fault
 _LOST_VOXELS: Final = "unknown_mask"  # the path or zone that was asked for is there; a file of a zone is not
 _IN_FILE: Final = re.compile(r"\w+\[\d+\](\.\w+|\[\d+\])*")  # markups[0].controlPoints[1].position
 _PARTS: Final = re.compile(r"\w+")
@@ -52,6 +53,9 @@ async def on_guidance_error(_request: Request, error: Exception) -> Response:
             for field in error.errors
         )
         return problem_response(_problem(422, detail, code=error.code, mend=error.mend, errors=at_fault))
+    if isinstance(error, CaseError) and (field := _NAMED_IN_BODY.get(error.code)):
+        named = (FieldAtFault(field=field, message=detail, pointer=_pointer(field)),)
+        return problem_response(_problem(422, detail, code=error.code, mend=error.mend, errors=named))
     status = _status(error)
     headers = {"Retry-After": _RETRY_AFTER_S} if status == 503 else None
     return problem_response(_problem(status, detail, code=error.code, mend=error.mend), headers)

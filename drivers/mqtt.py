@@ -24,6 +24,7 @@ from guidance.messages import CArmEvent, InjectorReading
 from guidance.wire.mqtt import (
     OFFLINE,
     AlertPayload,
+    CementPayload,
     GeometryPayload,
     LatencyPayload,
     StatusPayload,
@@ -119,6 +120,10 @@ class MqttPublisher:
     def publish_latency(self, payload: LatencyPayload) -> None:
         """At most 1 a second per input, the newest wins."""
         self._set_state(self._topics.latency, encode(payload), f"latency {payload.input}", _LATENCY_INTERVAL_S)
+
+    def publish_cement(self, payload: CementPayload) -> None:
+        """With every followed frame; the newest wins where the broker takes longer."""
+        self._set_state(self._topics.cement, encode(payload), "cement", 0.0)
 
     def publish_alert(self, payload: AlertPayload) -> None:
         """QoS 1, in order; kept while the broker is away, at most `outbox_limit`."""

@@ -7,12 +7,23 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
+
 from drivers.mqtt import MqttPublisher
 from guidance import VERSION
+from guidance.cement.alert_answers import AlertList
+from guidance.cement.answers import CementAnswer
 from guidance.messages import GeometryState, InputState, Severity
 from guidance.session import InputTrack, Session
 from guidance.shapes import LatencyFigures
-from guidance.wire.mqtt import AlertPayload, GeometryPayload, LatencyPayload, StatusPayload
+from guidance.wire.mqtt import (
+    AlertPayload,
+    GeometryPayload,
+    LatencyPayload,
+    StatusPayload,
+    alert_payload,
+    cement_payload,
+)
 
 _DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
 
@@ -45,6 +56,21 @@ def publish_change(mqtt: MqttPublisher, before: InputTrack | None, after: InputT
             input=after.device,
         )
     )
+
+
+def publish_cement(mqtt: MqttPublisher, told: CementAnswer) -> None:
+    """What is known of cement after a frame, or after its state has changed."""
+    mqtt.publish_cement(cement_payload(told))
+
+
+def publish_alerts(mqtt: MqttPublisher, before: AlertList, after: AlertList) -> None:
+    """Every alert that is new or has changed, and once more one that is gone."""
+    known = {alert.id: alert for alert in before.items}
+    for alert in after.items:
+        if known.pop(alert.id, None) != alert:
+            mqtt.publish_alert(alert_payload(alert))
+    for gone in known.values():
+        mqtt.publish_alert(alert_payload(msgspec.structs.replace(gone, present=False)))
 
 
 def publish_figures(

@@ -8,6 +8,9 @@ import msgspec
 
 from guidance import VERSION
 from guidance.case import AuditPage, Undone
+from guidance.cement.alert_answers import AlertAnswer, AlertList
+from guidance.cement.answers import CementAnswer, CementBrandList, CementFront
+from guidance.cement.request import Acknowledgement, CementStart
 from guidance.plan_shapes import (
     ApproachList,
     CArmList,
@@ -60,7 +63,7 @@ def openapi_document() -> dict[str, Any]:
         "jsonSchemaDialect": DIALECT,
         "info": {"title": "guidance server", "version": VERSION, "description": f"{NOTICE}."},
         "servers": [{"url": "/api/v1"}],
-        "paths": _case_paths() | _path_paths() | _zone_paths() | _planning_paths(),
+        "paths": _case_paths() | _path_paths() | _zone_paths() | _planning_paths() | _cement_paths(),
         "components": {"schemas": dedented(components)},
     }
 
@@ -205,6 +208,46 @@ def _planning_paths() -> dict[str, Any]:
                 | {"parameters": [_OPERATOR, _query("diameter_mm", "number", "for lines without one")]},
                 {"file": {"type": "string", "format": "binary"}},
                 required="file",
+            ),
+        },
+    }
+
+
+def _cement_paths() -> dict[str, Any]:
+    device = _ID | {"name": "device", "description": "the input, such as Fluoro"}
+    name = _ID | {"name": "name", "description": "one of `maps` of /cement/inputs/{device}"}
+    return {
+        "/cement": {"get": _operation("What is known of cement now", CementAnswer)},
+        "/cement/start": {
+            "post": _operation(
+                "Take the last live frames as the reference and follow what is new",
+                CementAnswer,
+                body=CementStart,
+                problems=("409",),
+            )
+        },
+        "/cement/stop": {"post": _operation("Follow no longer", CementAnswer) | {"parameters": [_OPERATOR]}},
+        "/cement/brands": {"get": _operation("The cements that are known by name", CementBrandList)},
+        "/cement/inputs/{device}": {
+            "parameters": [device],
+            "get": _operation("The cement's front in the input's newest frame", CementFront, problems=("404",)),
+        },
+        "/cement/inputs/{device}/maps/{name}": {
+            "parameters": [device, name],
+            "get": _operation(
+                "One number per pixel of the input's newest frame, as a NumPy file; X-Frame-Number is the frame's",
+                None,
+                problems=("404",),
+            ),
+        },
+        "/alerts": {"get": _operation("All latched alerts, the most important first", AlertList)},
+        "/alerts/{id}/acknowledge": {
+            "parameters": [_ID],
+            "post": _operation(
+                "Say that an alert was seen; it goes once it is no longer true",
+                AlertAnswer,
+                body=Acknowledgement,
+                problems=("404",),
             ),
         },
     }

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 from guidance.case import AuditPage, Author, Case
-from guidance.messages import Finding, PlanItem, PlannedPath, Zone, ZoneSide
+from guidance.cement.alert_answers import AlertAnswer, AlertList
+from guidance.cement.answers import CementAnswer, CementBrand
+from guidance.messages import CementMaterial, CementView, Finding, PlanItem, PlannedPath, Zone, ZoneSide
 from guidance.planning.answers import Clearance, Corridor, Views
 from guidance.planning.approaches import Approach
 from guidance.planning.c_arms import CArmModel
@@ -119,6 +121,39 @@ class RegistrationApi(Protocol):
 
     def drop(self, *, author: Author) -> None:
         """Take the geometry as it is told again; CaseError as `CaseApi.edit`."""
+
+
+class CementApi(Protocol):
+    """Cement and its alerts for HTTP; all calls come from the event loop's thread and return at once."""
+
+    def cement(self) -> CementAnswer:
+        """What is known now."""
+
+    def cement_view(self, device: str) -> CementView | None:
+        """What the newest followed frame of an input shows; None where cement is not tracked in it."""
+
+    def brands(self) -> Sequence[CementBrand]:
+        """The cements that are known by name."""
+
+    def start_cement(self, material: CementMaterial, *, author: Author) -> None:
+        """Take the last live frames of each input as the reference and follow what is new.
+
+        Raises:
+            CaseError: `already_tracking` or `no_reference` (409); `unknown_brand`, naming the known ones (422).
+        """
+
+    def stop_cement(self, *, author: Author) -> None:
+        """Follow no longer; nothing happens where nothing is followed. Alerts stay until they are acknowledged."""
+
+    def alerts(self) -> AlertList:
+        """All latched alerts, the most important first."""
+
+    def acknowledge(self, alert_id: str, *, by: str) -> AlertAnswer:
+        """Say that an alert was seen; it is gone once its condition is no longer true.
+
+        Raises:
+            CaseError: `unknown_alert` (404).
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from guidance.case import AuditPage, Undone
+from guidance.cement.alert_answers import AlertAnswer, AlertList
+from guidance.cement.answers import CementAnswer, CementBrandList, CementFront
+from guidance.cement.request import Acknowledgement, CementStart
 from guidance.plan_shapes import (
     ApproachList,
     CArmList,
@@ -43,11 +46,18 @@ from guidance.shapes import (
 
 # File name in docs/schemas -> shape.
 HTTP_SCHEMAS: Final[dict[str, type[msgspec.Struct]]] = {
+    "http-acknowledgement": Acknowledgement,
+    "http-alert": AlertAnswer,
+    "http-alert-list": AlertList,
     "http-approach-list": ApproachList,
     "http-audit": AuditPage,
     "http-c-arm-list": CArmList,
     "http-case": CaseAnswer,
     "http-case-update": CaseUpdate,
+    "http-cement": CementAnswer,
+    "http-cement-brand-list": CementBrandList,
+    "http-cement-front": CementFront,
+    "http-cement-start": CementStart,
     "http-clearance": Clearance,
     "http-corridor": Corridor,
     "http-corridor-fields": CorridorFields,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guidance.cement.answers import CementAnswer
 from guidance.clock import ns_from_igtl
 from guidance.session import InputTrack
 
@@ -25,6 +26,24 @@ def picture_metadata(track: InputTrack, latency_ms: float) -> dict[str, str]:
         "Guidance.ResidualMm": _number(check.residual_mm),
         "Guidance.ImageCheck": check.state.value,
         "Guidance.Epoch": str(track.epoch),
+    }
+
+
+def thickness_metadata(track: InputTrack, latency_ms: float, told: CementAnswer) -> dict[str, str]:
+    """The texts of IMAGE `CementThickness`: those of every picture, and what is known of the cement with it.
+
+    Args:
+        track: the input with the frame that the map is of.
+        latency_ms: from the frame's last byte in to now.
+        told: what GET /cement answers after that frame.
+    """
+    return picture_metadata(track, latency_ms) | {
+        "Guidance.CementState": told.state.value,
+        "Guidance.CementReason": told.reason,
+        "Guidance.CementAreaMm2": _number(told.area_mm2),
+        "Guidance.CementVolumeMl": _number(told.volume_ml),
+        "Guidance.CementVolumeLowMl": _number(told.volume_low_ml),
+        "Guidance.CementVolumeHighMl": _number(told.volume_high_ml),
     }
 
 

@@ -7,8 +7,22 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
+from guidance.cement.alert_answers import AlertAnswer
+from guidance.cement.answers import CementAnswer
 from guidance.errors import ConfigError, WireError
-from guidance.messages import UNCHECKED, CArmEvent, GeometryState, ImageCheck, InjectorReading, InputState, Severity
+from guidance.messages import (
+    UNCHECKED,
+    AlertPriority,
+    CArmEvent,
+    GeometryState,
+    ImageCheck,
+    InjectorReading,
+    InputState,
+    Severity,
+    SiteStatus,
+    ZoneSide,
+    ZoneSite,
+)
 from guidance.wire.json_text import json_text
 
 SCHEMA_VERSION: Final = 1
@@ -101,8 +115,18 @@ class LatencyPayload(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
+class CementPayload(CementAnswer, frozen=True, kw_only=True):
+    """`/cement`: what GET /cement answers, with every followed frame; the newest wins."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
 class AlertPayload(msgspec.Struct, frozen=True, kw_only=True):
-    """`/alert`: something the operator must know; QoS 1, so it may come twice with one `id`."""
+    """`/alert`: something the operator must know; QoS 1, so it may come twice with one `id`.
+
+    One of cement has the members of an alert of `/alerts` and is told whenever it changes: raised, worse, acknowledged,
+    no longer `present`. One without `priority` is an event: the overlay of an input went away.
+    """
 
     id: str
     code: str
@@ -110,6 +134,18 @@ class AlertPayload(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     raised_at: str
     input: str = ""
+    zone_id: str | None = None
+    site: ZoneSite | None = None
+    side: ZoneSide | None = None
+    status: SiteStatus | None = None
+    priority: AlertPriority | None = None
+    distance_mm: float | None = None
+    time_to_contact_s: float | None = None
+    view_to_check: str | None = None
+    frame_number: int | None = None
+    acknowledged_by: str | None = None
+    acknowledged_at: str | None = None
+    present: bool | None = None
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
@@ -131,16 +167,46 @@ class CArmEventPayload(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
 
 
-Payload = StatusPayload | GeometryPayload | LatencyPayload | AlertPayload
+Payload = StatusPayload | GeometryPayload | LatencyPayload | CementPayload | AlertPayload
 
 MQTT_SHAPES: Final[dict[str, type[msgspec.Struct]]] = {
     "mqtt-status": StatusPayload,
     "mqtt-geometry": GeometryPayload,
     "mqtt-latency": LatencyPayload,
+    "mqtt-cement": CementPayload,
     "mqtt-alert": AlertPayload,
     "mqtt-injector-state": InjectorStatePayload,
     "mqtt-carm-event": CArmEventPayload,
 }
+
+
+def cement_payload(told: CementAnswer) -> CementPayload:
+    """The answer as a payload."""
+    return CementPayload(**{name: getattr(told, name) for name in CementAnswer.__struct_fields__})
+
+
+def alert_payload(told: AlertAnswer) -> AlertPayload:
+    """An alert of cement as a payload; `code` is `cement_` and its kind."""
+    return AlertPayload(
+        id=told.id,
+        code=f"cement_{told.kind}",
+        severity=Severity.ERROR if told.priority is AlertPriority.HIGH else Severity.WARNING,
+        text=told.text,
+        raised_at=told.raised_at,
+        input=told.input,
+        zone_id=told.zone_id,
+        site=told.site,
+        side=told.side,
+        status=told.status,
+        priority=told.priority,
+        distance_mm=told.distance_mm,
+        time_to_contact_s=told.time_to_contact_s,
+        view_to_check=told.view_to_check,
+        frame_number=told.frame_number,
+        acknowledged_by=told.acknowledged_by,
+        acknowledged_at=told.acknowledged_at,
+        present=told.present,
+    )
 
 
 def encode(payload: Payload) -> bytes:

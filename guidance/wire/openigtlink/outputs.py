@@ -10,6 +10,7 @@ from guidance.wire.openigtlink.bodies import Message, Point, Points, Trajectorie
 
 STATUS_DEVICE: Final = "Guidance"
 ALERT_DEVICE: Final = "Alert"
+THICKNESS_DEVICE: Final = "CementThickness"  # of every input; metadata `Guidance.Input` names it
 CAPABILITIES: Final = ("IMAGE", "TRANSFORM", "POSITION", "POINT", "TRAJ", "POLYDATA", "STRING", "STATUS", "CAPABILITY")
 STREAMED: Final = frozenset({"IMAGE", "POLYDATA", "TRANSFORM", "TRAJ"})  # what STT_ and STP_ start and stop
 UNASKED: Final = frozenset({"IMAGE", "POLYDATA", "TRANSFORM", "POINT", "STRING", "STATUS"})  # 3D Slicer can't read TRAJ

@@ -1,0 +1,266 @@
+"""What is known of cement in the contract's words (5.4): fills the shapes of `guidance.cement.answers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+
+from guidance.cement.alert_answers import utc_text
+from guidance.cement.answers import (
+    CementAnswer,
+    CementCondition,
+    CementFront,
+    CementInjector,
+    CementInput,
+    CementSite,
+    SiteSeen,
+)
+from guidance.messages import (
+    F32,
+    U8,
+    AlertCondition,
+    CementBody,
+    CementRun,
+    CementSeen,
+    CementState,
+    CementView,
+    InjectorReading,
+    SiteInView,
+    SiteState,
+)
+from guidance.registration.answers import finite
+
+MAPS: Final = ("mask", "blind", "growth", "thickness_mm", "arrival_s", "speed_px_s")
+
+_NS_PER_S: Final = 1e9
+_PAIRED_WITHIN_NS: Final = 1_000_000_000  # an input that has been silent for so long has no part in a pair
+_NO_GEOMETRY: Final = "2D only: no geometry that may be used"
+_NO_VIEW: Final = "no frame has been followed yet"
+
+
+class CementKnown(Protocol):
+    """What an answer is made from: `guidance.cement.progress.CementProgress`."""
+
+    @property
+    def run(self) -> CementRun | None: ...
+    @property
+    def state(self) -> CementState: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def seen(self) -> Mapping[str, CementSeen]: ...
+    @property
+    def body(self) -> CementBody: ...
+    @property
+    def sites(self) -> tuple[SiteState, ...]: ...
+    @property
+    def injector(self) -> InjectorReading | None: ...
+    @property
+    def conditions(self) -> tuple[AlertCondition, ...]: ...
+
+
+def cement_answer(known: CementKnown, *, now_ns: int, wall_from_monotonic_ns: int) -> CementAnswer:
+    """The state as GET /cement tells it.
+
+    Args:
+        known: what is known.
+        now_ns: server's monotonic clock.
+        wall_from_monotonic_ns: see `alert_answer`.
+    """
+    sites = tuple(_site(site) for site in known.sites)
+    run, injector = known.run, known.injector
+    heard = None if injector is None else _injector(injector, now_ns)
+    if run is None or known.state is CementState.IDLE:
+        told = known.reason or "cement is not tracked"
+        unknown = ("frame_number", "area_mm2", "volume_ml", "volume_low_ml", "volume_high_ml", "front_speed_mm_s")
+        return CementAnswer(
+            state=CementState.IDLE,
+            reason=known.reason,
+            sites=sites,
+            injector=heard,
+            reasons=dict.fromkeys(unknown, told),
+        )
+    views = {device: seen.view for device, seen in sorted(known.seen.items())}
+    told_views = [view for view in views.values() if view.seen]
+    body = known.body
+    material = run.material
+    elapsed_s = (now_ns - run.started_ns) / _NS_PER_S
+    answer = CementAnswer(
+        state=known.state,
+        reason=known.reason,
+        frame_number=newest_frame_number(views),
+        dimensions="3d" if body.volume_ml is not None else "2d",
+        area_mm2=_largest([_area_mm2(view) for view in told_views]),
+        volume_ml=finite(body.volume_ml),
+        volume_low_ml=finite(body.volume_low_ml),
+        volume_high_ml=finite(body.volume_high_ml),
+        front_speed_mm_s=_largest([_in_mm(view.front_speed_px_s, view) for view in told_views]),
+        sites=sites,
+        conditions=tuple(
+            CementCondition(
+                kind=condition.kind,
+                zone_id=condition.zone_id or None,
+                priority=condition.priority,
+                text=condition.text,
+            )
+            for condition in known.conditions
+        ),
+        run=run.number,
+        brand=material.brand or None,
+        opacity_per_mm=material.opacity_per_mm,
+        started_at=utc_text(run.started_ns + wall_from_monotonic_ns),
+        elapsed_s=elapsed_s,
+        mixed_s=None if material.mixed_s_ago is None else material.mixed_s_ago + elapsed_s,
+        injected_ml=None if heard is None else heard.volume_ml,
+        injector=heard,
+        balloon_ml=finite(body.balloon_ml),
+        outside_ml=finite(body.outside_ml),
+        oldest_view_s=finite(body.oldest_s) if body.views else None,
+        inputs={device: cement_input(seen) for device, seen in sorted(known.seen.items())},
+    )
+    return msgspec.structs.replace(answer, reasons=_reasons(answer, told_views, body))
+
+
+def cement_input(seen: CementSeen) -> CementInput:
+    """What one frame shows."""
+    view = seen.view
+    area_px = view.area_px if view.seen else None
+    grown_px = None if not view.seen or view.grown is None else float(np.count_nonzero(view.grown))
+    total = view.thickness_sum_mm_px
+    mean_mm = None if total is None or not area_px else total / area_px
+    du_px, dv_px, turn_deg = view.motion
+    return CementInput(
+        seen=view.seen,
+        code=view.code,
+        reason=view.reason,
+        frame_number=view.frame_number,
+        time_s=view.time_s,
+        area_px=finite(area_px),
+        area_mm2=_area_mm2(view) if view.seen else None,
+        growth_px=grown_px,
+        growth_mm2=_in_mm2(grown_px, view),
+        thickness_mean_mm=finite(mean_mm),
+        front_speed_px_s=finite(view.front_speed_px_s),
+        front_speed_mm_s=_in_mm(view.front_speed_px_s, view),
+        mm_per_px=finite(view.mm_per_px),
+        shift_px=(float(du_px), float(dv_px)),
+        turn_deg=float(turn_deg),
+        gain=float(view.gain),
+        noise=float(view.noise),
+        blind_share=None if view.blind is None else float(np.count_nonzero(view.blind)) / max(view.blind.size, 1),
+        unseen_s=float(view.unseen_s),
+        out_of_picture=view.out_of_picture,
+        sites=tuple(_site_seen(site, view) for site in seen.sites),
+    )
+
+
+def cement_front(view: CementView) -> CementFront:
+    """The front of one frame, and which maps of it there are."""
+    return CementFront(
+        input=view.device,
+        frame_number=view.frame_number,
+        front_px=tuple(tuple(np.round(contour, 2).ravel().tolist()) for contour in view.front_px),
+        maps=tuple(name for name in MAPS if map_of(view, name) is not None),
+    )
+
+
+def map_of(view: CementView, name: str) -> F32 | U8 | None:
+    """One of `MAPS` with the frame's pixels; None where it is not known, or the name is none of them."""
+    return {
+        "mask": view.mask,
+        "blind": view.blind,
+        "growth": view.grown,
+        "thickness_mm": view.thickness_mm,
+        "arrival_s": view.arrival_s,
+        "speed_px_s": view.speed_px_s,
+    }.get(name)
+
+
+def newest_frame_number(views: Mapping[str, CementView]) -> int | None:
+    """Of one input its newest frame's, of two planes the newest that both have been followed at."""
+    if not views:
+        return None
+    newest = max(views.values(), key=lambda view: view.received_ns)
+    paired = [
+        view.frame_number for view in views.values() if newest.received_ns - view.received_ns <= _PAIRED_WITHIN_NS
+    ]
+    numbers = [number for number in paired if number is not None]
+    return min(numbers) if len(numbers) == len(paired) else newest.frame_number
+
+
+def _reasons(answer: CementAnswer, views: list[CementView], body: CementBody) -> dict[str, str]:
+    no_view = answer.reason or next((seen.reason for seen in answer.inputs.values() if seen.reason), "") or _NO_VIEW
+    in_mm = no_view if not views else _NO_GEOMETRY
+    speed = "the front has not moved for long enough" if any(view.mm_per_px for view in views) else in_mm
+    volume = body.reason or ("one view only: an interval" if answer.volume_low_ml is not None else in_mm)
+    why = {
+        "frame_number": "the stream does not number its frames" if answer.inputs else no_view,
+        "area_mm2": in_mm,
+        "volume_ml": volume,
+        "volume_low_ml": volume,
+        "volume_high_ml": volume,
+        "front_speed_mm_s": speed,
+        "mixed_s": "when it was mixed was not told",
+        "injected_ml": "no injector reading",
+    }
+    return {name: words for name, words in why.items() if getattr(answer, name) is None}
+
+
+def _site(site: SiteState) -> CementSite:
+    return CementSite(
+        zone_id=site.zone_id,
+        name=site.name,
+        site=site.site,
+        side=site.side,
+        distance_mm=finite(site.distance_mm),
+        time_to_contact_s=finite(site.time_to_contact_s),
+        status=site.status,
+        priority=site.priority,
+        clearance_left_mm=finite(site.clearance_left_mm),
+        in_space=site.in_space,
+        view_to_check=site.view_to_check or None,
+        reason=site.reason,
+        text=site.text,
+    )
+
+
+def _site_seen(site: SiteInView, view: CementView) -> SiteSeen:
+    return SiteSeen(
+        zone_id=site.zone_id,
+        distance_px=finite(site.distance_px),
+        distance_mm=_in_mm(site.distance_px, view),
+        sigma_px=site.sigma_px,
+        overlap_px=site.overlap_px,
+        nearest_px=site.nearest_px,
+        reason=site.reason,
+    )
+
+
+def _injector(reading: InjectorReading, now_ns: int) -> CementInjector:
+    return CementInjector(
+        running=reading.running,
+        volume_ml=finite(reading.volume_ml),
+        flow_ml_s=finite(reading.flow_ml_s),
+        pressure_bar=finite(reading.pressure_bar),
+        elapsed_s=finite(reading.elapsed_s),
+        age_s=(now_ns - reading.received_ns) / _NS_PER_S,
+    )
+
+
+def _area_mm2(view: CementView) -> float | None:
+    return _in_mm2(view.area_px, view)
+
+
+def _in_mm(value_px: float | None, view: CementView) -> float | None:
+    return None if value_px is None or view.mm_per_px is None else finite(value_px * view.mm_per_px)
+
+
+def _in_mm2(value_px: float | None, view: CementView) -> float | None:
+    return None if value_px is None or view.mm_per_px is None else finite(value_px * view.mm_per_px**2)
+
+
+def _largest(values: list[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
