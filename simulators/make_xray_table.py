@@ -34,6 +34,13 @@ COMPOSITIONS: Final[dict[str, tuple[dict[str, float], float]]] = {
     "pmma": ({"C": 59.98, "H": 8.05, "O": 31.96}, 1.18),
     # 70 % PMMA and 30 % barium sulphate by mass, as vertebroplasty cements are mixed.
     "bone_cement": ({"C": 41.99, "H": 5.64, "O": 30.60, "Ba": 17.65, "S": 4.12}, 1.45),
+    # PMMA with that much of a radiopacifier by mass: 10 and 30 % barium sulphate (4.50 g/cm3), 45 % zirconium dioxide
+    # (5.68 g/cm3); volumes add, without pores.
+    "cement_baso4_10": ({"C": 53.98, "H": 7.25, "O": 31.51, "Ba": 5.884, "S": 1.374}, 1.274),
+    "cement_baso4_30": ({"C": 41.99, "H": 5.64, "O": 30.60, "Ba": 17.65, "S": 4.12}, 1.515),
+    "cement_zro2_45": ({"C": 32.99, "H": 4.43, "O": 29.27, "Zr": 33.31}, 1.834),
+    # 150 mg iodine in a ml, as balloons are filled.
+    "contrast_medium": ({"I": 12.9, "H": 9.5, "C": 4.0, "O": 73.6}, 1.16),
     "stainless_steel": ({"Fe": 65.0, "Cr": 17.5, "Ni": 14.0, "Mo": 2.5, "Mn": 1.0}, 7.95),
     "titanium": ({"Ti": 100.0}, 4.506),
     "aluminium": ({"Al": 100.0}, 2.699),
