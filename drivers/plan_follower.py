@@ -16,6 +16,8 @@ from drivers.planning_messages import (
     BoneQuestion,
     ClearanceAnswer,
     ClearanceQuestion,
+    SpaceAnswer,
+    SpaceQuestion,
     SurfaceAnswer,
     SurfaceQuestion,
     ViewsAnswer,
@@ -73,6 +75,7 @@ class PlanFollower:
         self._again_s = again_s
         self._without_surface: set[ZoneShape] = set()
         self._unwatched: tuple[str, str] | None = None  # a volume that nothing can be held against
+        self._without_space: tuple[str, tuple[str, str]] | None = None
         self._bone_of: _BoneKey | None = None
         self._before_bone: set[str] = set()  # ids of the paths whose margins were asked for before bone was known
         self._pauses: dict[object, tuple[float, float]] = {}  # of a question: until when (loop's time), how long
@@ -107,8 +110,11 @@ class PlanFollower:
         await self._aids()
         if not self._changed.is_set() and drawable_paths(self._session().case) and await self._bone():
             await self._aids()
+        if self._changed.is_set():
+            return
         # Cement is held against zones that are not shown, too.
         await self._surfaces(shown=False)
+        await self._space()
 
     async def _surfaces(self, *, shown: bool) -> None:
         for zone in active_zones(self._session().case):
@@ -135,6 +141,25 @@ class PlanFollower:
         points = np.frombuffer(answer.metal_lps_mm, np.float64).reshape(-1, 3)
         metal = KnownMetal(points_lps_mm=points, radius_mm=answer.metal_radius_mm)
         self._deliver(replace(self._session().planned, watch=(key, answer.watch, metal)))
+
+    async def _space(self) -> None:
+        """Have it made known where cement can be in the volume."""
+        session = self._session()
+        volume, key = _voxels(session), watch_key(session.case)
+        known, question = session.planned.space, ("space", key)
+        if volume is None or (known is not None and known[0] == key) or self._pauses_for(question):
+            return
+        if question == self._without_space:
+            return
+        try:
+            answer = await self._process.ask(SpaceQuestion(volume=volume), SpaceAnswer)
+        except GuidanceError as error:
+            # Cement is followed without it, and told in wider intervals.
+            _log.error("planning", volume=volume.id, error=f"where cement can be is not known: {error}")
+            if not self._put_off(question, error):
+                self._without_space = question
+            return
+        self._deliver(replace(self._session().planned, space=(key, answer.space)))
 
     async def _surface(self, zone: Zone) -> None:
         planned = self._session().planned

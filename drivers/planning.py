@@ -25,6 +25,7 @@ from drivers.planning_messages import (
     Pong,
     Question,
     RegisteredAnswer,
+    SpaceAnswer,
     Start,
     SurfaceAnswer,
     ViewsAnswer,
@@ -55,6 +56,7 @@ _Expected = TypeVar(
     ViewsAnswer,
     CorridorAnswer,
     ZonesAnswer,
+    SpaceAnswer,
     WatchAnswer,
     RegisteredAnswer,
 )

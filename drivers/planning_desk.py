@@ -24,6 +24,8 @@ from drivers.planning_messages import (
     ProposeQuestion,
     Question,
     RegistrationQuestion,
+    SpaceAnswer,
+    SpaceQuestion,
     SurfaceAnswer,
     SurfaceQuestion,
     ViewsAnswer,
@@ -35,6 +37,7 @@ from drivers.planning_volume import planned_volume
 from drivers.pose_desk import PoseDesk
 from drivers.zone_store import ZoneStore
 from guidance.case import BadFieldsError, FieldError
+from guidance.cement.space import cement_space
 from guidance.config import PlanningSettings
 from guidance.errors import GeometryError
 from guidance.messages import CbctVolume, Finding, Severity, Zone, ZoneKind, ZoneSite
@@ -115,6 +118,10 @@ class PlanningDesk:
                 return self._imported(question)
             case ProposeQuestion(what=what, volume=volume):
                 return self._proposed(what, volume)
+            case SpaceQuestion(volume=volume):
+                opened = self._model(volume).volume
+                assert opened is not None
+                return SpaceAnswer(cement_space(opened.voxels_hu, opened.affine_lps_from_ijk))
             case WatchQuestion() | RegistrationQuestion():
                 model = self._model(question.volume)
                 assert model.volume is not None

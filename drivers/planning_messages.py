@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from guidance.cement.space import CementSpace
 from guidance.config import PlanningSettings
 from guidance.consistency.volume import WatchVolume
 from guidance.messages import CbctVolume, Finding, PlannedPath, Zone, ZoneSide
@@ -88,6 +89,12 @@ class WatchQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     volume: CbctVolume
 
 
+class SpaceQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Make of the volume where cement can be; a second or two."""
+
+    volume: CbctVolume
+
+
 class ViewPicture(msgspec.Struct, frozen=True, kw_only=True):
     """A `guidance.registration.values.RegistrationView` as bytes; `valid` one byte a pixel, 0 where nothing counts."""
 
@@ -119,6 +126,7 @@ Question = (
     | ImportQuestion
     | ProposeQuestion
     | WatchQuestion
+    | SpaceQuestion
     | RegistrationQuestion
 )
 
@@ -130,6 +138,7 @@ _LANE_OF: Final[Mapping[type, Lane]] = {
     ViewsQuestion: "quick",
     SurfaceQuestion: "quick",
     WatchQuestion: "pose",
+    SpaceQuestion: "pose",
     RegistrationQuestion: "pose",
 }
 
@@ -195,6 +204,12 @@ class WatchAnswer(msgspec.Struct, frozen=True, tag=True):
     metal_radius_mm: float = 0.0
 
 
+class SpaceAnswer(msgspec.Struct, frozen=True, tag=True):
+    """Where cement can be in the volume."""
+
+    space: CementSpace
+
+
 class RegisteredAnswer(msgspec.Struct, frozen=True, tag=True):
     registration: RegistrationAnswer
 
@@ -222,6 +237,7 @@ Answer = (
     | ViewsAnswer
     | CorridorAnswer
     | WatchAnswer
+    | SpaceAnswer
     | RegisteredAnswer
     | Failed
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guidance.case import Case, active_zones, drawable_paths
+from guidance.cement.space import CementSpace
 from guidance.consistency.volume import WatchVolume
 from guidance.kernels.silhouette import Surface
 from guidance.messages import PlannedPath, Zone, ZoneShape
@@ -25,11 +26,13 @@ class Planned:
         aids: by path id: what it was worked out from (`aid_key`), and what came out.
         watch: the volume to hold frames against, and its metal, beside what they were made from (`watch_key`); None:
             not made yet.
+        space: where cement can be in the volume, beside what it was made from (`watch_key`); None: not made yet.
     """
 
     surfaces: Mapping[ZoneShape, Surface] = field(default_factory=dict)
     aids: Mapping[str, tuple[AidKey, PathAid]] = field(default_factory=dict)
     watch: tuple[WatchKey, WatchVolume, KnownMetal] | None = None
+    space: tuple[WatchKey, CementSpace] | None = None
 
 
 def aid_key(case: Case, path: PlannedPath) -> AidKey:
@@ -48,6 +51,11 @@ def watch_of(case: Case, planned: Planned) -> tuple[WatchVolume, KnownMetal] | N
     if planned.watch is None or planned.watch[0] != watch_key(case):
         return None
     return planned.watch[1:]
+
+
+def space_of(case: Case, planned: Planned) -> CementSpace | None:
+    """Where cement can be, where that is of the active volume."""
+    return planned.space[1] if planned.space is not None and planned.space[0] == watch_key(case) else None
 
 
 def zones_on_picture(case: Case, planned: Planned, before: ZonesOnPicture = NO_ZONES) -> ZonesOnPicture:

@@ -16,6 +16,8 @@ from drivers.planning_messages import (
     BoneQuestion,
     ClearanceAnswer,
     ClearanceQuestion,
+    SpaceAnswer,
+    SpaceQuestion,
     SurfaceAnswer,
     SurfaceQuestion,
     ViewsAnswer,
@@ -24,6 +26,7 @@ from drivers.planning_messages import (
     WatchQuestion,
 )
 from guidance.case import create_path, create_zone, volume_changed
+from guidance.cement.space import cement_space
 from guidance.consistency.volume import WatchVolume
 from guidance.errors import CaseError
 from guidance.planning.answers import ApproachMatch, Clearance, Views
@@ -58,6 +61,8 @@ class FakeProcess:
         match question:
             case WatchQuestion():
                 return WatchAnswer(WatchVolume(voxels=bytes(2), shape_kji=(1, 1, 1), affine_lps_from_ijk=_IDENTITY))
+            case SpaceQuestion():
+                return SpaceAnswer(cement_space(np.zeros((2, 2, 2), np.int16), np.eye(4)))
             case SurfaceQuestion(zone=zone):
                 if msgspec.to_builtins(zone.shape)["radius_mm"] == 13.0:
                     self.bone_known = False
