@@ -96,7 +96,7 @@ class CaseRow:
     Attributes:
         dice: of each scored picture, worst to best.
         front_counts: (BINS,) distances of both fronts, each picture with the same weight.
-        warnings: (kind, zone id or "", verdict) of each alert of medium or high priority.
+        warnings: (kind, zone id or "", verdict) of each alert.
         outside_frames: frames from 0.1 ml outside of where cement belongs until the first warning; 0: before. None:
             nothing was outside; infinite: no warning.
         first_frames: frames from 0.1 ml in the patient until cement is seen; infinite: never.

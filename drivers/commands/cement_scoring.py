@@ -21,7 +21,6 @@ AMOUNT_FRAMES: Final = 2
 # What the words "never comes near" mean: the distance of the first warning and the error a front may have.
 BEYOND_NEAR_MM: Final = 1.5
 _STEP_PX: Final = 0.5
-_RANKS: Final = {AlertPriority.NONE: 0, AlertPriority.LOW: 1, AlertPriority.MEDIUM: 2, AlertPriority.HIGH: 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +30,7 @@ class Raised:
     Attributes:
         at_s: when it was first raised, s of the case.
         kind, zone_id, site: what it is of; `zone_id` "" where it is of no zone.
-        priority, status: the highest that it came to.
-        warned_s: when it first had priority medium or high; None: never.
+        priority, status: the highest that it came to; an alert of low priority is a warning too.
     """
 
     at_s: float
@@ -41,7 +39,6 @@ class Raised:
     site: ZoneSite | None
     priority: AlertPriority
     status: SiteStatus | None
-    warned_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,22 +125,16 @@ def front_distances_mm(found_px: F64, true_px: F64, mm_per_px: float) -> F64:
 
 
 def warned(alerts: Sequence[Raised], zone: ZoneTruth) -> float | None:
-    """When a zone was first warned of with priority medium or high; None: never."""
-    times = [one.warned_s for one in alerts if one.zone_id == zone.zone_id and one.warned_s is not None]
-    return min(times, default=None)
+    """When a zone was first warned of; None: never."""
+    return min((one.at_s for one in alerts if one.zone_id == zone.zone_id), default=None)
 
 
-def vein_warned(alerts: Sequence[Raised], zones: Sequence[ZoneTruth], onset_s: float) -> float | None:
-    """When a vein that fills from `onset_s` on was first warned of: as a vein's zone, or by its look without a zone.
+def leak_warned(alerts: Sequence[Raised], kind: AlertKind, onset_s: float) -> float | None:
+    """When a leak that no zone marks was first warned of by its look, from its onset on; None: never.
 
-    A warning by the look before anything flows in a vein is of something else.
+    A warning before anything flows there is of something else.
     """
-    times = [time for zone in zones if zone.site is ZoneSite.VEIN and (time := warned(alerts, zone)) is not None]
-    times += [
-        one.warned_s
-        for one in alerts
-        if one.kind == "vein" and not one.zone_id and one.warned_s is not None and one.warned_s >= onset_s
-    ]
+    times = [one.at_s for one in alerts if one.kind == kind and not one.zone_id and one.at_s >= onset_s]
     return min(times, default=None)
 
 
@@ -176,11 +167,6 @@ def site_verdict(alert: Raised, zone: ZoneTruth | None, *, near_mm: float) -> Ve
     if zone.overlaps_s is not None and alert.status is not SiteStatus.CONTACT:
         return "projected"
     return "false"
-
-
-def counts_as_warning(alert: Raised) -> bool:
-    """Low priority is a hint; the others ask for a hand on the injector."""
-    return _RANKS[alert.priority] >= _RANKS[AlertPriority.MEDIUM]
 
 
 def relative_error(found: float | None, true: float) -> float | None:

@@ -8,14 +8,13 @@ from drivers.commands.cement_scoring import (
     Raised,
     ZoneTruth,
     along_contours_px,
-    counts_as_warning,
     crossings_px,
     dice,
     front_distances_mm,
     in_time,
+    leak_warned,
     relative_error,
     site_verdict,
-    vein_warned,
     warned,
 )
 from guidance.messages import AlertPriority, SiteStatus, ZoneSite
@@ -34,7 +33,6 @@ def alert(**changes):
         "site": ZoneSite.FORAMEN,
         "priority": AlertPriority.HIGH,
         "status": SiteStatus.CONTACT_POSSIBLE,
-        "warned_s": 2.0,
     }
     return Raised(**(values | changes))
 
@@ -86,10 +84,13 @@ def test_points_along_contours_are_close_and_closed():
     assert any(np.allclose(point, (0.0, 2.0)) for point in points)
 
 
-def test_a_zone_is_warned_of_by_its_own_alert_from_medium_on():
-    alerts = [alert(warned_s=None), alert(zone_id="Z2", warned_s=0.5), alert(warned_s=4.0), alert(warned_s=3.0)]
+def test_a_zone_is_warned_of_by_its_own_alert():
+    alerts = [alert(zone_id="Z2", at_s=0.5), alert(at_s=4.0), alert(at_s=3.0)]
     assert warned(alerts, zone()) == 3.0
     assert warned([], zone()) is None
+
+
+def test_a_warning_is_in_time_a_second_after_the_contact_or_two_frames_after_a_tenth_of_a_millilitre():
     assert in_time(5.0, 5.0 - LATE_S)
     assert not in_time(5.1, 5.0 - LATE_S)
     assert not in_time(None, 5.0, 9.0)
@@ -97,13 +98,12 @@ def test_a_zone_is_warned_of_by_its_own_alert_from_medium_on():
     assert in_time(5.5, 5.0, 4.0)
 
 
-def test_a_vein_counts_by_its_zone_or_by_its_look_after_it_began():
-    early, late = (alert(kind="vein", zone_id="", site=None, warned_s=time) for time in (1.0, 7.0))
-    assert vein_warned([early], [], 5.0) is None
-    assert vein_warned([early, late], [], 5.0) == 7.0
-    by_zone = alert(site=ZoneSite.VEIN, warned_s=4.0)
-    assert vein_warned([by_zone, late], [zone(site=ZoneSite.VEIN)], 5.0) == 4.0
-    assert vein_warned([by_zone], [zone()], 5.0) is None
+def test_a_leak_without_a_zone_counts_by_its_look_after_it_began():
+    early, late = (alert(kind="vein", zone_id="", site=None, at_s=time) for time in (1.0, 7.0))
+    assert leak_warned([early], "vein", 5.0) is None
+    assert leak_warned([early, late], "vein", 5.0) == 7.0
+    assert leak_warned([late], "needle_track", 5.0) is None
+    assert leak_warned([alert(kind="vein", at_s=6.0)], "vein", 5.0) is None
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,6 @@ def test_a_vein_counts_by_its_zone_or_by_its_look_after_it_began():
 )
 def test_an_alert_without_a_reason_is_false(truth, status, verdict):
     assert site_verdict(alert(status=status), truth, near_mm=5.0) == verdict
-
-
-def test_low_priority_is_a_hint():
-    assert not counts_as_warning(alert(priority=AlertPriority.LOW))
-    assert counts_as_warning(alert(priority=AlertPriority.MEDIUM))
 
 
 def test_relative_error_of_what_was_told():
