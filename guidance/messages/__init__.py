@@ -26,6 +26,8 @@ from guidance.messages.cement import (
     SiteInView,
     SiteState,
     SiteStatus,
+    ThinExtension,
+    TrackInView,
 )
 from guidance.messages.frames import (
     FluoroFrame,
@@ -115,6 +117,8 @@ __all__ = [
     "SiteStatus",
     "SphereShape",
     "StoredZones",
+    "ThinExtension",
+    "TrackInView",
     "TransformSample",
     "TubeShape",
     "Vector3",

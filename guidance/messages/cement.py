@@ -139,6 +139,7 @@ class SiteInView:
         overlap_px: area of the common shadow.
         nearest_px: point of the front that is nearest.
         speed_px_s: of the front at that point towards the zone; None: not known.
+        hidden: share of the zone's shadow where new cement could not be seen: off the picture, or blind.
         reason: why the distance is not known.
     """
 
@@ -148,7 +149,41 @@ class SiteInView:
     overlap_px: float = 0.0
     nearest_px: tuple[float, float] | None = None
     speed_px_s: float | None = None
+    hidden: float = 0.0
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinExtension:
+    """A thin part of new cement that ran ahead of the rest: what a filled vein looks like.
+
+    Attributes:
+        tip_px: its newest point.
+        length_px, width_px: along it, and across.
+        speed_px_s: how fast its tip runs.
+        path_id: of the planned path that it lies along; "" where it lies along none.
+    """
+
+    tip_px: tuple[float, float]
+    length_px: float
+    width_px: float
+    speed_px_s: float
+    path_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackInView:
+    """Cement back along one planned path.
+
+    Attributes:
+        path_id: whose.
+        back_mm: how far cement lies along the path without a gap, from its target back towards its entry.
+        left_mm: from there to where the path leaves the bone, negative beyond it; None: where that is, is not known.
+    """
+
+    path_id: str
+    back_mm: float
+    left_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,11 +236,23 @@ class CementBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CementSeen:
-    """What one frame says, put together: of its run, its view, the zones in the view, and the body with it."""
+    """What one frame says, put together.
+
+    Attributes:
+        run: which it is of.
+        view: the frame's.
+        sites: the zones in it.
+        extensions, tracks: what runs ahead, what comes back along the paths; worst first.
+        outside_px: area of new cement outside every target zone's shadow; None: no target zone, or not known.
+        body: with this frame in it.
+    """
 
     run: int
     view: CementView
     sites: tuple[SiteInView, ...] = ()
+    extensions: tuple[ThinExtension, ...] = ()
+    tracks: tuple[TrackInView, ...] = ()
+    outside_px: float | None = None
     body: CementBody = CementBody()
 
 

@@ -1,0 +1,133 @@
+"""How fast one distance shrinks: distance and speed with their covariance, and the time that is surely left."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+_JITTER_MM: Final = 0.3  # from frame to frame, of the nearest point of a front a third of a pixel sharp
+_SPEED_AT_FIRST_MM_S: Final = 2.0
+# White acceleration, mm^2/s^3: with 0.3 mm at 15 frames/s the speed is known to 0.4 mm/s after 0.4 s.
+_RESTLESSNESS: Final = 0.5
+_JUMP_SIGMAS: Final = 4.0
+_LEAST_JUMP_MM: Final = 1.0
+_EARLY: Final = 1.645  # one-sided 95 %
+_LEAST_CLOSING_MM_S: Final = 0.05
+_LONGEST_STEP_S: Final = 2.0  # after a longer one nothing of the speed is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approach:
+    """One distance's filter (Kalman, constant speed).
+
+    Attributes:
+        distance_mm, speed_mm_s: estimate; speed is negative where the distance shrinks.
+        variance_mm2, covariance_mm2_s, variance_mm2_s2: of both.
+        at_s: of the newest observation.
+        sigma_mm: what all observations have in common (geometry), which no averaging takes away.
+        count: observations so far; a single one is no finding.
+        began_inside: the first two were 0 or less: what is there lay there when it was first seen.
+        doubted_mm, doubted_s: an observation far off, kept until the next one confirms or denies it.
+    """
+
+    distance_mm: float
+    speed_mm_s: float = 0.0
+    variance_mm2: float = _JITTER_MM**2
+    covariance_mm2_s: float = 0.0
+    variance_mm2_s2: float = _SPEED_AT_FIRST_MM_S**2
+    at_s: float
+    sigma_mm: float
+    count: int = 1
+    began_inside: bool = False
+    doubted_mm: float | None = None
+    doubted_s: float = 0.0
+
+
+def observed(before: Approach | None, distance_mm: float, sigma_mm: float, at_s: float) -> Approach:
+    """Take one frame's distance in.
+
+    A jump counts from its second frame on; one frame alone changes nothing.
+
+    Args:
+        distance_mm: finite, negative inside.
+        sigma_mm: of it, all in all.
+        at_s: by the clock that speeds are told in; an observation that is not later than the newest is left out.
+    """
+    if before is None:
+        return Approach(distance_mm=distance_mm, at_s=at_s, sigma_mm=sigma_mm, began_inside=distance_mm <= 0.0)
+    step_s = at_s - before.at_s
+    if not step_s > 0.0:
+        return before
+    if step_s > _LONGEST_STEP_S:
+        fresh = Approach(distance_mm=distance_mm, at_s=at_s, sigma_mm=sigma_mm, count=2)
+        return replace(fresh, began_inside=before.began_inside)
+    predicted_mm, variance, covariance, speed_variance = _predicted(before, step_s)
+    innovation = distance_mm - predicted_mm
+    spread = variance + _JITTER_MM**2
+    if abs(innovation) > max(_JUMP_SIGMAS * math.sqrt(spread), _LEAST_JUMP_MM):
+        if before.doubted_mm is None or (before.doubted_mm - predicted_mm) * innovation < 0.0:
+            return replace(before, doubted_mm=distance_mm, doubted_s=at_s, count=max(before.count, 1))
+        return _begun_anew(before, distance_mm, sigma_mm, at_s)
+    gain, speed_gain = variance / spread, covariance / spread
+    return Approach(
+        distance_mm=predicted_mm + gain * innovation,
+        speed_mm_s=before.speed_mm_s + speed_gain * innovation,
+        variance_mm2=(1.0 - gain) * variance,
+        covariance_mm2_s=(1.0 - gain) * covariance,
+        variance_mm2_s2=speed_variance - speed_gain * covariance,
+        at_s=at_s,
+        sigma_mm=sigma_mm,
+        count=before.count + 1,
+        began_inside=before.began_inside and (before.count > 1 or distance_mm <= 0.0),
+    )
+
+
+def time_to_contact_s(approach: Approach) -> float | None:
+    """The time after which contact has come with a chance of 5 %: real contact is later in 95 of 100 cases.
+
+    Returns:
+        None where the distance does not shrink by more than its noise explains; 0 at or inside the outline.
+
+    Source: smaller root of (d + v t)^2 = z^2 var(d + v t), as Fieller's interval of a ratio.
+    """
+    if approach.distance_mm <= 0.0:
+        return 0.0
+    closing, spread = -approach.speed_mm_s, approach.variance_mm2_s2
+    if approach.count < 2 or closing < max(_EARLY * math.sqrt(spread), _LEAST_CLOSING_MM_S):
+        return None
+    z2 = _EARLY**2
+    variance = approach.variance_mm2 + approach.sigma_mm**2
+    a = closing**2 - z2 * spread
+    b = -2.0 * (approach.distance_mm * closing + z2 * approach.covariance_mm2_s)
+    c = approach.distance_mm**2 - z2 * variance
+    if c <= 0.0:
+        return 0.0  # what is left is less than what is not known
+    root = math.sqrt(max(b * b - 4.0 * a * c, 0.0))
+    return max(0.0, 2.0 * c / (-b + root)) if -b + root > 0.0 else None
+
+
+def _predicted(before: Approach, step_s: float) -> tuple[float, float, float, float]:
+    q = _RESTLESSNESS
+    covariance = before.covariance_mm2_s + step_s * before.variance_mm2_s2
+    return (
+        before.distance_mm + before.speed_mm_s * step_s,
+        before.variance_mm2 + step_s * (before.covariance_mm2_s + covariance) + q * step_s**3 / 3.0,
+        covariance + q * step_s**2 / 2.0,
+        before.variance_mm2_s2 + q * step_s,
+    )
+
+
+def _begun_anew(before: Approach, distance_mm: float, sigma_mm: float, at_s: float) -> Approach:
+    """From two observations in a row that both lie far off."""
+    doubted_mm = before.doubted_mm if before.doubted_mm is not None else distance_mm
+    step_s = max(at_s - before.doubted_s, 1e-3)
+    return Approach(
+        distance_mm=distance_mm,
+        speed_mm_s=(distance_mm - doubted_mm) / step_s,
+        covariance_mm2_s=_JITTER_MM**2 / step_s,
+        variance_mm2_s2=2.0 * (_JITTER_MM / step_s) ** 2,
+        at_s=at_s,
+        sigma_mm=sigma_mm,
+        count=before.count + 1,
+    )

@@ -1,0 +1,167 @@
+"""All that the operator must know now, from what is known of the cement; keeps nothing but how long each is so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from guidance.cement.injector import InjectorTrack, silent_s
+from guidance.cement.sites import Look
+from guidance.cement.words import view_name
+from guidance.config import CementSettings
+from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBody, CementState, SiteState, Zone
+
+OUTSIDE_ML: Final = 0.1  # cement outside the plan that is told of
+OUTSIDE_MM2: Final = 15.0  # the same in one view: a ball of 0.1 ml has a shadow of 26 mm^2
+_WORK_ENDS_S: Final = 60.0
+
+
+def site_conditions(
+    sites: Sequence[SiteState], zones: Mapping[str, Zone], frame_number: int | None, device: str
+) -> list[AlertCondition]:
+    """One for each site that is an alarm."""
+    return [
+        AlertCondition(
+            kind="site",
+            priority=site.priority,
+            text=site.text,
+            zone_id=site.zone_id,
+            site=site.site,
+            side=site.side,
+            status=site.status,
+            distance_mm=site.distance_mm,
+            time_to_contact_s=site.time_to_contact_s,
+            view_to_check=site.view_to_check,
+            frame_number=frame_number,
+            device=device,
+        )
+        for site in sites
+        if site.priority is not AlertPriority.NONE and site.zone_id in zones
+    ]
+
+
+def view_conditions(looks: Sequence[Look], body: CementBody, settings: CementSettings) -> list[AlertCondition]:
+    """What the current views show beside the zones: veins, needle tracks, cement outside the plan, at the border."""
+    found: list[AlertCondition] = []
+    for look in looks:
+        if not look.current:
+            continue
+        found += [condition for condition in (_vein(look), _track(look, settings), _border(look)) if condition]
+    outside = _outside(looks, body)
+    return [*found, outside] if outside is not None else found
+
+
+def injector_conditions(
+    track: InjectorTrack, body: CementBody, state: CementState, now_ns: int, settings: CementSettings
+) -> list[AlertCondition]:
+    """Readings that do not come or cannot be, and cement that was injected and is not seen."""
+    if state is CementState.IDLE:
+        return []
+    found = []
+    silence = silent_s(track, now_ns)
+    if track.refused:
+        found.append(_condition("no_reading", AlertPriority.LOW, f"no injector reading: {track.refused}"))
+    elif track.running and silence is not None and silence > settings.injector_silence_s:
+        text = f"no injector reading for {silence:.0f} s; it was running"
+        found.append(_condition("no_reading", AlertPriority.LOW, text))
+    delivered, most = track.delivered_ml, body.volume_high_ml
+    if delivered is not None and most is not None and state is CementState.TRACKING:
+        missing = delivered - most
+        if missing > settings.missing_ml and missing > settings.missing_share * delivered:
+            text = (
+                f"{delivered:.1f} ml injected, at most {most:.1f} ml seen: where is the rest? "
+                "Check outside the picture and the lungs"
+            )
+            found.append(_condition("volume_missing", AlertPriority.MEDIUM, text))
+    return found
+
+
+def state_conditions(
+    state: CementState, reason: str, bad_s: float, injecting: bool, settings: CementSettings
+) -> list[AlertCondition]:
+    """Cement that cannot be followed; worse while more of it comes."""
+    if state is CementState.LOST and bad_s >= settings.gap_s:
+        priority = AlertPriority.HIGH if injecting else AlertPriority.MEDIUM
+        return [_condition("tracking_lost", priority, f"cement is not followed: {reason}")]
+    if state is CementState.PAUSED and injecting:
+        text = "the injector runs and no picture comes: cement is not seen"
+        return [_condition("tracking_lost", AlertPriority.HIGH, text)]
+    return []
+
+
+def work_conditions(left_s: float | None) -> list[AlertCondition]:
+    """The cement's working time."""
+    if left_s is None or left_s > _WORK_ENDS_S:
+        return []
+    if left_s > 0.0:
+        return [_condition("working_time", AlertPriority.LOW, f"{left_s:.0f} s of the cement's working time left")]
+    return [_condition("working_time", AlertPriority.MEDIUM, "the cement's working time is over")]
+
+
+def _vein(look: Look) -> AlertCondition | None:
+    thin = next((extension for extension in look.seen.extensions if not extension.path_id), None)
+    if thin is None:
+        return None
+    mm, view = look.seen.view.mm_per_px, view_name(look.direction)
+    how = (
+        f"{thin.length_px * mm:.0f} mm long, {thin.width_px * mm:.1f} mm wide, {thin.speed_px_s * mm:.0f} mm/s"
+        if mm is not None
+        else f"{thin.length_px:.0f} px long, {thin.width_px:.0f} px wide"
+    )
+    where = f" in {look.device}" + (f" ({view})" if view else "")
+    return _condition(
+        "vein", AlertPriority.HIGH, f"cement may run in a vein: thin and fast, {how}{where}; pause", look=look
+    )
+
+
+def _track(look: Look, settings: CementSettings) -> AlertCondition | None:
+    known = [track for track in look.seen.tracks if track.left_mm is not None]
+    worst = min(known, key=lambda track: track.left_mm if track.left_mm is not None else 0.0, default=None)
+    if worst is None or worst.left_mm is None or worst.left_mm >= settings.near_mm:
+        return None
+    left = worst.left_mm
+    how = f"{left:.1f} mm before it leaves the bone" if left > 0.0 else f"{-left:.1f} mm outside the bone"
+    priority = AlertPriority.LOW if left > 0.0 else AlertPriority.MEDIUM
+    text = f"cement comes back along path {worst.path_id}: {how} in {look.device}"
+    return _condition("needle_track", priority, text, look=look, distance_mm=left)
+
+
+def _border(look: Look) -> AlertCondition | None:
+    if not look.seen.view.out_of_picture:
+        return None
+    text = f"cement reaches the border of what {look.device} shows: open the collimator or move the table"
+    return _condition("out_of_picture", AlertPriority.MEDIUM, text, look=look)
+
+
+def _outside(looks: Sequence[Look], body: CementBody) -> AlertCondition | None:
+    if body.outside_ml is not None:
+        if body.outside_ml < OUTSIDE_ML:
+            return None
+        return _condition(
+            "outside_plan", AlertPriority.LOW, f"{body.outside_ml:.1f} ml of cement outside the planned region"
+        )
+    for look in looks:
+        area, mm = look.seen.outside_px, look.seen.view.mm_per_px
+        if look.current and area is not None and mm is not None and area * mm * mm >= OUTSIDE_MM2:
+            text = f"cement outside the planned region: {area * mm * mm:.0f} mm² in {look.device}"
+            return _condition("outside_plan", AlertPriority.LOW, text, look=look)
+    return None
+
+
+def _condition(
+    kind: AlertKind,
+    priority: AlertPriority,
+    text: str,
+    *,
+    look: Look | None = None,
+    distance_mm: float | None = None,
+) -> AlertCondition:
+    view = look.seen.view if look is not None else None
+    return AlertCondition(
+        kind=kind,
+        priority=priority,
+        text=text,
+        distance_mm=distance_mm,
+        frame_number=view.frame_number if view is not None else None,
+        device=view.device if view is not None else "",
+    )

@@ -1,0 +1,331 @@
+"""The cement as the session knows it: state, figures, sites, conditions; pure, one value per moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from guidance.cement import injector as injector_readings
+from guidance.cement.approach import Approach
+from guidance.cement.conditions import (
+    injector_conditions,
+    site_conditions,
+    state_conditions,
+    view_conditions,
+    work_conditions,
+)
+from guidance.cement.injector import InjectorTrack
+from guidance.cement.sites import Held, Look, approaches_in_space, approaches_of, site_state, unknown_site
+from guidance.cement.words import angle_deg, direction_of
+from guidance.config import CementSettings
+from guidance.messages import (
+    AlertCondition,
+    CementBody,
+    CementRun,
+    CementSeen,
+    CementState,
+    InjectorReading,
+    SiteState,
+    Vector3,
+    Zone,
+)
+
+_NS_PER_S: Final = 1e9
+_SAME_VIEW_DEG: Final = 8.0
+_INTERVALS: Final = 3  # without a frame: a gap
+_FORMER_KEPT: Final = 4
+_NO_BODY: Final = CementBody()
+_NO_READINGS: Final = InjectorTrack()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InputProgress:
+    """One input of the run.
+
+    Attributes:
+        seen: its newest frame, whether cement could be told in it or not.
+        look: from where it looks, with the newest frame in which cement could be told; None: none yet.
+        former: where it looked from before, the newest last.
+        interval_ns: time between its frames; 0: not known.
+        bad_since_ns: since when no frame could be told; None: the newest could.
+        current: frames come.
+    """
+
+    seen: CementSeen
+    look: Look | None = None
+    former: tuple[Look, ...] = ()
+    interval_ns: int = 0
+    bad_since_ns: int | None = None
+    current: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CementProgress:
+    """Everything that is known of the cement now.
+
+    Attributes:
+        run: that is followed; None: none is.
+        state, reason: of all inputs together; words where it is not plainly tracking.
+        zones: every zone of the case.
+        inputs: by device.
+        body: the newest.
+        sites: one for each zone, in the zones' order.
+        conditions: what is true now and must be known, most urgent first not promised.
+        injector: its readings.
+        work_ends_ns: when the cement's working time ends, server's monotonic clock; None: not known.
+        held, in_space: what `sites` keeps from frame to frame.
+    """
+
+    run: CementRun | None = None
+    state: CementState = CementState.IDLE
+    reason: str = ""
+    zones: tuple[Zone, ...] = ()
+    inputs: Mapping[str, InputProgress] = field(default_factory=dict)
+    body: CementBody = _NO_BODY
+    sites: tuple[SiteState, ...] = ()
+    conditions: tuple[AlertCondition, ...] = ()
+    injector: InjectorTrack = _NO_READINGS
+    work_ends_ns: int | None = None
+    held: Mapping[str, Held] = field(default_factory=dict)
+    in_space: Mapping[str, Approach] = field(default_factory=dict)
+
+    @property
+    def seen(self) -> Mapping[str, CementSeen]:
+        """By device, the newest frame."""
+        return {device: each.seen for device, each in self.inputs.items()}
+
+    @property
+    def newest(self) -> CementSeen | None:
+        """The newest frame in which cement could be told; else the newest of all; None before the first."""
+        told = [each.look.seen for each in self.inputs.values() if each.look is not None]
+        seen = told or [each.seen for each in self.inputs.values()]
+        return max(seen, key=lambda each: each.view.received_ns, default=None)
+
+    @property
+    def frame_number(self) -> int | None:
+        """Of the newest frame; of biplane, of the newest pair."""
+        newest = self.newest
+        return newest.view.frame_number if newest is not None else None
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Of the largest shadow in the current views, at the isocentre's depth; None without geometry."""
+        areas = [
+            view.area_px * view.mm_per_px**2
+            for view in (look.seen.view for look in self.looks if look.current)
+            if view.mm_per_px is not None
+        ]
+        return max(areas, default=None)
+
+    @property
+    def front_speed_mm_s(self) -> float | None:
+        """The fastest part of the front in the current views; None: not known."""
+        speeds = [
+            view.front_speed_px_s * view.mm_per_px
+            for view in (look.seen.view for look in self.looks if look.current)
+            if view.mm_per_px is not None and view.front_speed_px_s is not None
+        ]
+        return max(speeds, default=None)
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """All directions of this run, current ones first."""
+        now = [replace(each.look, current=each.current) for each in self.inputs.values() if each.look is not None]
+        return (*now, *(look for each in self.inputs.values() for look in each.former))
+
+
+def started(
+    before: CementProgress, run: CementRun, zones: Sequence[Zone], *, work_ends_ns: int | None = None
+) -> CementProgress:
+    """Cement begins to be followed; only the injector's readings are known from before."""
+    fresh = CementProgress(
+        run=run,
+        state=CementState.TRACKING,
+        reason="no frame yet",
+        zones=tuple(zones),
+        injector=injector_readings.restarted(before.injector),
+        work_ends_ns=work_ends_ns,
+    )
+    return replace(fresh, sites=tuple(unknown_site(zone, "no frame yet") for zone in fresh.zones))
+
+
+def stopped(before: CementProgress) -> CementProgress:
+    """Nothing is followed any more; the alert book keeps what must be acknowledged."""
+    idle = CementProgress(zones=before.zones, injector=before.injector)
+    return replace(idle, sites=tuple(unknown_site(zone) for zone in idle.zones))
+
+
+def with_zones(
+    before: CementProgress, zones: Sequence[Zone], *, now_ns: int, settings: CementSettings
+) -> CementProgress:
+    """Zones came, went or changed; what was known of a changed one is forgotten."""
+    zones = tuple(zones)
+    if zones == before.zones:
+        return before
+    if before.run is None:
+        return replace(before, zones=zones, sites=tuple(unknown_site(zone) for zone in zones))
+    known = {zone.id: zone for zone in before.zones}
+    same = {zone.id for zone in zones if zone.id in known and known[zone.id].shape == zone.shape}
+    inputs = {device: _only(each, same) for device, each in before.inputs.items()}
+    held = {zone_id: each for zone_id, each in before.held.items() if zone_id in same}
+    in_space = {zone_id: each for zone_id, each in before.in_space.items() if zone_id in same}
+    return _judged(replace(before, zones=zones, inputs=inputs, held=held, in_space=in_space), now_ns, settings)
+
+
+def with_frame(
+    before: CementProgress,
+    seen: CementSeen,
+    zones: Sequence[Zone],
+    *,
+    interval_ns: int,
+    now_ns: int,
+    settings: CementSettings,
+) -> CementProgress:
+    """Take in what one frame says; one of another run, or not newer than the newest of its input, changes nothing.
+
+    Args:
+        zones: of the case as it is now.
+        interval_ns: smoothed time between the input's frames; 0: not known.
+        now_ns: server's monotonic clock.
+    """
+    view = seen.view
+    if before.run is None or seen.run != before.run.number:
+        return before
+    known = before.inputs.get(view.device)
+    if known is not None and view.sequence <= known.seen.view.sequence:
+        return before
+    progress = with_zones(before, zones, now_ns=now_ns, settings=settings)
+    known = progress.inputs.get(view.device)
+    inputs = {**progress.inputs, view.device: _with_seen(known, seen, interval_ns)}
+    progress = replace(progress, inputs=inputs)
+    if view.seen:
+        in_space = approaches_in_space(progress.in_space, seen.body, view.time_s)
+        progress = replace(progress, body=seen.body, in_space=in_space)
+    return _judged(progress, now_ns, settings)
+
+
+def with_injector(
+    before: CementProgress, reading: InjectorReading, now_ns: int, settings: CementSettings
+) -> CementProgress:
+    """Take a reading in, also while nothing is followed."""
+    started_ns = before.run.started_ns if before.run is not None else None
+    track = injector_readings.observed(before.injector, reading, started_ns=started_ns)
+    return _judged(replace(before, injector=track), now_ns, settings)
+
+
+def with_time(before: CementProgress, now_ns: int, settings: CementSettings) -> CementProgress:
+    """Time has passed: gaps, silence, working time."""
+    return _judged(before, now_ns, settings)
+
+
+def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> CementProgress:
+    """State, sites and conditions as of now."""
+    run = progress.run
+    if run is None:
+        return progress
+    inputs = {device: _in_time(each, now_ns, settings) for device, each in progress.inputs.items()}
+    progress = replace(progress, inputs=inputs)
+    state, reason = _state(progress, now_ns, settings)
+    looks, newest = progress.looks, progress.newest
+    time_s = max((each.seen.view.time_s for each in inputs.values()), default=0.0)
+    sites, held = [], {}
+    for zone in progress.zones:
+        site, held[zone.id] = site_state(
+            zone,
+            looks,
+            progress.body,
+            progress.in_space,
+            progress.held.get(zone.id, Held()),
+            time_s=time_s,
+            settings=settings,
+        )
+        sites.append(site)
+    bad_s = max(
+        ((now_ns - each.bad_since_ns) / _NS_PER_S for each in inputs.values() if each.bad_since_ns is not None),
+        default=0.0,
+    )
+    left_s = (progress.work_ends_ns - now_ns) / _NS_PER_S if progress.work_ends_ns is not None else None
+    device = newest.view.device if newest is not None else ""
+    conditions = (
+        *site_conditions(sites, {zone.id: zone for zone in progress.zones}, progress.frame_number, device),
+        *view_conditions(looks, progress.body, settings),
+        *injector_conditions(progress.injector, progress.body, state, now_ns, settings),
+        *state_conditions(state, reason, bad_s, progress.injector.running, settings),
+        *work_conditions(left_s),
+    )
+    return replace(progress, state=state, reason=reason, sites=tuple(sites), held=held, conditions=conditions)
+
+
+def _state(progress: CementProgress, now_ns: int, settings: CementSettings) -> tuple[CementState, str]:
+    """Of all inputs together: one that is followed is enough, and what the others lack is said."""
+    if progress.run is None:
+        return CementState.IDLE, ""
+    if not progress.inputs:
+        waited_s = (now_ns - progress.run.started_ns) / _NS_PER_S
+        if waited_s > settings.gap_s:
+            return CementState.PAUSED, f"no frame for {waited_s:.1f} s"
+        return CementState.TRACKING, "no frame yet"
+    reasons, good, bad = [], 0, 0
+    for device, each in sorted(progress.inputs.items()):
+        where = f"{device}: " if len(progress.inputs) > 1 else ""
+        if not each.current:
+            silent = (now_ns - each.seen.view.received_ns) / _NS_PER_S
+            reasons.append(f"{where}no frame for {silent:.1f} s")
+        elif not each.seen.view.seen:
+            bad += 1
+            reasons.append(f"{where}{each.seen.view.reason or each.seen.view.code or 'cement cannot be told'}")
+        else:
+            good += 1
+            if each.seen.view.reason:
+                reasons.append(f"{where}{each.seen.view.reason}")
+    state = CementState.TRACKING if good else CementState.LOST if bad else CementState.PAUSED
+    return state, "; ".join(reasons)
+
+
+def _in_time(each: InputProgress, now_ns: int, settings: CementSettings) -> InputProgress:
+    longest_ns = max(settings.gap_s * _NS_PER_S, _INTERVALS * each.interval_ns)
+    current = now_ns - each.seen.view.received_ns <= longest_ns
+    return each if current == each.current else replace(each, current=current)
+
+
+def _with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -> InputProgress:
+    view = seen.view
+    if not view.seen:
+        since = known.bad_since_ns if known is not None else None
+        since = since if since is not None else view.received_ns
+        base = known or InputProgress(seen=seen)
+        return replace(base, seen=seen, interval_ns=interval_ns, bad_since_ns=since, current=True)
+    direction = direction_of(view.pixel_from_patient)
+    look, former = (known.look, known.former) if known is not None else (None, ())
+    if look is not None and not _same_view(look.direction, direction):
+        left = replace(look, current=False)
+        former = (*former, left)[-_FORMER_KEPT:]
+        look = None
+    former = tuple(each for each in former if not _same_view(each.direction, direction))
+    approaches = approaches_of(look.approaches if look is not None else {}, seen)
+    return InputProgress(
+        seen=seen,
+        look=Look(device=view.device, direction=direction, seen=seen, approaches=approaches),
+        former=former,
+        interval_ns=interval_ns,
+    )
+
+
+def _same_view(one: Vector3 | None, other: Vector3 | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return angle_deg(one, other) <= _SAME_VIEW_DEG
+
+
+def _only(each: InputProgress, zone_ids: set[str]) -> InputProgress:
+    def kept(look: Look) -> Look:
+        return replace(
+            look, approaches={zone_id: found for zone_id, found in look.approaches.items() if zone_id in zone_ids}
+        )
+
+    return replace(
+        each,
+        look=kept(each.look) if each.look is not None else None,
+        former=tuple(kept(look) for look in each.former),
+    )
