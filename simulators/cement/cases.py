@@ -1,107 +1,50 @@
-"""Seeded cases: what is injected where, what leaks, and how it is looked at."""
+"""Seeded cases: those to tune with and those to score with are apart."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from typing import Final
 
-import msgspec
 import numpy as np
 
-from guidance.messages import PlannedPath, Zone
-from guidance.plan_shapes import ZoneFields
-from simulators.cement.grown import GrownCement, LeakKind
-from simulators.cement.growth import Opportunity, Phase, Surroundings, grow
-from simulators.cement.injection import CannulaScript, InjectionCurve
-from simulators.cement.medium import Medium, bone_medium, opened
-from simulators.cement.places import Place, sacral_ala
-from simulators.pelvis import ProceduralPelvis
-from simulators.volumes import HuVolume
+from simulators.cement.case import CementCase, ViewScript
+from simulators.cement.course import grown, patient
+from simulators.cement.grown import LeakKind
+from simulators.cement.looks import imaging_of, shots_of
 
-_GRID_MM = 0.6
-_HALF_MM = (34.0, 34.0, 34.0)
+__all__ = ["CementCase", "grown", "imaging_of", "patient", "scoring_cases", "shots_of", "tuning_cases"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CementCase:
-    """One injection and how it is looked at; everything that is random in it comes from its seed.
-
-    Attributes:
-        seed: of growth and noise.
-        place: `sacral ala left`, ...
-        leaks: the ways that are open.
-        rate_ml_s, total_ml: of the injector.
-        brand: of the library of cements.
-        dose: photons over nominal.
-        rate_hz: pulses.
-        duration_s: of the scene.
-    """
-
-    seed: int
-    place: str = "sacral ala left"
-    leaks: tuple[LeakKind, ...] = ()
-    rate_ml_s: float = 0.15
-    total_ml: float = 3.0
-    brand: str = "baso4_30"
-    dose: float = 1.0
-    rate_hz: float = 15.0
-    duration_s: float = 24.0
+_TUNING_SEED: Final = 10_000
+_SCORING_SEED: Final = 50_000
+_DOSES: Final = (1.0, 0.25, 1.0, 4.0, 1.0, 0.5, 1.0, 2.0)
+_RATES_HZ: Final = (15.0, 7.5, 30.0, 15.0, 3.0, 15.0, 4.0)
+_VIEWS: Final[tuple[ViewScript, ...]] = ("biplane", "ap_lateral", "biplane", "lateral", "lateral_then_ap")
+_LEAKS: Final[tuple[tuple[LeakKind, ...], ...]] = (("foramen",), ())
+_BRANDS: Final = ("baso4_30", "zro2_45", "baso4_30", "baso4_10")
 
 
-@lru_cache(maxsize=2)
-def patient(case: CementCase) -> HuVolume:
-    """The patient's CT, the same for all cases of one patient; long enough along the body for every view."""
-    del case
-    return ProceduralPelvis().volume(1.0, center_lps_mm=(0.0, -12.0, -15.0), size_mm=(380.0, 250.0, 180.0))
+def tuning_cases(count: int) -> tuple[CementCase, ...]:
+    """Cases to tune with."""
+    return _cases(_TUNING_SEED, count)
 
 
-def grown(case: CementCase) -> GrownCement:
-    """The course of a case."""
-    place = sacral_ala(ProceduralPelvis(), "left")
-    medium = bone_medium(patient(case), place.tip_lps_mm, spacing_mm=_GRID_MM, half_mm=_HALF_MM, seed=case.seed)
-    opportunities = []
-    for kind in case.leaks:
-        for way in place.ways_of(kind):
-            medium = _with_way(medium, place, way.name)
-            zone_id = next((zone.id for zone in zones_of(place) if zone.name == way.zone_name), "")
-            opportunities.append(Opportunity(kind=kind, site_name=way.name, zone_id=zone_id))
-    stop_s = 1.0 + case.total_ml / case.rate_ml_s
-    injection = InjectionCurve(
-        times_s=(0.0, 1.0, stop_s, max(stop_s + 1.0, case.duration_s)),
-        volumes_ml=(0.0, 0.0, case.total_ml, case.total_ml),
+def scoring_cases(count: int) -> tuple[CementCase, ...]:
+    """Cases to score with; none has a seed of those to tune with."""
+    return _cases(_SCORING_SEED, count)
+
+
+def _cases(first_seed: int, count: int) -> tuple[CementCase, ...]:
+    return tuple(_case(first_seed + n, n) for n in range(count))
+
+
+def _case(seed: int, n: int) -> CementCase:
+    random = np.random.default_rng([seed, 0xCA5E])
+    return CementCase(
+        seed=seed,
+        leaks=_LEAKS[n % len(_LEAKS)],
+        dose=_DOSES[n % len(_DOSES)],
+        rate_hz=_RATES_HZ[n % len(_RATES_HZ)],
+        brand=_BRANDS[n % len(_BRANDS)],
+        views=_VIEWS[n % len(_VIEWS)],
+        breath_mm=float(random.uniform(0.0, 1.2)),
+        scatter=float(random.uniform(0.5, 1.1)),
     )
-    path = PlannedPath(
-        id="P1",
-        entry_lps_mm=place.entry_lps_mm,
-        target_lps_mm=place.tip_lps_mm,
-        diameter_mm=3.0,
-        label=place.name,
-    )
-    return grow(
-        medium,
-        (Phase(start_s=0.0, speed=medium.speed, tip_lps_mm=np.asarray(place.tip_lps_mm)),),
-        injection,
-        CannulaScript(hub_lps_mm=place.hub_lps_mm, tip_lps_mm=place.tip_lps_mm),
-        Surroundings(zone_bodies=place.zone_bodies, zones=zones_of(place), paths=(path,)),
-        opportunities,
-        duration_s=case.duration_s,
-        brand=case.brand,
-    )
-
-
-def zones_of(place: Place) -> tuple[Zone, ...]:
-    """A place's zones as the server would hold them."""
-    fields = [msgspec.convert(dict(body), ZoneFields) for body in place.zone_bodies]
-    return tuple(
-        Zone(id=f"Z{n}", name=each.name, site=each.site, kind=each.kind, side=each.side, shape=each.shape)
-        for n, each in enumerate(fields, 1)
-    )
-
-
-def _with_way(medium: Medium, place: Place, name: str) -> Medium:
-    way = next(way for way in place.ways if way.name == name)
-    points = medium.points_lps_mm()
-    inside = way.channel.distance_mm(points) <= 0.0
-    if way.into is not None:
-        inside |= (way.into(points) <= 0.0) & (medium.hu < 300.0)
-    return opened(medium, inside, way.speed, way.name)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from simulators.cement.arrival import arrival
-from simulators.cement.cases import CementCase, grown
+from simulators.cement.case import CementCase
+from simulators.cement.course import grown
 
 
 @pytest.fixture(scope="module")
