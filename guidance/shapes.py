@@ -127,6 +127,7 @@ class OverlayVector(msgspec.Struct, frozen=True, kw_only=True):
     A `line` joins `points` (u, v, u, v, ...), back to the first where `closed`; a `text` stands with its left
     baseline at its one point. A text without `path_id` and `zone_id` is a side mark (one letter) or says the state
     that the frame had; the latter is for those who show the picture at once, and no longer true on one that stopped.
+    `cement` was seen in the picture itself: it holds without geometry too.
     """
 
     kind: Literal["line", "text"]
@@ -138,6 +139,7 @@ class OverlayVector(msgspec.Struct, frozen=True, kw_only=True):
     size_px: float = 16.0
     path_id: str = ""
     zone_id: str = ""
+    cement: bool = False
 
 
 class PictureHeader(msgspec.Struct, frozen=True, kw_only=True):

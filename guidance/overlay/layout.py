@@ -75,13 +75,14 @@ def sheet_of(shape: tuple[int, int], settings: OverlaySettings, taken: frozenset
 def placed_words(words: tuple[Words, ...], sheet: Sheet) -> Placed:
     """State at the top left, line by line; what this is not at the bottom left."""
     texts = []
-    size, width = sheet.size_px, sheet.columns - 2 * sheet.margin
+    width = sheet.columns - 2 * sheet.margin
     top = sheet.margin
     for statement in words:
+        size = round(statement.size_part * sheet.size_px)
         for line in wrapped(statement.text, size, width):
             texts.append(_plated(line, sheet.margin, top, size, statement.color, sheet))
             top += _plated_height(line, size)
-    small = max(round(_DISCLAIMER_PART * size), _LEAST_TEXT_PX)
+    small = max(round(_DISCLAIMER_PART * sheet.size_px), _LEAST_TEXT_PX)
     bottom = sheet.rows - sheet.margin + plate_gap_px(small)
     for line in reversed(wrapped(DISCLAIMER, small, width)):
         bottom -= _plated_height(line, small)

@@ -26,6 +26,7 @@ class Line:
         closed: the last point joins the first.
         apart: points 0-1, 2-3, ... are segments of their own; N is even.
         path_id, zone_id: whose it is; "" for what belongs to no path and no zone.
+        cement: seen in the picture itself, so it holds without geometry too.
     """
 
     points: F64
@@ -35,6 +36,7 @@ class Line:
     apart: bool = False
     path_id: str = ""
     zone_id: str = ""
+    cement: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Text:
         plate: colour of the plate behind it; None without.
         apart: colours that the shades between text and plate must not meet.
         path_id, zone_id: whose it is; "" for what belongs to no path and no zone.
+        cement: as of a line.
     """
 
     text: str
@@ -58,6 +61,7 @@ class Text:
     apart: frozenset[Rgb] = frozenset()
     path_id: str = ""
     zone_id: str = ""
+    cement: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +123,20 @@ def with_lines(scene: Scene, lines: Sequence[Line]) -> Scene:
     strokes = np.concatenate((scene.strokes, strokes_of(added)))
     strokes.flags.writeable = False
     return replace(scene, strokes=strokes, make_lines=lambda: (*scene.lines, *added))
+
+
+def with_texts(scene: Scene, texts: Sequence[Text]) -> Scene:
+    """The scene with texts over all of its own."""
+    added = tuple(texts)
+    sprites, table = _sprites(added)
+    table = table.copy()
+    table[:, 0] += scene.sprites.size
+    return replace(
+        scene,
+        texts=scene.texts + added,
+        sprites=np.concatenate((scene.sprites, sprites)),
+        sprite_table=np.concatenate((scene.sprite_table, table)),
+    )
 
 
 def strokes_of(lines: Sequence[Line]) -> F32:
@@ -193,6 +211,7 @@ def _line_vectors(line: Line) -> list[OverlayVector]:
             closed=line.closed,
             path_id=line.path_id,
             zone_id=line.zone_id,
+            cement=line.cement,
         )
         for points in (np.round(part, 2).reshape(-1).tolist() for part in _parts(line))
     ]
@@ -218,4 +237,5 @@ def _text_vector(text: Text) -> OverlayVector:
         size_px=float(text.size_px),
         path_id=text.path_id,
         zone_id=text.zone_id,
+        cement=text.cement,
     )

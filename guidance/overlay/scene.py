@@ -10,14 +10,16 @@ from typing import Final
 import numpy as np
 
 from guidance.config import OverlaySettings
-from guidance.messages import GeometryState, Matrix34, PlannedPath
+from guidance.messages import CementState, GeometryState, Matrix34, PlannedPath
 from guidance.overlay.bulls_eye import aid_words
+from guidance.overlay.cement_lines import NO_PIECES, CementOnPicture, CementPieces, cement_pieces
+from guidance.overlay.cement_words import alert_words, cement_words
 from guidance.overlay.drawing import Drawing, drawing_of
 from guidance.overlay.layout import Placed, placed_marks, placed_words
 from guidance.overlay.needle_lines import needle_lines, needle_words
 from guidance.overlay.path_strokes import all_lines, path_labels, path_strokes
-from guidance.overlay.pieces import Line, Scene, scene_of, stroked_scene, with_lines
-from guidance.overlay.words import ZONES_OFF, state_words, unknown_words, zone_words
+from guidance.overlay.pieces import Line, Scene, scene_of, stroked_scene, with_lines, with_texts
+from guidance.overlay.words import CEMENT_OFF, ZONES_OFF, Words, state_words, unknown_words, zone_words
 from guidance.overlay.zone_lines import (
     Outlines,
     ZoneDrawing,
@@ -45,6 +47,7 @@ def frame_scene(
     zones: ZonesOnPicture = NO_ZONES,
     aids: Mapping[str, PathAid] = _NO_AIDS,
     uncertainty: FrameUncertainty | None = None,
+    cement: CementOnPicture | None = None,
 ) -> Scene:
     """Everything that goes onto the track's newest frame.
 
@@ -57,6 +60,7 @@ def frame_scene(
         aids: by path id; a path without one is drawn from what it says itself.
         uncertainty: of the frame's geometry, the same object while nothing of it changes; what is unknown is said to
             be so. None: not asked for, as of a picture that is only drawn and never measured.
+        cement: what is known of cement; None: it is not followed, and no alert of it is latched.
     """
     assert track.frame is not None
     verdict = track.verdict
@@ -69,8 +73,15 @@ def frame_scene(
     said = state_words(
         track.state, track.liveness.why, verdict, age_ms=age_ms, paths=len(paths), drawn=len(drawing.drawn_ids)
     )
+    pieces = NO_PIECES
+    if cement is not None:
+        # What must be acted on stands first, and large; what is followed last.
+        said = alert_words(cement.alerts) + said
+        if settings.cement:
+            pieces = cement_pieces(cement, track.frame.sequence, drawing.sheet)
     if matrix is None:
-        return scene_of((), placed_words(said, drawing.sheet).texts, ())
+        said += _cement_words(cement, track.frame.sequence, settings)
+        return _with_cement(scene_of((), placed_words(said, drawing.sheet).texts, ()), pieces)
     outlined = None
     if settings.zones and (zones.surfaces or zones.missing):
         if zones.shown:
@@ -84,15 +95,26 @@ def frame_scene(
     if drawing.aids is not None:
         strokes = path_strokes(drawing, matrix, asked)
         said += aid_words(drawing.aids, matrix, strokes.looked_down, strokes.rings_mm)
-    said += needle_words(paths, track.instruments)
+    said += needle_words(paths, track.instruments) + _cement_words(cement, track.frame.sequence, settings)
     scene = _scene(drawing, matrix, asked, placed_words(said, drawing.sheet), outlined)
     seen = [instrument.seen for instrument in track.instruments if instrument.seen is not None]
-    if not seen:
-        return scene
-    sheet = drawing.sheet
-    return with_lines(
-        scene, needle_lines(seen, line_width_px=sheet.line_width_px, scale=sheet.scale, taken=sheet.taken)
-    )
+    if seen:
+        sheet = drawing.sheet
+        lines = needle_lines(seen, line_width_px=sheet.line_width_px, scale=sheet.scale, taken=sheet.taken)
+        scene = with_lines(scene, lines)
+    return _with_cement(scene, pieces)
+
+
+def _cement_words(cement: CementOnPicture | None, sequence: int, settings: OverlaySettings) -> tuple[Words, ...]:
+    if cement is None or cement.state is CementState.IDLE:
+        return ()
+    return cement_words(cement, sequence) if settings.cement else CEMENT_OFF
+
+
+def _with_cement(scene: Scene, pieces: CementPieces) -> Scene:
+    if pieces.lines:
+        scene = with_lines(scene, pieces.lines)
+    return with_texts(scene, pieces.texts) if pieces.texts else scene
 
 
 @lru_cache(maxsize=_FRAMES_KEPT)

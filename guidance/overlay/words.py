@@ -15,10 +15,11 @@ DISCLAIMER: Final = "RESEARCH USE ONLY, NOT FOR CLINICAL USE"
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One statement and how urgent its colour is."""
+    """One statement and how urgent its colour is; `size_part` of the usual text size."""
 
     text: str
     color: Rgb
+    size_part: float = 1.0
 
 
 def state_words(
@@ -63,6 +64,7 @@ def check_words(check: ImageCheck) -> tuple[Words, ...]:
 
 # A picture without outlines must not be taken for one without anything to hit.
 ZONES_OFF: Final = (Words("zones switched off", NOTICE),)
+CEMENT_OFF: Final = (Words("cement is followed, and not drawn", NOTICE),)
 
 
 def zone_words(missing: tuple[str, ...], too_near: tuple[str, ...] = ()) -> tuple[Words, ...]:
