@@ -25,7 +25,7 @@ class WorkingTime:
     Attributes:
         phase: `liquid` runs and leaks into veins, `doughy` is worked, `ended` must not be injected any more.
         mixed_s: since the begin of mixing; None: not told.
-        dough_s, end_s, set_s: usual seconds from mixing until it is doughy, can't be injected, is hard; None: not known.
+        dough_s, end_s, set_s: usual seconds from mixing until doughy, no longer injectable, hard; None: not known.
         left_s: seconds until the end of injecting, 95 % early, at least 0; None: not known.
         reason: why something is not known; "" where all is.
     """

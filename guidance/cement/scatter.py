@@ -1,0 +1,237 @@
+"""How much of a picture's signal is scattered radiation: one smooth field, from all that the picture itself tells.
+
+Scatter is taken as a wide blur of the primary; how much and how wide is weighed by evidence: what a radiograph of that
+voltage and thickness usually has, the signal behind the collimator's blades, the darkest spots (no place has more
+scatter than signal), and the bones' contrast as the volume predicts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from guidance.cement.bone_shadow import BoneShadow, contrast_kept
+from guidance.messages import F32, F64, U8
+
+CELLS: Final = 64
+"""Along a picture's longer side."""
+_USUAL_WIDTH_MM: Final = 300.0  # of a detector whose pitch is not told
+# Scatter over primary behind an anti-scatter grid of usual ratio and 200 mm of water, and how it grows: measured and
+# simulated values lie between 0.3 and 1.5 (Siewerdsen & Jaffray, Med Phys 28, 2001; Bor et al., J Med Phys 41, 2016).
+_USUAL_RATIO: Final = 0.7
+_RATIO_SIGMA_LN: Final = 0.5
+_RATIO_WATER_MM: Final = 200.0
+_RATIOS: Final = np.geomspace(0.04, 4.0, 25)
+_WIDTHS_MM: Final = (25.0, 45.0, 80.0)  # standard deviations of the blur, at the detector
+_ROUNDS: Final = 4
+_BLADE_SIGMA_LN: Final = 0.12
+_BLADE_REACH_MM: Final = 60.0
+_BLADE_PENUMBRA_MM: Final = 6.0
+_LEAST_BLADE_CELLS: Final = 12
+_DARK_SLACK: Final = 1.05
+_DARK_SIGMA: Final = 0.05
+_BONE_SIGMA: Final = 0.06  # of the scale of HU, and of what a bone is made of
+_LARGEST_SHARE: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scatter:
+    """Scatter's share of the signal in the open field of the reference.
+
+    Attributes:
+        share: (R, C) float32 in [0, 0.9] over the whole picture in equal cells, read-only; between cell middles it is
+            linear. 0 where nothing is known of it.
+        sigma: one standard deviation of the share in the middle of the field.
+        primary_sigma: one standard deviation of ln(1 - share): what it adds to a thickness, as a share.
+        ratio: mean of scatter over primary.
+        sources: what it rests on, of `usual`, `blades`, `dark`, `bone`.
+    """
+
+    share: F32
+    sigma: float
+    primary_sigma: float
+    ratio: float
+    sources: tuple[str, ...]
+
+    def at_size(self, rows: int, columns: int) -> F32:
+        """(rows, columns) float32."""
+        return np.asarray(cv2.resize(self.share, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def scatter_of(
+    counts: npt.NDArray[np.generic],
+    open_field: U8 | npt.NDArray[np.bool_],
+    *,
+    behind_blades: U8 | npt.NDArray[np.bool_] | None = None,
+    pitch_mm: float | None = None,
+    water_mm: float | None = None,
+    bone: BoneShadow | None = None,
+) -> Scatter:
+    """Estimate the scatter of one pose from its reference picture.
+
+    Args:
+        counts: (rows, columns) of a real type, proportional to what the detector got: mean of some frames.
+        open_field: (rows, columns) 1 where the picture is neither blade nor shutter, nor saturated.
+        behind_blades: (rows, columns) 1 where a blade keeps the primary off and the detector still tells what arrives;
+            not a display shutter, which tells nothing. None: there is none.
+        pitch_mm: of a pixel at the detector; None: a detector of 300 mm is taken.
+        water_mm: thickness of the patient in water; None: not known.
+        bone: what the volume predicts of bones' contrast in this pose; None: no volume or no geometry.
+
+    Raises:
+        ValueError: shapes differ, or a picture without two rows and columns.
+    """
+    values = np.ascontiguousarray(counts, np.float32)
+    is_open = np.ascontiguousarray(open_field, np.uint8)
+    if values.ndim != 2 or min(values.shape) < 2 or is_open.shape != values.shape:
+        raise ValueError("counts and open_field must be one picture")
+    rows, columns = values.shape
+    size = _cells(rows, columns)
+    cell_mm = (pitch_mm or _USUAL_WIDTH_MM / max(rows, columns)) * max(rows / size[0], columns / size[1])
+    is_open = is_open & np.isfinite(values) & (values > 0.0)
+    signal, weight = _coarse(values, is_open, size)
+    field = weight > 0.5
+    if not field.any():
+        return _nothing_known(size)
+    evidence: list[tuple[str, F64]] = []
+    models = [_Model(signal, weight, ratio, width / cell_mm) for width in _WIDTHS_MM for ratio in _RATIOS]
+    for before, model in zip([None, *models], models, strict=False):
+        model.solve(before)
+    ratios = np.array([model.ratio(field) for model in models])
+    usual = _USUAL_RATIO * (1.0 if water_mm is None else float(np.clip(water_mm / _RATIO_WATER_MM, 0.2, 2.2)))
+    evidence.append(("usual", -0.5 * (np.log(ratios / usual) / _RATIO_SIGMA_LN) ** 2))
+    if behind_blades is not None:
+        evidence += _blades(values, np.ascontiguousarray(behind_blades, np.uint8), field, models, cell_mm)
+    evidence += _dark(values, is_open, field, models)
+    if bone is not None:
+        evidence += _bone(values, is_open, bone, models)
+    return _weighed(evidence, models, field, ratios)
+
+
+class _Model:
+    """One supposition: so much scatter, so wide."""
+
+    def __init__(self, signal: F32, weight: F32, ratio: float, width_cells: float) -> None:
+        self._signal, self._weight, self._ratio, self._width = signal, weight, np.float32(ratio), width_cells
+        self.scatter: F32 = np.zeros_like(signal)
+        self.primary: F32 = signal
+
+    def solve(self, before: _Model | None) -> None:
+        """Split the signal, so that scatter is the blur of the primary: multiplicative steps keep both positive."""
+        primary = self._signal if before is None else before.primary
+        for _ in range(_ROUNDS):
+            scatter = self._blurred(primary)
+            primary = self._signal * primary / np.maximum(primary + scatter, np.float32(1e-9))
+        self.primary, self.scatter = primary, self._blurred(primary)
+
+    def ratio(self, field: npt.NDArray[np.bool_]) -> float:
+        return float(np.mean(self.scatter[field]) / max(float(np.mean(self.primary[field])), 1e-9))
+
+    def share(self) -> F32:
+        total = np.maximum(self.primary + self.scatter, np.float32(1e-9))
+        return np.asarray(np.minimum(self.scatter / total, np.float32(_LARGEST_SHARE)), np.float32)
+
+    def _blurred(self, primary: F32) -> F32:
+        arriving = primary * self._weight
+        blurred = cv2.GaussianBlur(arriving, (0, 0), self._width, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(blurred, np.float32) * self._ratio
+
+
+def _blades(
+    values: F32, behind: U8, field: npt.NDArray[np.bool_], models: Sequence[_Model], cell_mm: float
+) -> list[tuple[str, F64]]:
+    """What arrives behind blades near the field is scatter alone; its fall tells the width."""
+    size = field.shape
+    away_mm = cv2.distanceTransform((~field).astype(np.uint8), cv2.DIST_L2, 3) * cell_mm
+    found, weight = _coarse(values, behind & np.isfinite(values), (size[0], size[1]))
+    used = (weight > 0.9) & (away_mm > _BLADE_PENUMBRA_MM) & (away_mm < _BLADE_REACH_MM) & (found > 0.0)
+    if np.count_nonzero(used) < _LEAST_BLADE_CELLS:
+        return []
+    seen = found[used]
+    answer = []
+    for model in models:
+        off = np.log(np.maximum(model.scatter[used], 1e-9) / seen)
+        # Cells beside one another are wrong together: they count as one for the level, and as a few for the fall.
+        answer.append(-0.5 * (float(np.mean(off)) ** 2 + 4.0 * float(np.var(off))) / _BLADE_SIGMA_LN**2)
+    return [("blades", np.array(answer))]
+
+
+def _dark(values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequence[_Model]) -> list[tuple[str, F64]]:
+    """No place has more scatter than signal: dense metal, or bone in the thickest part, bounds it from above."""
+    rows, columns = field.shape
+    smooth = cv2.blur(values, (3, 3))
+    smooth = np.where(cv2.erode(is_open, np.ones((5, 5), np.uint8)) > 0, smooth, np.float32(np.inf))
+    step = (-(-values.shape[0] // rows), -(-values.shape[1] // columns))
+    lowest = cv2.erode(np.minimum(smooth, np.float32(1e30)), np.ones(step, np.uint8), borderValue=1e30)
+    middles = cv2.resize(lowest, (columns, rows), interpolation=cv2.INTER_NEAREST)
+    used = field & (middles < 1e29)
+    if not used.any():
+        return []
+    above = [
+        float(np.max(np.maximum(model.scatter[used] / (_DARK_SLACK * middles[used]) - 1.0, 0.0))) for model in models
+    ]
+    return [("dark", -0.5 * (np.array(above) / _DARK_SIGMA) ** 2)]
+
+
+def _bone(values: F32, is_open: U8, bone: BoneShadow, models: Sequence[_Model]) -> list[tuple[str, F64]]:
+    """Scatter takes contrast off the bones: what is left of what the volume predicts tells how much there is."""
+    signal, weight = _coarse(values, is_open, (bone.contrast.shape[0], bone.contrast.shape[1]))
+    answer = []
+    for model in models:
+        share = cv2.resize(model.share(), signal.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        kept, sigma = contrast_kept(signal * (1.0 - share), weight, bone)
+        if not np.isfinite(sigma):
+            return []
+        answer.append(-0.5 * np.log(kept) ** 2 / (_BONE_SIGMA**2 + sigma**2))
+    return [("bone", np.array(answer))]
+
+
+def _weighed(
+    evidence: Sequence[tuple[str, F64]], models: Sequence[_Model], field: npt.NDArray[np.bool_], ratios: F64
+) -> Scatter:
+    total = np.sum([log for _, log in evidence], axis=0)
+    chance = np.exp(total - total.max())
+    chance /= chance.sum()
+    shares = np.stack([model.share() for model in models])
+    mean = np.tensordot(chance.astype(np.float32), shares, axes=1).astype(np.float32)
+    middles = np.array([float(np.median(share[field])) for share in shares])
+    sigma = float(np.sqrt(np.sum(chance * (middles - np.sum(chance * middles)) ** 2)))
+    logs = np.log1p(-middles)
+    primary_sigma = float(np.sqrt(np.sum(chance * (logs - np.sum(chance * logs)) ** 2)))
+    mean.flags.writeable = False
+    told = [name for name, log in evidence if name == "usual" or float(np.ptp(log)) > 0.5]
+    return Scatter(
+        share=mean,
+        sigma=sigma,
+        primary_sigma=primary_sigma,
+        ratio=float(np.sum(chance * ratios)),
+        sources=tuple(told),
+    )
+
+
+def _nothing_known(size: tuple[int, int]) -> Scatter:
+    share = np.zeros(size, np.float32)
+    share.flags.writeable = False
+    return Scatter(share=share, sigma=0.0, primary_sigma=float("inf"), ratio=0.0, sources=())
+
+
+def _cells(rows: int, columns: int) -> tuple[int, int]:
+    longer = max(rows, columns)
+    cells = min(CELLS, longer)
+    return max(1, round(rows * cells / longer)), max(1, round(columns * cells / longer))
+
+
+def _coarse(values: F32, mask: npt.NDArray[np.generic], size: tuple[int, int]) -> tuple[F32, F32]:
+    """Mean over what is masked in each cell (0 where nothing is), and the masked share of the cell."""
+    rows, columns = size
+    weight = mask.astype(np.float32)
+    share = cv2.resize(weight, (columns, rows), interpolation=cv2.INTER_AREA)
+    kept = np.where(weight > 0.0, values, np.float32(0.0))
+    total = cv2.resize(kept, (columns, rows), interpolation=cv2.INTER_AREA)
+    mean = np.where(share > 1e-6, total / np.maximum(share, np.float32(1e-6)), np.float32(0.0))
+    return mean.astype(np.float32), np.asarray(share, np.float32)
