@@ -69,7 +69,7 @@ class HttpServer:
         self._registration = registration
         self._cement = cement
         self._maximum_import_mib = maximum_import_mib
-        self._stream = StreamEndpoint(api)
+        self._stream = StreamEndpoint(api, cement)
         self._metrics = MetricsPage(api.metrics)
         self._guard = self._app()
         self._protocol = bounded_protocol()

@@ -10,8 +10,8 @@ from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from guidance.ports import CaseApi, LiveUpdate
-from guidance.shapes import ClientStatus
+from guidance.ports import CaseApi, CementApi, LiveUpdate
+from guidance.shapes import ClientStatus, GeometryAnswer, LiveState
 from guidance.wire.json_text import json_text
 
 # The page calls the connection lost after 1 s without a word, so a standing stream says its state four times a second.
@@ -76,8 +76,9 @@ class StreamEndpoint:
     Without it the pace is the transport's. Either way a slow client loses only its own frames.
     """
 
-    def __init__(self, api: CaseApi) -> None:
+    def __init__(self, api: CaseApi, cement: CementApi | None = None) -> None:
         self._api = api
+        self._cement = cement
         self._clients: dict[int, tuple[str, _Mailbox]] = {}
         self._next_client = 0
         self._dropped = 0  # of pages that are gone
@@ -138,7 +139,7 @@ class StreamEndpoint:
                             await mailbox.wake.wait()
                     continue
                 state = self._api.geometry() if update is None else update.state
-                await websocket.send_text(json_text(state).decode())
+                await websocket.send_text(json_text(self._with_cement(state)).decode())
                 said = clock()
                 picture = b"" if update is None else picture_message(update)
                 if picture:
@@ -146,6 +147,12 @@ class StreamEndpoint:
                         mailbox.in_flight_since = said
                     await websocket.send_bytes(picture)
                     mailbox.sent += 1
+
+    def _with_cement(self, state: GeometryAnswer) -> GeometryAnswer:
+        # As it is now, not as it was with the picture: an alert must not wait for a slow page.
+        if self._cement is None:
+            return state
+        return LiveState(inputs=state.inputs, cement=self._cement.cement(), alerts=self._cement.alerts().items)
 
 
 async def _receive(websocket: WebSocket, mailbox: _Mailbox) -> None:

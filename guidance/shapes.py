@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from guidance.case import Case
+from guidance.cement.alert_answers import AlertAnswer
+from guidance.cement.answers import CementAnswer
 from guidance.messages import UNCHECKED, CbctVolume, GeometryState, ImageCheck, InputState, Severity, VolumeState
 
 NOTICE: Final = "Research use only, not for clinical use"
@@ -116,9 +118,16 @@ class InputGeometry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GeometryAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of GET /geometry, and the text message of the stream."""
+    """Answer of GET /geometry."""
 
     inputs: dict[str, InputGeometry]
+
+
+class LiveState(GeometryAnswer, frozen=True, kw_only=True):
+    """The text message of the stream: what /geometry, /cement and /alerts answer."""
+
+    cement: CementAnswer
+    alerts: tuple[AlertAnswer, ...]
 
 
 class OverlayVector(msgspec.Struct, frozen=True, kw_only=True):

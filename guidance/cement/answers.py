@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from guidance.cement.working_time import WorkingPhase
 from guidance.messages import AlertKind, AlertPriority, CementState, SiteStatus, ZoneSide, ZoneSite
 
 PixelUv = Annotated[tuple[float, float], msgspec.Meta(description="u, v in px of the frame as sent")]
@@ -37,7 +38,10 @@ class CementSite(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """One zone's outline in one view; px of the frame, mm at the isocentre's depth."""
+    """One zone's outline in one view; px of the frame, mm at the isocentre's depth.
+
+    `hidden_share` of the zone's shadow is where new cement could not be seen.
+    """
 
     zone_id: str
     distance_px: float | None
@@ -45,6 +49,7 @@ class SiteSeen(msgspec.Struct, frozen=True, kw_only=True):
     sigma_px: float
     overlap_px: float
     nearest_px: PixelUv | None
+    hidden_share: float
     reason: str
 
 
@@ -102,14 +107,30 @@ class CementFront(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CementInjector(msgspec.Struct, frozen=True, kw_only=True):
-    """The injector's newest reading; null is "not told"."""
+    """The injector's newest reading that can be believed; null is "not told", `refused` why the newest can't be."""
 
-    running: bool
+    running: bool | None
     volume_ml: float | None
     flow_ml_s: float | None
     pressure_bar: float | None
     elapsed_s: float | None
-    age_s: float
+    age_s: float | None
+    refused: str
+
+
+class CementClock(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the cement is on its way from liquid to hard; seconds from mixing, null is "not known" for `reason`.
+
+    `left_s`: until injecting must end, 95 times of 100 it lasts longer.
+    """
+
+    phase: WorkingPhase
+    mixed_s: float | None
+    dough_s: float | None
+    end_s: float | None
+    set_s: float | None
+    left_s: float | None
+    reason: str
 
 
 class CementCondition(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,11 +143,12 @@ class CementCondition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CementBrand(msgspec.Struct, frozen=True, kw_only=True):
-    """A cement that the server knows; `radiopacifier` in words, with its share by weight."""
+    """A cement that the server knows; `parts` are its radiopacifiers, weight per cent."""
 
     brand: str
     name: str
-    radiopacifier: str = ""
+    parts: dict[str, float] = {}
+    working_time_known: bool = False
 
 
 class CementBrandList(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,8 +171,8 @@ class CementAnswer(msgspec.Struct, frozen=True, kw_only=True):
         conditions: what is true now; `/alerts` holds what was.
         elapsed_s: since the start.
         mixed_s: since mixing; null where that was not told.
-        working_time: the cement's clock in words.
-        injected_ml: what the injector has told.
+        working_time: the cement's clock; null where no brand was told.
+        injected_ml: since the start, as the injector tells it.
         balloon_ml: contrast in a balloon, which is no cement.
         outside_ml: cement outside the planned region.
         oldest_view_s: age of the oldest view that the body is made from.
@@ -174,7 +196,7 @@ class CementAnswer(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str | None = None
     elapsed_s: float | None = None
     mixed_s: float | None = None
-    working_time: str = ""
+    working_time: CementClock | None = None
     injected_ml: float | None = None
     injector: CementInjector | None = None
     balloon_ml: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from guidance.cement.alert_answers import utc_text
 from guidance.cement.answers import (
     CementAnswer,
+    CementBrand,
+    CementClock,
     CementCondition,
     CementFront,
     CementInjector,
@@ -18,16 +20,17 @@ from guidance.cement.answers import (
     CementSite,
     SiteSeen,
 )
+from guidance.cement.injector import InjectorTrack
+from guidance.cement.profiles import CementLibrary
+from guidance.cement.progress import CementProgress
+from guidance.cement.working_time import WorkingTime
 from guidance.messages import (
     F32,
     U8,
     AlertCondition,
-    CementBody,
-    CementRun,
     CementSeen,
     CementState,
     CementView,
-    InjectorReading,
     SiteInView,
     SiteState,
 )
@@ -35,93 +38,65 @@ from guidance.registration.answers import finite
 
 MAPS: Final = ("mask", "blind", "growth", "thickness_mm", "arrival_s", "speed_px_s")
 
+_FIGURES: Final = ("frame_number", "area_mm2", "volume_ml", "volume_low_ml", "volume_high_ml", "front_speed_mm_s")
 _NS_PER_S: Final = 1e9
 _PAIRED_WITHIN_NS: Final = 1_000_000_000  # an input that has been silent for so long has no part in a pair
 _NO_GEOMETRY: Final = "2D only: no geometry that may be used"
 _NO_VIEW: Final = "no frame has been followed yet"
 
 
-class CementKnown(Protocol):
-    """What an answer is made from: `guidance.cement.progress.CementProgress`."""
-
-    @property
-    def run(self) -> CementRun | None: ...
-    @property
-    def state(self) -> CementState: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def seen(self) -> Mapping[str, CementSeen]: ...
-    @property
-    def body(self) -> CementBody: ...
-    @property
-    def sites(self) -> tuple[SiteState, ...]: ...
-    @property
-    def injector(self) -> InjectorReading | None: ...
-    @property
-    def conditions(self) -> tuple[AlertCondition, ...]: ...
-
-
-def cement_answer(known: CementKnown, *, now_ns: int, wall_from_monotonic_ns: int) -> CementAnswer:
+def cement_answer(
+    known: CementProgress, *, now_ns: int, wall_from_monotonic_ns: int, clock: WorkingTime | None = None
+) -> CementAnswer:
     """The state as GET /cement tells it.
 
     Args:
         known: what is known.
         now_ns: server's monotonic clock.
         wall_from_monotonic_ns: see `alert_answer`.
+        clock: of the cement that is followed; None: no brand was told.
     """
     sites = tuple(_site(site) for site in known.sites)
-    run, injector = known.run, known.injector
-    heard = None if injector is None else _injector(injector, now_ns)
-    if run is None or known.state is CementState.IDLE:
-        told = known.reason or "cement is not tracked"
-        unknown = ("frame_number", "area_mm2", "volume_ml", "volume_low_ml", "volume_high_ml", "front_speed_mm_s")
+    run, injector = known.run, _injector(known.injector, now_ns)
+    if run is None:
+        told = known.reason or "cement is not followed"
         return CementAnswer(
             state=CementState.IDLE,
             reason=known.reason,
             sites=sites,
-            injector=heard,
-            reasons=dict.fromkeys(unknown, told),
+            injector=injector,
+            reasons=dict.fromkeys(_FIGURES, told),
         )
+    body, material = known.body, run.material
     views = {device: seen.view for device, seen in sorted(known.seen.items())}
-    told_views = [view for view in views.values() if view.seen]
-    body = known.body
-    material = run.material
     elapsed_s = (now_ns - run.started_ns) / _NS_PER_S
     answer = CementAnswer(
         state=known.state,
         reason=known.reason,
         frame_number=newest_frame_number(views),
         dimensions="3d" if body.volume_ml is not None else "2d",
-        area_mm2=_largest([_area_mm2(view) for view in told_views]),
+        area_mm2=finite(known.area_mm2),
         volume_ml=finite(body.volume_ml),
         volume_low_ml=finite(body.volume_low_ml),
         volume_high_ml=finite(body.volume_high_ml),
-        front_speed_mm_s=_largest([_in_mm(view.front_speed_px_s, view) for view in told_views]),
+        front_speed_mm_s=finite(known.front_speed_mm_s),
         sites=sites,
-        conditions=tuple(
-            CementCondition(
-                kind=condition.kind,
-                zone_id=condition.zone_id or None,
-                priority=condition.priority,
-                text=condition.text,
-            )
-            for condition in known.conditions
-        ),
+        conditions=tuple(_condition(condition) for condition in known.conditions),
         run=run.number,
         brand=material.brand or None,
         opacity_per_mm=material.opacity_per_mm,
         started_at=utc_text(run.started_ns + wall_from_monotonic_ns),
         elapsed_s=elapsed_s,
         mixed_s=None if material.mixed_s_ago is None else material.mixed_s_ago + elapsed_s,
-        injected_ml=None if heard is None else heard.volume_ml,
-        injector=heard,
+        working_time=None if clock is None else _clock(clock),
+        injected_ml=finite(known.injector.delivered_ml),
+        injector=injector,
         balloon_ml=finite(body.balloon_ml),
         outside_ml=finite(body.outside_ml),
         oldest_view_s=finite(body.oldest_s) if body.views else None,
         inputs={device: cement_input(seen) for device, seen in sorted(known.seen.items())},
     )
-    return msgspec.structs.replace(answer, reasons=_reasons(answer, told_views, body))
+    return msgspec.structs.replace(answer, reasons=_reasons(answer, known))
 
 
 def cement_input(seen: CementSeen) -> CementInput:
@@ -191,22 +166,43 @@ def newest_frame_number(views: Mapping[str, CementView]) -> int | None:
     return min(numbers) if len(numbers) == len(paired) else newest.frame_number
 
 
-def _reasons(answer: CementAnswer, views: list[CementView], body: CementBody) -> dict[str, str]:
-    no_view = answer.reason or next((seen.reason for seen in answer.inputs.values() if seen.reason), "") or _NO_VIEW
-    in_mm = no_view if not views else _NO_GEOMETRY
-    speed = "the front has not moved for long enough" if any(view.mm_per_px for view in views) else in_mm
-    volume = body.reason or ("one view only: an interval" if answer.volume_low_ml is not None else in_mm)
+def _reasons(answer: CementAnswer, known: CementProgress) -> dict[str, str]:
+    views = [seen.view for seen in known.seen.values() if seen.view.seen]
+    no_view = known.reason or next((told.reason for told in answer.inputs.values() if told.reason), "") or _NO_VIEW
+    in_mm = _NO_GEOMETRY if views else no_view
+    steady = "the front has not moved for long enough" if any(view.mm_per_px for view in views) else in_mm
     why = {
         "frame_number": "the stream does not number its frames" if answer.inputs else no_view,
         "area_mm2": in_mm,
-        "volume_ml": volume,
-        "volume_low_ml": volume,
-        "volume_high_ml": volume,
-        "front_speed_mm_s": speed,
+        "volume_ml": known.body.reason or ("one view only: an interval" if answer.volume_low_ml is not None else in_mm),
+        "volume_low_ml": known.body.reason or in_mm,
+        "volume_high_ml": known.body.reason or in_mm,
+        "front_speed_mm_s": steady,
         "mixed_s": "when it was mixed was not told",
-        "injected_ml": "no injector reading",
+        "injected_ml": known.injector.refused or "no injector reading",
     }
     return {name: words for name, words in why.items() if getattr(answer, name) is None}
+
+
+def _condition(condition: AlertCondition) -> CementCondition:
+    return CementCondition(
+        kind=condition.kind,
+        zone_id=condition.zone_id or None,
+        priority=condition.priority,
+        text=condition.text,
+    )
+
+
+def _clock(clock: WorkingTime) -> CementClock:
+    return CementClock(
+        phase=clock.phase,
+        mixed_s=finite(clock.mixed_s),
+        dough_s=finite(clock.dough_s),
+        end_s=finite(clock.end_s),
+        set_s=finite(clock.set_s),
+        left_s=finite(clock.left_s),
+        reason=clock.reason,
+    )
 
 
 def _site(site: SiteState) -> CementSite:
@@ -235,18 +231,23 @@ def _site_seen(site: SiteInView, view: CementView) -> SiteSeen:
         sigma_px=site.sigma_px,
         overlap_px=site.overlap_px,
         nearest_px=site.nearest_px,
+        hidden_share=site.hidden,
         reason=site.reason,
     )
 
 
-def _injector(reading: InjectorReading, now_ns: int) -> CementInjector:
+def _injector(track: InjectorTrack, now_ns: int) -> CementInjector | None:
+    reading = track.reading
+    if reading is None and not track.refused:
+        return None
     return CementInjector(
-        running=reading.running,
-        volume_ml=finite(reading.volume_ml),
-        flow_ml_s=finite(reading.flow_ml_s),
-        pressure_bar=finite(reading.pressure_bar),
-        elapsed_s=finite(reading.elapsed_s),
-        age_s=(now_ns - reading.received_ns) / _NS_PER_S,
+        running=reading.running if reading is not None else None,
+        volume_ml=None if reading is None else finite(reading.volume_ml),
+        flow_ml_s=None if reading is None else finite(reading.flow_ml_s),
+        pressure_bar=None if reading is None else finite(reading.pressure_bar),
+        elapsed_s=None if reading is None else finite(reading.elapsed_s),
+        age_s=None if reading is None else (now_ns - reading.received_ns) / _NS_PER_S,
+        refused=track.refused,
     )
 
 
@@ -262,5 +263,9 @@ def _in_mm2(value_px: float | None, view: CementView) -> float | None:
     return None if value_px is None or view.mm_per_px is None else finite(value_px * view.mm_per_px**2)
 
 
-def _largest(values: list[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+def cement_brands(library: CementLibrary) -> tuple[CementBrand, ...]:
+    """The cements that /cement/start may name."""
+    return tuple(
+        CementBrand(brand=cement.id, name=cement.name, parts=dict(cement.parts), working_time_known=bool(cement.phases))
+        for cement in library.cements
+    )

@@ -12,6 +12,8 @@ from typing import Final
 import cv2
 import numpy as np
 
+from guidance.alerts.book import AlertBook
+from guidance.cement.progress import CementProgress
 from guidance.messages import (
     F64,
     Alert,
@@ -71,6 +73,20 @@ class CementOnPicture:
     sites: tuple[SiteState, ...] = ()
     body: CementBody = field(default_factory=CementBody)
     alerts: tuple[Alert, ...] = ()
+
+
+def cement_on_picture(known: CementProgress, book: AlertBook, device: str) -> CementOnPicture | None:
+    """What a frame of this input is drawn with; None while nothing is followed and no alert is latched."""
+    if known.run is None and not book.alerts:
+        return None
+    return CementOnPicture(
+        state=known.state,
+        reason=known.reason,
+        seen=known.seen.get(device),
+        sites=known.sites,
+        body=known.body,
+        alerts=book.alerts,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -150,10 +150,13 @@ class AlertPayload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InjectorStatePayload(msgspec.Struct, frozen=True, kw_only=True):
-    """`<suite>/injector/state`, in: what is not told is null or left out; other members are ignored."""
+    """`<suite>/injector/state`, in: what is not told is null or left out; other members are ignored.
+
+    A volume that cannot be (negative, or more than can be injected) is taken in and shown as one that is not believed.
+    """
 
     running: bool
-    volume_ml: _Finite | None = None
+    volume_ml: float | None = None
     flow_ml_s: _Finite | None = None
     pressure_bar: _Finite | None = None
     elapsed_s: _Finite | None = None
@@ -222,14 +225,13 @@ def decode_injector_state(payload: bytes, received_ns: int) -> InjectorReading:
         received_ns: server's monotonic clock.
 
     Raises:
-        WireError: `bad_injector_state`: not JSON, a wrong type, a negative volume or time, or another schema.
+        WireError: `bad_injector_state`: not JSON, a wrong type, a negative time, or another schema. A volume that
+            cannot be is no fault of the message: the operator is told of it (`guidance.cement.injector`).
     """
     told = _decoded(payload, InjectorStatePayload, "bad_injector_state")
     _check_version(told.schema_version, "bad_injector_state")
-    for name in ("volume_ml", "elapsed_s"):
-        value = getattr(told, name)
-        if value is not None and value < 0.0:
-            raise WireError(f"injector state: {name} is negative", code="bad_injector_state")
+    if told.elapsed_s is not None and told.elapsed_s < 0.0:
+        raise WireError("injector state: elapsed_s is negative", code="bad_injector_state")
     return InjectorReading(
         volume_ml=told.volume_ml,
         flow_ml_s=told.flow_ml_s,
