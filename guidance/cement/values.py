@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from guidance.cement.space import CementSpace
 from guidance.consistency.volume import WatchVolume
 from guidance.geometry.intensity import PixelIntensity
 from guidance.messages import Matrix34, Pixels, PlannedPath
@@ -24,6 +25,9 @@ class CementFrame:
         collimator_px: left, top, right, bottom of the open field as told; None: not told, it is found.
         kvp: tube voltage as told; None: not told.
         pixel_from_patient: (3, 4) row-major, volume's LPS mm to px, of trusted or degraded geometry; else None.
+        pose: the same as it is told, whatever registration holds: as long as it is the same nothing has moved; None
+            like the former.
+        steady: the input's frame before was drawn in the same pose, so this one's geometry may go into the body.
     """
 
     device: str
@@ -36,20 +40,24 @@ class CementFrame:
     collimator_px: tuple[int, int, int, int] | None = None
     kvp: float | None = None
     pixel_from_patient: Matrix34 | None = None
+    pose: Matrix34 | None = None
+    steady: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CementScene:
-    """What is known around the cement; the same object while nothing of it changes.
+    """What is known around the cement; zones, small volume and space are the same objects while they do not change.
 
     Attributes:
         zones: with their surfaces.
         watch: the small volume that frames are held against; None without one.
+        space: where cement can be in the volume; None without one, or not yet known.
         paths: planned paths, along which cannulas lie.
         instruments: seen in this very frame.
     """
 
     zones: ZonesOnPicture = NO_ZONES
     watch: WatchVolume | None = None
+    space: CementSpace | None = None
     paths: tuple[PlannedPath, ...] = ()
     instruments: tuple[SeenInstrument, ...] = ()

@@ -1,19 +1,22 @@
-"""Cement in the session: what is asked of each frame, and what a start needs."""
+"""Cement in the session: what is asked of each frame, what its answer changes, starts, stops and alerts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from guidance.case import drawable_paths
+from guidance.cement import progress
 from guidance.cement.values import CementFrame, CementScene
 from guidance.clock import ns_from_igtl
-from guidance.errors import GeometryError
+from guidance.errors import CaseError, GeometryError
 from guidance.geometry.intensity import PixelIntensity, read_intensity
 from guidance.geometry.metadata import read_metadata
-from guidance.messages import CementRun, FluoroFrame
-from guidance.session.state import DRAWABLE, InputTrack
+from guidance.messages import CementMaterial, CementRun, CementSeen, FluoroFrame, InjectorReading, Matrix34
+from guidance.session.planned import space_of, watch_of
+from guidance.session.state import DRAWABLE, InputTrack, Session
 
 LEAST_REFERENCE_FRAMES: Final = 5
 _SAME_POSE: Final = 1e-3  # px; a C-arm that stands still tells the same numbers
@@ -30,20 +33,119 @@ class CementAsk:
         run: which start of tracking it belongs to.
         frame: the picture.
         scene: what is around the cement.
-        steady: the frame before was drawn with its geometry: this one's may go into what is known in 3D.
     """
 
     run: CementRun
     frame: CementFrame
     scene: CementScene
-    steady: bool
 
 
-def cement_frame(track: InputTrack) -> CementFrame | None:
+def start_cement(
+    session: Session, material: CementMaterial, now_ns: int, *, work_ends_ns: int | None = None
+) -> Session:
+    """Follow cement from now on; the live frames before are the reference.
+
+    Args:
+        work_ends_ns: when the cement's working time ends, server's monotonic clock; None: not known.
+
+    Raises:
+        CaseError: `already_tracking`; `no_reference`: no input has sent enough live frames at rest.
+    """
+    if session.cement.run is not None:
+        raise CaseError("cement is tracked already", code="already_tracking", mend="stop it first: POST /cement/stop")
+    frames = {device: track.live_frames for device, track in session.inputs.items()}
+    if not any(count >= LEAST_REFERENCE_FRAMES for count in frames.values()):
+        words = ", ".join(f"{device} has sent {count}" for device, count in sorted(frames.items())) or "there is none"
+        raise CaseError(
+            f"no reference: {LEAST_REFERENCE_FRAMES} live frames of one input at rest are needed, {words}",
+            code="no_reference",
+            mend="send live frames of the view without new cement, then start",
+        )
+    number = session.cement_runs + 1
+    run = CementRun(
+        number=number,
+        material=material,
+        started_ns=now_ns,
+        after_sequence=tuple((name, each.frame.sequence) for name, each in session.inputs.items() if each.frame),
+    )
+    cement = progress.started(session.cement, run, session.case.zones, work_ends_ns=work_ends_ns)
+    return replace(session, cement=cement, cement_runs=number)
+
+
+def stop_cement(session: Session) -> Session:
+    """Follow it no longer; nothing happens where nothing is followed."""
+    return session if session.cement.run is None else replace(session, cement=progress.stopped(session.cement))
+
+
+def with_reading(session: Session, reading: InjectorReading, now_ns: int) -> Session:
+    """The injector has told something."""
+    cement = progress.with_injector(session.cement, reading, now_ns, session.cement_settings)
+    return replace(session, cement=cement)
+
+
+def with_case_zones(session: Session, now_ns: int) -> Session:
+    """The zones may be others now."""
+    cement = progress.with_zones(session.cement, session.case.zones, now_ns=now_ns, settings=session.cement_settings)
+    return session if cement is session.cement else replace(session, cement=cement)
+
+
+def with_time(session: Session, now_ns: int) -> Session:
+    """Time has passed."""
+    if session.cement.run is None:
+        return session
+    return replace(session, cement=progress.with_time(session.cement, now_ns, session.cement_settings))
+
+
+def with_seen(session: Session, track: InputTrack, now_ns: int) -> Session:
+    """What a settled frame shows of cement."""
+    if track.cement is None:
+        return session
+    cement = progress.with_frame(
+        session.cement,
+        track.cement,
+        session.case.zones,
+        interval_ns=track.interval_ns,
+        now_ns=now_ns,
+        settings=session.cement_settings,
+    )
+    return session if cement is session.cement else replace(session, cement=cement)
+
+
+def seen_in(session: Session, track: InputTrack, seen: CementSeen | None) -> CementSeen | None:
+    """What was seen, as far as it still holds: of this run, and without distances where its geometry does not hold."""
+    if seen is None or session.cement.run is None or seen.run != session.cement.run.number:
+        return None
+    if seen.view.pixel_from_patient is None or track.verdict.pixel_from_patient is not None:
+        return seen
+    reason = f"geometry is withheld: {track.verdict.reason}"
+    view = replace(seen.view, pixel_from_patient=None, mm_per_px=None, reason=seen.view.reason or reason)
+    sites = tuple(replace(site, distance_px=None, nearest_px=None, reason=reason) for site in seen.sites)
+    return replace(seen, view=view, sites=sites, extensions=(), tracks=(), outside_px=None)
+
+
+def cement_asked(session: Session, track: InputTrack) -> CementAsk | None:
+    """What is to be followed in the track's frame."""
+    run = session.cement.run
+    frame = cement_frame(session, track) if run is not None else None
+    if run is None or frame is None:
+        return None
+    watched = watch_of(session.case, session.planned)
+    scene = CementScene(
+        zones=session.zones,
+        watch=watched[0] if watched is not None else None,
+        space=space_of(session.case, session.planned),
+        paths=drawable_paths(session.case),
+    )
+    return CementAsk(run=run, frame=frame, scene=scene)
+
+
+def cement_frame(session: Session, track: InputTrack) -> CementFrame | None:
     """What following cement needs of the track's frame; None where it is no live one."""
     frame = track.frame
     if frame is None or track.liveness.held or track.silent:
         return None
+    before = session.inputs.get(track.device)
+    matrix = track.verdict.pixel_from_patient if track.verdict.state in DRAWABLE else None
     return CementFrame(
         device=frame.device,
         sequence=frame.sequence,
@@ -54,8 +156,26 @@ def cement_frame(track: InputTrack) -> CementFrame | None:
         intensity=_intensity(frame),
         collimator_px=_blades(frame),
         kvp=_kvp(frame),
-        pixel_from_patient=track.verdict.pixel_from_patient if track.verdict.state in DRAWABLE else None,
+        pixel_from_patient=matrix,
+        pose=_told_pose(session, matrix),
+        steady=before is None
+        or before.frame is None
+        or (before.verdict.state in DRAWABLE and _same_pose(before, track)),
     )
+
+
+def _steady(before: InputTrack | None, track: InputTrack) -> bool:
+    if before is None or before.frame is None:
+        return True
+    return before.verdict.state in DRAWABLE and _same_pose(before, track)
+
+
+def _told_pose(session: Session, matrix: Matrix34 | None) -> Matrix34 | None:
+    registration = session.case.registration
+    if matrix is None or registration is None:
+        return matrix
+    moved = np.array(registration.seen_lps_from_volume_lps, np.float64).reshape(4, 4)
+    return tuple((np.array(matrix).reshape(3, 4) @ np.linalg.inv(moved)).ravel().tolist())
 
 
 def live_frames_here(before: InputTrack | None, track: InputTrack) -> int:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from guidance.alerts.book import AlertBook
 from guidance.case import Case
+from guidance.cement.progress import CementProgress
 from guidance.consistency.measurement import Measurement
 from guidance.consistency.volume import WatchVolume
-from guidance.messages import CementSeen, FluoroFrame, Matrix34, PlannedPath, TransformSample
+from guidance.messages import (
+    CementMaterial,
+    CementSeen,
+    FluoroFrame,
+    InjectorReading,
+    Matrix34,
+    PlannedPath,
+    TransformSample,
+)
 from guidance.overlay.zones import ZonesOnPicture
 from guidance.session.cement import CementAsk
 from guidance.session.planned import Planned
@@ -70,7 +80,48 @@ class FrameMeasured:
     cement: CementSeen | None = None
 
 
-Event = FrameArrived | FrameMeasured | TransformArrived | CaseEdited | PlanWorkedOut | ConnectionClosed | Tick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CementStarted:
+    """Cement shall be followed from now on; refused with a CaseError (`guidance.session.cement.start_cement`).
+
+    `work_ends_ns` is when its working time ends, server's monotonic clock; None: not known.
+    """
+
+    material: CementMaterial
+    work_ends_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CementStopped:
+    """Cement shall be followed no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class InjectorTold:
+    reading: InjectorReading
+
+
+@dataclass(frozen=True, slots=True)
+class AlertAcknowledged:
+    """Somebody has seen an alert; refused with a CaseError where there is no such alert."""
+
+    alert_id: str
+    by: str
+
+
+Event = (
+    FrameArrived
+    | FrameMeasured
+    | TransformArrived
+    | CaseEdited
+    | PlanWorkedOut
+    | ConnectionClosed
+    | CementStarted
+    | CementStopped
+    | InjectorTold
+    | AlertAcknowledged
+    | Tick
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,4 +188,29 @@ class InputChanged:
     after: InputTrack
 
 
-Effect = MeasureFrame | DrawFrame | StoreCase | PublishPlan | PublishZones | PublishNeedleTip | InputChanged
+@dataclass(frozen=True, slots=True, eq=False)
+class PublishCement:
+    """What is known of cement has changed."""
+
+    cement: CementProgress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PublishAlerts:
+    """The latched alerts have changed."""
+
+    before: AlertBook
+    after: AlertBook
+
+
+Effect = (
+    MeasureFrame
+    | DrawFrame
+    | StoreCase
+    | PublishPlan
+    | PublishZones
+    | PublishNeedleTip
+    | PublishCement
+    | PublishAlerts
+    | InputChanged
+)

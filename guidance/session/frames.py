@@ -17,7 +17,7 @@ from guidance.liveness import FrameFacts, whole_number
 from guidance.liveness import observe as observe_liveness
 from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.place import place_paths
-from guidance.session.cement import live_frames_here, taken_ns
+from guidance.session.cement import cement_asked, live_frames_here, seen_in, taken_ns, with_seen
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
 from guidance.session.instruments import with_instruments
 from guidance.session.planned import watch_of
@@ -73,7 +73,7 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
     wanted = to_be_measured(session, track)
     if wanted is not None:
         return replace(session, pending={**session.pending, frame.device: track}), [wanted]
-    return _settled(session, track)
+    return _settled(session, track, now_ns)
 
 
 def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple[Session, list[Effect]]:
@@ -100,7 +100,8 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
         return replace(session, pending={**session.pending, measured.device: waiting}), [again]
     if again is not None and event.measurement is not None:
         track = _checked(session, _observed(session, before, track, event, event.measurement))
-    return _settled(session, track, again=shown)
+    track = replace(track, cement=seen_in(session, track, event.cement))
+    return _settled(session, track, now_ns, again=shown)
 
 
 def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
@@ -121,7 +122,8 @@ def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:
             placed={},
         )
     verdict = _told_verdict(session, track, frame, now_ns)
-    if track.outdated and verdict.state in DRAWABLE and to_be_measured(session, replace(track, verdict=verdict)):
+    held_against = to_be_measured(session, replace(track, verdict=verdict)) if track.outdated else None
+    if verdict.state in DRAWABLE and held_against is not None and held_against.watch is not None:
         # It may contradict the registration of now as well as it agreed with the former, or the other way round.
         verdict = GeometryVerdict(
             state=GeometryState.WITHHELD,
@@ -225,11 +227,12 @@ def _with_rate(session: Session, before: InputTrack | None, track: InputTrack) -
 def to_be_measured(session: Session, track: InputTrack) -> MeasureFrame | None:
     """What must be measured of a frame before it is shown; None where nothing can be, or need be."""
     watched, matrix = watch_of(session.case, session.planned), track.verdict.pixel_from_patient
+    cement = cement_asked(session, track)
     if watched is None or matrix is None or not session.consistency.enabled:
-        return None
+        return None if cement is None else MeasureFrame(track, matrix, None, (), None, cement)
     watch, metal = watched
     instruments = metal if session.tracking.instruments else None
-    return MeasureFrame(track, matrix, watch, drawable_paths(session.case), instruments)
+    return MeasureFrame(track, matrix, watch, drawable_paths(session.case), instruments, cement)
 
 
 def _observed(
@@ -257,14 +260,14 @@ def _observed(
     return with_instruments(before, track, paths, event.found)
 
 
-def _settled(session: Session, track: InputTrack, *, again: bool = False) -> tuple[Session, list[Effect]]:
+def _settled(session: Session, track: InputTrack, now_ns: int, *, again: bool = False) -> tuple[Session, list[Effect]]:
     """The frame counts as its input's newest and is drawn."""
     frame, before = track.frame, session.inputs.get(track.device)
     assert frame is not None
     position = _patient_position(frame)
     if position and track.verdict.state in DRAWABLE and session.told_position[0] != session.case.epoch:
         session = replace(session, told_position=(session.case.epoch, position))
-    session = replace(session, inputs={**session.inputs, track.device: track})
+    session = with_seen(replace(session, inputs={**session.inputs, track.device: track}), track, now_ns)
     return session, [DrawFrame(track, again=again), *changes(before, track)]
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from guidance.alerts.book import AlertBook
 from guidance.case import Case
+from guidance.cement.progress import CementProgress
 from guidance.clock import SenderClock
-from guidance.config import ConsistencySettings, GeometrySettings, TrackingSettings, UncertaintySettings
+from guidance.config import CementSettings, ConsistencySettings, GeometrySettings, TrackingSettings, UncertaintySettings
 from guidance.consistency.track import ConsistencyTrack
 from guidance.geometry.calibration import CalibrationTable
 from guidance.liveness import Liveness
@@ -136,6 +138,10 @@ class Session:
         planned: what planning has worked out.
         zones, aids: what of it goes onto the picture now.
         tracking: what is followed in live pictures.
+        cement_settings: how cement is followed.
+        cement: what is known of it.
+        cement_runs: how often it was followed since the server began.
+        alerts: that are latched.
         needle_tips: by path id, the path and where receivers were told that its instrument's tip is.
     """
 
@@ -150,6 +156,10 @@ class Session:
     pending: Mapping[str, InputTrack] = field(default_factory=dict)
     transforms: Mapping[tuple[int, str], tuple[TransformSample, ...]] = field(default_factory=dict)
     told_position: tuple[int, str] = (-1, "")
+    cement_settings: CementSettings = field(default_factory=CementSettings)
+    cement: CementProgress = field(default_factory=CementProgress)
+    cement_runs: int = 0
+    alerts: AlertBook = field(default_factory=AlertBook)
     planned: Planned = field(default_factory=Planned)
     zones: ZonesOnPicture = NO_ZONES
     aids: Mapping[str, PathAid] = field(default_factory=dict)

@@ -5,18 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from guidance.alerts.book import acknowledged, raised
 from guidance.case import Case, drawable_paths, lasting
 from guidance.geometry.paired import is_geometry
 from guidance.messages import GeometryState, GeometryVerdict, TransformSample
+from guidance.session.cement import (
+    start_cement,
+    stop_cement,
+    with_case_zones,
+    with_reading,
+    with_time,
+)
 from guidance.session.events import (
+    AlertAcknowledged,
     CaseEdited,
+    CementStarted,
+    CementStopped,
     ConnectionClosed,
     DrawFrame,
     Effect,
     Event,
     FrameArrived,
     FrameMeasured,
+    InjectorTold,
     PlanWorkedOut,
+    PublishAlerts,
+    PublishCement,
     PublishPlan,
     PublishZones,
     StoreCase,
@@ -44,9 +58,24 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
     Returns:
         What is known now, and what the shell must do, in this order.
     """
+    before = session
     session, effects = _stepped(session, event, now_ns)
     session, tips = needle_tips(session)
-    return session, effects + tips
+    session, told = _cement_told(before, session, now_ns)
+    # What a frame says of cement is told before anything that is drawn of it.
+    return session, told + effects + tips
+
+
+def _cement_told(before: Session, session: Session, now_ns: int) -> tuple[Session, list[Effect]]:
+    """What others must hear of cement and of alerts after one event."""
+    effects: list[Effect] = []
+    if session.cement is not before.cement:
+        alerts = raised(session.alerts, session.cement.conditions, now_ns)
+        session = replace(session, alerts=alerts)
+        effects.append(PublishCement(session.cement))
+    if session.alerts is not before.alerts:
+        effects.append(PublishAlerts(before.alerts, session.alerts))
+    return session, effects
 
 
 def _stepped(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Effect]]:
@@ -63,6 +92,14 @@ def _stepped(session: Session, event: Event, now_ns: int) -> tuple[Session, list
             session, effects, changed = _with_planning(replace(session, planned=planned))
             session, redrawn = _judged_again(session, now_ns, redraw=True) if changed else (session, [])
             return session, effects + redrawn
+        case CementStarted(material=material, work_ends_ns=work_ends_ns):
+            return start_cement(session, material, now_ns, work_ends_ns=work_ends_ns), []
+        case CementStopped():
+            return stop_cement(session), []
+        case InjectorTold(reading):
+            return with_reading(session, reading, now_ns), []
+        case AlertAcknowledged(alert_id, by):
+            return replace(session, alerts=acknowledged(session.alerts, alert_id, by, now_ns)), []
         case ConnectionClosed(connection_id):
             gone = [track for track in session.inputs.values() if track.connection_id == connection_id]
             kept = {key: samples for key, samples in session.transforms.items() if key[0] != connection_id}
@@ -78,6 +115,7 @@ def _stepped(session: Session, event: Event, now_ns: int) -> tuple[Session, list
                 if track.frame is not None and now_ns - track.frame.received_ns > session.silence_ns
             ]
             session, silenced = _silenced(session, late, f"no frame for {session.silence_ns / 1e9:g} s")
+            session = with_time(session, now_ns)
             return session, effects + silenced
 
 
@@ -150,6 +188,7 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
     if paths_changed:
         effects.append(PublishPlan(case))
     session, planning_effects, planning_changed = _with_planning(session)
+    session = with_case_zones(session, now_ns)
     effects += planning_effects
     if case.epoch != before.epoch:
         # What was drawn under the former registration must not stay on anyone's screen.
