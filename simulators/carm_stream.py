@@ -1,39 +1,22 @@
-"""The socket end of a simulated C-arm: renders ahead, keeps the beat, sends to every peer, listens to what they say."""
+"""A simulated C-arm in real time: renders ahead, keeps the beat, sends to every peer."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from guidance.wire.openigtlink import Decoder, Refusal, Status
-from simulators.carm import CArmScript, SentFrame, SimulatedCArm
+from simulators.carm import CArmScript, SimulatedCArm
 from simulators.gantry import Gantry
+from simulators.openigtlink_peers import Peers, StreamReport
 from simulators.scene import Exposed, Exposure, Scene, expose
 
 Progress = Callable[[str, int, int], None]
 """(what, done, of all)."""
 
 _BYTES_PER_PIXEL = 3  # of an `Exposed`
-_RETRY_S = 0.5
-_SEND_TIMEOUT_S = 5.0
-
-
-@dataclass(slots=True)
-class StreamReport:
-    """What was sent, and what the peers answered."""
-
-    frames: int = 0
-    silent: int = 0
-    late: int = 0
-    connections: int = 0
-    dropped: int = 0
-    worst_late_ms: float = 0.0
-    refusals: dict[str, int] = field(default_factory=dict)
 
 
 class PictureCache:
@@ -113,15 +96,17 @@ class CArmStream:
         report: StreamReport | None = None,
     ) -> None:
         self.report = report or StreamReport()
-        self.address: tuple[str, int] | None = None
-        self.listening = asyncio.Event()
+        self._peers = Peers(self.report, connect=connect, listen=listen)
+        self.listening = self._peers.listening
         self._carms = [SimulatedCArm(script) for script in scripts]
         self._cache = PictureCache(scene, limit_bytes=cache_bytes)
-        self._connect, self._listen = connect, listen
         self._progress = progress
-        self._peers: set[socket.socket] = set()
-        self._connected = asyncio.Event()
         self._last_stamp_ns = 0
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where it listens, once it does."""
+        return self._peers.address
 
     async def run(self, *, frames: int | None = None, render_ahead: bool = False) -> StreamReport:
         """Stream until the scripts end, `frames` are sent, or the task is cancelled.
@@ -135,7 +120,7 @@ class CArmStream:
             await self._cache.wait(gantry, first.exposure)
             if self._progress and render_ahead:
                 self._progress("rendering", number + 1, len(first.gantries()))
-        transport = asyncio.create_task(self._dial() if self._connect else self._accept())
+        transport = asyncio.create_task(self._peers.run())
         beating = asyncio.create_task(self._beat(frames))
         try:
             await asyncio.wait({transport, beating}, return_when=asyncio.FIRST_COMPLETED)
@@ -150,7 +135,7 @@ class CArmStream:
         return self.report
 
     async def _beat(self, frames: int | None) -> None:
-        await self._connected.wait()
+        await self._peers.connected.wait()
         interval = 1.0 / self._carms[0].script.rate_hz
         begun = time.monotonic()
         beat = 0
@@ -179,79 +164,7 @@ class CArmStream:
             self.report.silent += 1
             return
         self.report.frames += 1
-        await asyncio.gather(*(self._send(peer, frame) for peer in list(self._peers)))
-
-    async def _send(self, peer: socket.socket, frame: SentFrame) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_SEND_TIMEOUT_S):
-                for chunk in frame.chunks:
-                    await loop.sock_sendall(peer, chunk)
-        except (OSError, TimeoutError):
-            self.report.dropped += 1
-            self._drop(peer)
-            return
-        if frame.hang_up:
-            self._drop(peer)
-
-    def _drop(self, peer: socket.socket) -> None:
-        self._peers.discard(peer)
-        with contextlib.suppress(OSError):
-            peer.shutdown(socket.SHUT_RDWR)
-
-    async def _dial(self) -> None:
-        assert self._connect is not None
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                family, kind, protocol, _, address = (await loop.getaddrinfo(*self._connect, type=socket.SOCK_STREAM))[
-                    0
-                ]
-                peer = socket.socket(family, kind, protocol)
-                peer.setblocking(False)
-                await loop.sock_connect(peer, address)
-            except OSError:
-                await asyncio.sleep(_RETRY_S)
-                continue
-            await self._serve(peer)
-
-    async def _accept(self) -> None:
-        assert self._listen is not None
-        loop = asyncio.get_running_loop()
-        with socket.create_server(self._listen) as listener:
-            listener.setblocking(False)
-            self.address = listener.getsockname()[:2]
-            self.listening.set()
-            async with asyncio.TaskGroup() as group:
-                while True:
-                    peer, _ = await loop.sock_accept(listener)
-                    peer.setblocking(False)
-                    group.create_task(self._serve(peer))
-
-    async def _serve(self, peer: socket.socket) -> None:
-        """Read what the peer says until it goes: status messages are counted, the rest is swallowed."""
-        loop = asyncio.get_running_loop()
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.report.connections += 1
-        self._peers.add(peer)
-        self._connected.set()
-        decoder = Decoder()
-        try:
-            while (count := await loop.sock_recv_into(peer, decoder.next_buffer())) > 0:
-                decoder.advance(count)
-                while (message := decoder.next_event()) is not None:
-                    self._heard(message)
-        except OSError:
-            pass
-        finally:
-            self._peers.discard(peer)
-            peer.close()
-
-    def _heard(self, message: object) -> None:
-        if isinstance(message, Status) and message.code == 12:
-            self.report.refusals[message.error_name] = self.report.refusals.get(message.error_name, 0) + 1
-        elif isinstance(message, Refusal):
-            self.report.refusals["unreadable"] = self.report.refusals.get("unreadable", 0) + 1
+        await self._peers.send(frame.chunks, hang_up=frame.hang_up)
 
 
 def biplane(script: CArmScript, lateral: Gantry) -> tuple[CArmScript, CArmScript]:

@@ -14,11 +14,12 @@ from guidance.kernels.drr import ProjectionVolume
 from guidance.messages import F64, Vector3
 from simulators.carm import CArmScript, Stop, sweep
 from simulators.carm_metadata import Telling
-from simulators.carm_stream import CArmStream, StreamReport
+from simulators.carm_stream import CArmStream
 from simulators.cbct import DEFAULT_FIELD_MM, DicomPeer, cbct_volume, send_cbct
 from simulators.cbct_objects import CbctRun, ObjectKind
 from simulators.gantry import Gantry, lps_from_equipment
 from simulators.instruments import Cylinder
+from simulators.openigtlink_peers import StreamReport
 from simulators.scene import Scene
 from simulators.volumes import HuVolume
 

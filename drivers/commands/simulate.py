@@ -19,8 +19,9 @@ from drivers.commands import simulate_arguments as words
 from drivers.commands.progress import show_progress
 from guidance.errors import ConfigError
 from guidance.kernels.drr import ProjectionVolume
-from simulators.carm_stream import CArmStream, StreamReport, biplane
+from simulators.carm_stream import CArmStream, biplane
 from simulators.cbct import DicomPeer, cbct_volume, send_cbct, write_cbct
+from simulators.openigtlink_peers import StreamReport
 from simulators.scene import Scene
 from simulators.suite import SimulatedSuite, SuitePlan
 
