@@ -20,9 +20,11 @@ CM_PER_MM: Final = 0.1
 Region = tuple[slice, slice]
 """Rows and columns of a picture."""
 
-_KEPT_PLACES: Final = 48
-_SHIFT_STEP_MM: Final = 0.5  # between places that are projected anew: parallax of half of it is 0.03 mm at the skin
-_TURN_STEP_DEG: Final = 0.25
+_KEPT_BYTES: Final = 128 << 20
+# Between places that are projected anew; in between the picture is only shifted and turned, and what lies 100 mm off
+# the middle is at most some hundredths of a mm off its place.
+_SHIFT_STEP_MM: Final = 0.3
+_TURN_STEP_DEG: Final = 0.08
 _COARSE: Final = 8  # px of the thickness that scatter goes by
 
 
@@ -34,13 +36,18 @@ class Place:
         matrix: (3, 4) pixel_from_patient.
         densities: material -> (rows, columns) float32 g/cm2.
         water_mm: water-equivalent thickness, coarse.
-        primary: by kV, share of the open beam.
+        primary: by kV, logarithm of the share of the open beam.
     """
 
     matrix: F64
     densities: dict[str, F32]
     water_mm: F32
     primary: dict[float, F32]
+
+    @property
+    def nbytes(self) -> int:
+        """Of the pictures."""
+        return sum(layer.nbytes for layer in (*self.densities.values(), *self.primary.values()))
 
 
 class Layers:
@@ -76,9 +83,10 @@ class Layers:
         """(rows, columns) float32 share of the open beam's signal that comes through unscattered; a new array."""
         place = self._place
         if tube.kvp not in place.primary:
-            place.primary[tube.kvp] = tube.transmission(place.densities)
-        whole = place.primary[tube.kvp]
-        primary = whole.copy() if self._warp is None else self._warped(whole, _whole(self.size))
+            place.primary[tube.kvp] = np.log(tube.transmission(place.densities))
+        logarithm = place.primary[tube.kvp]
+        # Interpolated as logarithms: it overshoots at the edges of metal, and there is less than nothing nowhere.
+        primary = np.exp(logarithm if self._warp is None else self._warped(logarithm, _whole(self.size)))
         if self._added:
             region = _around([region for region, *_ in self._added])
             primary[region] = _transmission(tube, self._densities(region))
@@ -142,7 +150,7 @@ class BasePictures:
             self._kept.move_to_end(near)
         else:
             self._kept[near] = self._project(near)
-            if len(self._kept) > _KEPT_PLACES:
+            while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > _KEPT_BYTES:
                 self._kept.popitem(last=False)
         place = self._kept[near]
         if near.patient_moved == gantry.patient_moved:

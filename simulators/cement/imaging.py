@@ -167,21 +167,23 @@ class CementImaging:
         self._kerma_mgy = 0.0
         self._dap_gycm2 = 0.0
 
-    def picture(self, view_index: int, t_s: float, frame_index: int) -> CementPicture:
+    def picture(self, view_index: int, t_s: float, frame_index: int, *, growth_s: float | None = None) -> CementPicture:
         """The picture that one view takes at a time.
 
         Args:
             view_index: of `views`.
             t_s: since the start of the growth; negative: before it, for the reference.
             frame_index: rises by 1 per frame of this view; of the noise.
+            growth_s: how far the injection is along its curve, where it was held up or stopped; None: `t_s`.
         """
         view, technique, run = self.views[view_index], self.technique, self._runs[view_index]
+        grown_s = t_s if growth_s is None else growth_s
         told = view.gantry_at(t_s)
         gantry = replace(told, patient_moved=self.motion.at(t_s))
         matrix = gantry.pixel_from_patient()
         tube = technique.beam_at(t_s)
         layers = self._base.layers(gantry, matrix)
-        thickness = self._shadows.add(layers, matrix, t_s)
+        thickness = self._shadows.add(layers, matrix, grown_s)
         pitch_mm = float(np.sqrt(gantry.pitch_row_mm * gantry.pitch_column_mm))
         if view.hand is not None and (hand := hand_layers(view.hand, t_s, gantry.size, pitch_mm)) is not None:
             layers.add(hand[0], "soft_tissue", hand[1], displaces=False)
@@ -207,7 +209,7 @@ class CementImaging:
             gantry=gantry,
             thickness_mm=thickness,
             scatter_share=scattered / arriving,
-            volume_ml=self.grown.volume_ml(t_s),
+            volume_ml=self.grown.volume_ml(grown_s),
             exposure=exposure,
             kvp=tube.kvp,
         )
