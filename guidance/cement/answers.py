@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from guidance.cement.working_time import WorkingPhase
-from guidance.messages import AlertKind, AlertPriority, CementState, SiteStatus, ZoneSide, ZoneSite
+from guidance.messages import AlertKind, AlertPriority, CementState, SiteStatus, ZoneKind, ZoneSide, ZoneSite
 
 PixelUv = Annotated[tuple[float, float], msgspec.Meta(description="u, v in px of the frame as sent")]
 
@@ -26,6 +26,7 @@ class CementSite(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     site: ZoneSite
     side: ZoneSide | None
+    kind: ZoneKind
     distance_mm: float | None
     time_to_contact_s: float | None
     status: SiteStatus | None

@@ -33,6 +33,7 @@ from guidance.messages import (
     CementView,
     SiteInView,
     SiteState,
+    ZoneKind,
 )
 from guidance.registration.answers import finite
 
@@ -56,7 +57,8 @@ def cement_answer(
         wall_from_monotonic_ns: see `alert_answer`.
         clock: of the cement that is followed; None: no brand was told.
     """
-    sites = tuple(_site(site) for site in known.sites)
+    kinds = {zone.id: zone.kind for zone in known.zones}
+    sites = tuple(_site(site, kinds.get(site.zone_id, ZoneKind.KEEP_OUT)) for site in known.sites)
     run, injector = known.run, _injector(known.injector, now_ns)
     if run is None:
         told = known.reason or "cement is not followed"
@@ -205,12 +207,13 @@ def _clock(clock: WorkingTime) -> CementClock:
     )
 
 
-def _site(site: SiteState) -> CementSite:
+def _site(site: SiteState, kind: ZoneKind) -> CementSite:
     return CementSite(
         zone_id=site.zone_id,
         name=site.name,
         site=site.site,
         side=site.side,
+        kind=kind,
         distance_mm=finite(site.distance_mm),
         time_to_contact_s=finite(site.time_to_contact_s),
         status=site.status,

@@ -17,6 +17,7 @@ from guidance.cement.progress import CementProgress
 from guidance.messages import (
     F64,
     Alert,
+    AlertPriority,
     CementBody,
     CementSeen,
     CementState,
@@ -24,6 +25,7 @@ from guidance.messages import (
     SiteInView,
     SiteState,
     SiteStatus,
+    ZoneKind,
 )
 from guidance.overlay.colors import ALARM, NOTICE, Rgb, apart_from
 from guidance.overlay.layout import Sheet
@@ -62,7 +64,7 @@ class CementOnPicture:
     Attributes:
         state, reason: of following it.
         seen: of the input's newest followed frame; drawn only on that very frame.
-        sites: every zone.
+        sites: every zone that cement must not reach.
         body: what all views say together.
         alerts: latched, the most urgent first.
     """
@@ -79,11 +81,12 @@ def cement_on_picture(known: CementProgress, book: AlertBook, device: str) -> Ce
     """What a frame of this input is drawn with; None while nothing is followed and no alert is latched."""
     if known.run is None and not book.alerts:
         return None
+    spared = {zone.id for zone in known.zones if zone.kind is ZoneKind.KEEP_OUT}
     return CementOnPicture(
         state=known.state,
         reason=known.reason,
         seen=known.seen.get(device),
-        sites=known.sites,
+        sites=tuple(site for site in known.sites if site.zone_id in spared),
         body=known.body,
         alerts=book.alerts,
     )
@@ -167,7 +170,13 @@ def _marks(
     near: list[tuple[int, float, SiteInView, SiteState]] = []
     for seen in in_view:
         site = by_id.get(seen.zone_id)
-        if site is None or site.status not in _MARKED or seen.nearest_px is None or seen.distance_px is None:
+        if (
+            site is None
+            or site.priority is AlertPriority.NONE
+            or site.status not in _MARKED
+            or seen.nearest_px is None
+            or seen.distance_px is None
+        ):
             continue
         near.append((-_MARKED[site.status][0], seen.distance_px, seen, site))
     near.sort(key=lambda entry: entry[:2])

@@ -93,7 +93,7 @@ def _amount(view: CementView, body: CementBody) -> str:
 
 def _clear_words(cement: CementOnPicture) -> tuple[Words, ...]:
     """The good news, where no zone is near: operators stop too early because they cannot see what is left."""
-    if any(site.status not in (None, SiteStatus.CLEAR) for site in cement.sites):
+    if any(site.priority is not AlertPriority.NONE for site in cement.sites):
         return ()
     left = [
         (site.clearance_left_mm, site)
