@@ -12,6 +12,7 @@ from starlette.routing import Route
 from drivers.cli import main
 from drivers.commands.schemas import schema_files
 from drivers.http_api import CaseRoutes
+from drivers.http_cement import CementRoutes
 from drivers.http_planning import PlanningRoutes
 from drivers.http_registration import RegistrationRoutes
 from drivers.http_requests import PREFIX
@@ -20,6 +21,7 @@ from guidance.openapi import openapi_document
 from guidance.plan_shapes import PathFields, PathList, ZoneFields, ZoneList, path_shape, zone_shape
 from guidance.shapes import CaseAnswer, Problem, VolumeList, case_shape, volume_shape
 from tests.helpers.case_api import FakeCaseApi, ready_volume
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -71,6 +73,7 @@ def test_every_resource_of_the_server_is_in_the_document_with_its_methods() -> N
             *CaseRoutes(FakeCaseApi(), no_library).routes(),
             *PlanningRoutes(FakeCaseApi(), FakePlanningApi(), maximum_import_mib=1).routes(),
             *RegistrationRoutes(FakeRegistrationApi()).routes(),
+            *CementRoutes(FakeCementApi()).routes(),
         )
         if isinstance(route, Route)
     }
