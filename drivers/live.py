@@ -15,26 +15,34 @@ from drivers.audit_log import AuditLog
 from drivers.case_store import CaseStore
 from drivers.planning_volume import probe_of
 from guidance import case as case_room
+from guidance.alerts.book import AlertBook
 from guidance.case import AuditPage, Author, Case, drawable_paths
+from guidance.cement.progress import CementProgress
 from guidance.errors import CaseError
 from guidance.geometry.paired import is_geometry
-from guidance.messages import CbctVolume, FluoroFrame, PlanItem, TransformSample
+from guidance.messages import CbctVolume, CementMaterial, FluoroFrame, InjectorReading, PlanItem, TransformSample
 from guidance.overlay.zones import ZonesOnPicture
 from guidance.planning.placement import check_moved, placed_items
 from guidance.ports import LiveUpdate
 from guidance.session import (
+    AlertAcknowledged,
     CaseEdited,
+    CementStarted,
+    CementStopped,
     ConnectionClosed,
     DrawFrame,
     Effect,
     Event,
     FrameArrived,
     FrameMeasured,
+    InjectorTold,
     InputChanged,
     InputTrack,
     MeasureFrame,
     Planned,
     PlanWorkedOut,
+    PublishAlerts,
+    PublishCement,
     PublishNeedleTip,
     PublishPlan,
     PublishZones,
@@ -72,6 +80,8 @@ class LiveCase:
         publish_plan: tells receivers the new paths.
         publish_zones: tells receivers the new zones.
         publish_needle_tip: tells receivers where an instrument's tip is.
+        publish_cement: tells receivers what is known of cement.
+        publish_alerts: tells receivers the latched alerts, as they were and as they are.
         input_changed: told of every change of an input's state.
         case_changed: told after every change of the case.
     """
@@ -88,6 +98,8 @@ class LiveCase:
         publish_plan: Callable[[Case], None],
         publish_zones: Callable[[ZonesOnPicture], None],
         publish_needle_tip: Callable[[PublishNeedleTip], None],
+        publish_cement: Callable[[CementProgress], None],
+        publish_alerts: Callable[[AlertBook, AlertBook], None],
         input_changed: Callable[[InputTrack | None, InputTrack], None],
         case_changed: Callable[[], None],
     ) -> None:
@@ -100,6 +112,8 @@ class LiveCase:
         self._publish_plan = publish_plan
         self._publish_zones = publish_zones
         self._publish_needle_tip = publish_needle_tip
+        self._publish_cement = publish_cement
+        self._publish_alerts = publish_alerts
         self._input_changed = input_changed
         self._case_changed = case_changed
         self._subscribers: dict[int, Callable[[LiveUpdate], None]] = {}
@@ -166,6 +180,22 @@ class LiveCase:
     def on_planned(self, planned: Planned) -> None:
         """Planning has worked something out."""
         self._step(PlanWorkedOut(planned))
+
+    def start_cement(self, material: CementMaterial, *, work_ends_ns: int | None) -> None:
+        """Follow cement from now on; CaseError as `guidance.session.cement.start_cement`."""
+        self._step(CementStarted(material=material, work_ends_ns=work_ends_ns))
+
+    def stop_cement(self) -> None:
+        """Follow it no longer."""
+        self._step(CementStopped())
+
+    def on_injector(self, reading: InjectorReading) -> None:
+        """The injector has told something."""
+        self._step(InjectorTold(reading))
+
+    def acknowledge_alert(self, alert_id: str, by: str) -> None:
+        """Somebody has seen an alert; CaseError `unknown_alert`."""
+        self._step(AlertAcknowledged(alert_id, by))
 
     def may_be_shown(self, track: InputTrack) -> bool:
         """Whether what was drawn of a frame still holds when it is about to go out."""
@@ -287,6 +317,10 @@ class LiveCase:
                 self._publish_zones(zones)
             case PublishNeedleTip():
                 self._publish_needle_tip(effect)
+            case PublishCement(cement):
+                self._publish_cement(cement)
+            case PublishAlerts(alerts_before, alerts_after):
+                self._publish_alerts(alerts_before, alerts_after)
             case InputChanged(before, after):
                 self.counters[f"geometry_{after.verdict.code or after.verdict.state.value}"] += 1
                 self._input_changed(before, after)

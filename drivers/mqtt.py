@@ -106,6 +106,11 @@ class MqttPublisher:
         await self._running
         self._running = None
 
+    @property
+    def on(self) -> bool:
+        """Whether a broker is configured: without one nothing need be made for it."""
+        return bool(self._settings.url)
+
     def publish_status(self, payload: StatusPayload) -> None:
         """Retained; said again after every reconnection."""
         if self._settings.url:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
+
+import numpy as np
 
 from drivers.compute import ComposedFrame, ComputeThread, FrameJob
 from drivers.openigtlink_output import OverlayOutput
 from drivers.page_pictures import PagePictures
 from guidance.case import Case, drawable_paths
 from guidance.config import OverlaySettings
+from guidance.kernels import crc64
+from guidance.overlay.cement_lines import cement_on_picture
 from guidance.overlay.picture import picture_metadata
 from guidance.overlay.scene import frame_scene
 from guidance.overlay.zones import ZonesOnPicture
 from guidance.session import DrawFrame, FrameMeasured, InputTrack, MeasureFrame, PublishNeedleTip, Session
 from guidance.wire.openigtlink.needle_tip import needle_tip_transform
-from guidance.wire.openigtlink.outputs import overlay_device, overlay_layer_device
+from guidance.wire.openigtlink.outputs import THICKNESS_DEVICE, overlay_device, overlay_layer_device
 from guidance.wire.openigtlink.plan import points_of, polydata_of, trajectories_of, zones_polydata
 
 _NS_PER_MS: Final = 1e6
@@ -62,6 +66,7 @@ class OverlayPublisher:
         self._compute = ComputeThread(self._composed, self._measured, self._failed)
         self._times_ns: dict[str, deque[int]] = {}
         self._newest: dict[str, int] = {}  # sequence of the newest frame that went out, by device
+        self._mapped: dict[str, int] = {}  # the same of its cement's map
         self._redrawn: dict[str, DrawFrame] = {}
         self.published: Counter[str] = Counter()
         self.overtaken: Counter[str] = Counter()  # frames that gave way to a newer one before they went out
@@ -95,6 +100,7 @@ class OverlayPublisher:
             zones=session.zones,
             aids=session.aids,
             uncertainty=effect.track.uncertainty,
+            cement=cement_on_picture(session.cement, session.alerts, effect.track.device),
         )
         self._compute.submit(FrameJob(track=effect.track, frame=frame, again=effect.again, make_scene=make_scene))
 
@@ -159,6 +165,7 @@ class OverlayPublisher:
             metadata=metadata,
             lease=composed.lease,
         )
+        self._publish_thickness(job.track, metadata)
         latency_ms = ((first_ns or before_ns) - frame.received_ns) / _NS_PER_MS
         newest = self._newest.get(frame.device, 0)
         if frame.sequence > newest:
@@ -168,6 +175,25 @@ class OverlayPublisher:
             self._times_ns.setdefault(frame.device, deque(maxlen=_RATE_WINDOW)).append(frame.received_ns)
             self._on_published(latency_ms)
         self._page.show(composed, latency_ms)
+
+    def _publish_thickness(self, track: InputTrack, metadata: Mapping[str, str]) -> None:
+        """The map of the cement that this very frame shows; its state was told before."""
+        frame, seen = track.frame, track.cement
+        if frame is None or seen is None or not seen.view.seen or seen.view.thickness_mm is None:
+            return
+        if self._mapped.get(frame.device) == frame.sequence:
+            return  # drawn again: the map is out
+        self._mapped[frame.device] = frame.sequence
+        thickness_mm = seen.view.thickness_mm
+        self._output.publish_image(
+            THICKNESS_DEVICE,
+            timestamp_igtl=frame.timestamp_igtl,
+            pixels=thickness_mm,
+            pixels_crc64=crc64(thickness_mm.view(np.uint8).ravel()),
+            pixel_pitch_mm=frame.pixel_pitch_mm,
+            metadata=metadata,
+            lease=seen.view,
+        )
 
     def _is_outdated(self, job: FrameJob) -> bool:
         """Drawn before the session judged this very picture anew, for another registration, plan or age.

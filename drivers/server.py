@@ -17,6 +17,7 @@ import structlog
 
 from drivers.audit_log import AuditLog
 from drivers.case_store import CaseStore
+from drivers.cement_desk import CementDesk, site_cements
 from drivers.dicom_messages import LogLevel
 from drivers.dicom_storage import DicomReception
 from drivers.http import HttpServer
@@ -91,6 +92,7 @@ class GuidanceServer:
         if damage is not None:
             self._count("case_unreadable")
             _log.error("case", error=str(damage))
+        cements = site_cements(settings.cement)
         session = Session(
             settings=settings.geometry,
             silence_ns=round(settings.openigtlink.input_silence_s * 1e9),
@@ -99,6 +101,7 @@ class GuidanceServer:
             consistency=settings.consistency,
             uncertainty=settings.uncertainty,
             tracking=settings.tracking,
+            cement_settings=settings.cement,
             case=case,
         )
         self._live = _Api(self, session, store, AuditLog(self._data_dir), undo_steps=settings.planning.undo_steps)
@@ -140,14 +143,16 @@ class GuidanceServer:
             on_refused=self._on_refused,
             answer_query=self._output.answer,
         )
+        self._mqtt = MqttPublisher(settings.mqtt, on_injector=self._on_injector, on_carm_event=self._on_carm_event)
+        self._cement = CementDesk(self._live, cements, output=self._output, mqtt=self._mqtt)
         self._http = HttpServer(
             settings.http,
             self._live,
             self._planning.api,
             self._registration,
+            cement=self._cement,
             maximum_import_mib=settings.planning.maximum_import_mib,
         )
-        self._mqtt = MqttPublisher(settings.mqtt, on_injector=self._on_injector, on_carm_event=self._on_carm_event)
         self._figures = ServerFigures(
             live=self._live,
             publisher=self._publisher,
@@ -312,6 +317,7 @@ class GuidanceServer:
 
     def _on_injector(self, reading: InjectorReading) -> None:
         self._count("injector_readings")
+        self._live.on_injector(reading)
 
     def _on_carm_event(self, event: CArmEvent) -> None:
         self._count("carm_events")
@@ -372,6 +378,8 @@ class _Api(LiveCase):
             publish_plan=lambda case: server._publisher.publish_plan(case),
             publish_zones=lambda zones: server._publisher.publish_zones(zones),
             publish_needle_tip=lambda tip: server._publisher.publish_needle_tip(tip),
+            publish_cement=lambda cement: server._cement.publish_cement(cement),
+            publish_alerts=lambda before, after: server._cement.publish_alerts(before, after),
             input_changed=server.input_changed,
             case_changed=lambda: server._planning.case_changed(),
         )

@@ -80,6 +80,8 @@ def live(store: FullDisk, audit: FullAudit) -> LiveCase:
         publish_plan=lambda case: None,
         publish_zones=lambda zones: None,
         publish_needle_tip=lambda tip: None,
+        publish_cement=lambda _: None,
+        publish_alerts=lambda _, __: None,
         input_changed=lambda before, after: None,
         case_changed=lambda: None,
     )

@@ -1,0 +1,138 @@
+"""Cement and its alerts for HTTP, and what receivers are told of them: OpenIGTLink's Alert, MQTT's cement and alert."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from drivers.live import LiveCase
+from drivers.mqtt import MqttPublisher
+from drivers.openigtlink_output import OverlayOutput
+from guidance.alerts.book import AlertBook, newly_raised
+from guidance.case import Author
+from guidance.cement.alert_answers import AlertAnswer, AlertList, alert_answer, alert_list, alert_objects
+from guidance.cement.answers import CementAnswer, CementBrand
+from guidance.cement.profiles import CementLibrary, cement_library
+from guidance.cement.progress import CementProgress
+from guidance.cement.told import cement_answer, cement_brands
+from guidance.cement.working_time import WorkingTime, working_time
+from guidance.config import CementSettings
+from guidance.errors import ConfigError
+from guidance.messages import CementMaterial, CementView
+from guidance.wire.mqtt import alert_payload, cement_payload
+
+_NS_PER_S: Final = 1e9
+
+_log = structlog.get_logger("cement")
+
+
+class CementDesk:
+    """`guidance.ports.CementApi` over the live case.
+
+    Args:
+        live: where cement is followed.
+        library: the cements that are known by name.
+        output: OpenIGTLink clients.
+        mqtt: the broker.
+    """
+
+    def __init__(self, live: LiveCase, library: CementLibrary, *, output: OverlayOutput, mqtt: MqttPublisher) -> None:
+        self._live = live
+        self._library = library
+        self._output = output
+        self._mqtt = mqtt
+        self._wall_from_monotonic_ns = time.time_ns() - time.monotonic_ns()
+
+    # guidance.ports.CementApi
+
+    def cement(self) -> CementAnswer:
+        return self._answer(self._live.session.cement)
+
+    def cement_view(self, device: str) -> CementView | None:
+        seen = self._live.session.cement.seen.get(device)
+        return seen.view if seen is not None else None
+
+    def brands(self) -> Sequence[CementBrand]:
+        return cement_brands(self._library)
+
+    def start_cement(self, material: CementMaterial, *, author: Author) -> None:
+        # An unknown brand is refused here, before anything changes.
+        cement = self._library.known(material)
+        clock = working_time(cement, mixed_s=material.mixed_s_ago, temperature_c=material.temperature_c)
+        now_ns = time.monotonic_ns()
+        ends_ns = None if clock.left_s is None else now_ns + round(clock.left_s * _NS_PER_S)
+        self._live.start_cement(material, work_ends_ns=ends_ns)
+        _log.info("started", brand=material.brand, opacity_per_mm=material.opacity_per_mm, via=author.via)
+
+    def stop_cement(self, *, author: Author) -> None:
+        self._live.stop_cement()
+        _log.info("stopped", via=author.via)
+
+    def alerts(self) -> AlertList:
+        return alert_list(self._live.session.alerts, wall_from_monotonic_ns=self._wall_from_monotonic_ns)
+
+    def acknowledge(self, alert_id: str, *, by: str) -> AlertAnswer:
+        before = self._live.session.alerts
+        self._live.acknowledge_alert(alert_id, by)
+        # One whose condition was gone is gone with this: it is told as it was when it went.
+        held = {alert.id: alert for alert in (*before.alerts, *self._live.session.alerts.alerts)}[alert_id]
+        answer = alert_answer(held, wall_from_monotonic_ns=self._wall_from_monotonic_ns)
+        _log.info("acknowledged", alert=alert_id, by=by, text=answer.text)
+        return answer
+
+    # What the live case has to tell
+
+    def publish_cement(self, known: CementProgress) -> None:
+        """What is known of cement has changed."""
+        if self._mqtt.on:
+            self._mqtt.publish_cement(cement_payload(self._answer(known)))
+
+    def publish_alerts(self, before: AlertBook, after: AlertBook) -> None:
+        """The latched alerts have changed."""
+        told = alert_list(after, wall_from_monotonic_ns=self._wall_from_monotonic_ns)
+        self._output.set_alerts(alert_objects(told))
+        for alert in newly_raised(before, after):
+            _log.warning("alert", id=alert.id, priority=alert.condition.priority.value, text=alert.condition.text)
+        if not self._mqtt.on:
+            return
+        known = {alert.id: alert for alert in before.alerts}
+        for alert, answer in zip(after.alerts, told.items, strict=True):
+            if known.get(alert.id) != alert:
+                self._mqtt.publish_alert(alert_payload(answer))
+
+    def _answer(self, known: CementProgress) -> CementAnswer:
+        now_ns = time.monotonic_ns()
+        return cement_answer(
+            known, now_ns=now_ns, wall_from_monotonic_ns=self._wall_from_monotonic_ns, clock=self._clock(known, now_ns)
+        )
+
+    def _clock(self, known: CementProgress, now_ns: int) -> WorkingTime | None:
+        run = known.run
+        if run is None or not run.material.brand:
+            return None
+        mixed_s = run.material.mixed_s_ago
+        if mixed_s is not None:
+            mixed_s += (now_ns - run.started_ns) / _NS_PER_S
+        return working_time(
+            self._library.known(run.material), mixed_s=mixed_s, temperature_c=run.material.temperature_c
+        )
+
+
+def site_cements(settings: CementSettings) -> CementLibrary:
+    """The built-in cements and the site's own.
+
+    Raises:
+        ConfigError: a file that cannot be read or used.
+    """
+    if not settings.profiles:
+        return cement_library()
+    try:
+        text = Path(settings.profiles).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"cannot read {settings.profiles}: {error}"
+        raise ConfigError(message, code="bad_setting", mend="mend cement.profiles") from None
+    return cement_library(text, origin=settings.profiles)
