@@ -1,0 +1,300 @@
+"""Cement in 3D: views from different directions, at different times, and CT slices put together into one body."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from guidance.cement.cannula import Cannula, Cannulas
+from guidance.cement.interval import Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
+from guidance.cement.kept_views import KeptView, KeptViews
+from guidance.cement.projection import body_thickness
+from guidance.cement.rays import BinnedView, binned, enclosed_box
+from guidance.cement.slices import CementSlice, Slices
+from guidance.cement.space import CementSpace, OpenSpace, opened, room_for_cement
+from guidance.cement.touching import Body, all_unknown, nothing_yet, outside_ml, sites_of
+from guidance.cement.zone_fields import Lattice, ZoneDistances, ZoneField
+from guidance.config import CementSettings
+from guidance.kernels.cement_body import fit_body
+from guidance.messages import F32, F64, U8, CementBody, CementView, PlannedPath
+from guidance.planning.working_grid import WorkingGrid
+from guidance.tracking.values import SeenInstrument
+
+_SPACINGS_MM: Final = (1.0, 1.5, 2.0, 3.0)
+_MOST_VOXELS: Final = 250_000
+_NOW_NS: Final = 400_000_000  # views as near in time as this are of one moment: cement flows 1 to 5 mm/s at most
+_LEAST_GROWTH_MM: Final = 1.0
+_MOST_GROWTH_MM: Final = 15.0
+_GROWTH: Final = 2.0  # leaks run ahead of the middle front
+_REACH_OF_GROWTH: Final = 3.0  # where an older view makes cement e^-3 times as likely, the box ends
+_ROOM_UNKNOWN: Final = 0.8
+_WAS_THERE: Final = 1.0  # how much likelier a voxel is that was full in the last body
+_LUMEN: Final = 4.0  # how much likelier cement is in a cannula than around it
+_NEAR_MM, _FAR_MM = 200.0, 2000.0  # from the source: nobody is nearer, no detector farther
+_ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
+_NO_GEOMETRY: Final = "no geometry: cement is followed in the picture only"
+_NO_THICKNESS: Final = "display-processed pictures tell no thickness"
+_CUT_OFF: Final = "cement leaves the picture, there may be more"
+
+
+class BodyEstimator:
+    """Cement in 3D, updated with each view; one thread.
+
+    Args:
+        space: where cement can be; None: no volume, everywhere.
+        fields: of the zones.
+        settings: section `cement`.
+        paths: planned, along which cannulas lie.
+    """
+
+    def __init__(
+        self,
+        space: CementSpace | None,
+        fields: Sequence[ZoneField],
+        settings: CementSettings,
+        *,
+        paths: Sequence[PlannedPath] = (),
+    ) -> None:
+        self._space: OpenSpace | None = opened(space) if space is not None else None
+        self._settings = settings
+        self._paths = tuple(paths)
+        self._fields = tuple(fields)
+        self._level = 0
+        self._distances = ZoneDistances(self._fields, _SPACINGS_MM[0])
+        self._views = KeptViews()
+        self._cannulas = Cannulas()
+        self._slices = Slices(self._space)
+        self._last: Body | None = None
+        self._refused = ""
+
+    def set_fields(self, fields: Sequence[ZoneField]) -> None:
+        """Other zones from now on."""
+        self._fields = tuple(fields)
+        self._distances = ZoneDistances(self._fields, self._spacing_mm)
+
+    def set_paths(self, paths: Sequence[PlannedPath]) -> None:
+        """Other paths from now on."""
+        self._paths = tuple(paths)
+
+    def add(self, view: CementView, instruments: Sequence[SeenInstrument] = ()) -> None:
+        """Take a view in; one that shows nothing (not seen, no geometry) changes nothing.
+
+        Args:
+            view: of the tracker; its arrays are kept by reference until a newer one from there comes.
+            instruments: seen in the same frame.
+        """
+        if not self._views.add(view):
+            self._refused = view.reason or _NO_GEOMETRY
+            return
+        self._refused = ""
+        newest = self._views.newest
+        assert newest is not None
+        self._cannulas.see(self._paths, instruments, newest.pixel_from_patient, view.received_ns)
+
+    def slice_added(self, one: CementSlice) -> None:
+        """Take a CT-fluoroscopy slice in."""
+        self._slices.add(one, self._cannulas.now(one.received_ns))
+
+    def body(self, now_ns: int) -> CementBody:
+        """What is known now.
+
+        Args:
+            now_ns: server's monotonic clock, for ages.
+        """
+        chosen = self._views.chosen()
+        if not chosen:
+            return CementBody(
+                sites=all_unknown(self._distances, self._refused or "no view yet"),
+                reason=self._refused or "no view yet",
+            )
+        names = tuple(_name(one) for one in chosen)
+        oldest_s = max(max(now_ns - one.view.received_ns, 0) for one in chosen) / 1e9
+        views = [self._binned(one) for one in chosen]
+        newest = views[-1]
+        if newest is None:
+            return self._without_cement(names, oldest_s)
+        placed = [(one, bins) for one, bins in zip(chosen, views, strict=True) if bins is not None]
+        if len(placed) < 2:
+            return self._one_view(newest, names[-1:], oldest_s)
+        return self._fused(placed, now_ns, names, oldest_s)
+
+    def expected_thickness(self, pixel_from_patient: F64, rows: int, columns: int) -> F32 | None:
+        """The body as another view would show it: (rows, columns) float32, mm along the rays; None without a body."""
+        if self._last is None:
+            return None
+        body = self._last
+        return body_thickness(
+            body.share * (body.counted > 0),
+            body.first_lps_mm,
+            body.spacing_mm,
+            np.ascontiguousarray(pixel_from_patient, np.float64),
+            rows,
+            columns,
+        )
+
+    @property
+    def _spacing_mm(self) -> float:
+        return _SPACINGS_MM[self._level]
+
+    def _binned(self, kept: KeptView) -> BinnedView | None:
+        matrix = kept.pixel_from_patient
+        depth = isocenter_depth_mm(kept.view.mm_per_px, matrix)
+        if self._last is not None:
+            middle = self._spacing_mm * (self._last.first_ijk + 0.5 * np.array(self._last.share.shape[::-1]))
+            depth = max(float(matrix[2, :3] @ middle + matrix[2, 3]), 100.0)
+        return binned(kept.view, matrix, spacing_mm=self._spacing_mm, depth_mm=depth)
+
+    def _without_cement(self, names: tuple[str, ...], oldest_s: float) -> CementBody:
+        self._last = None
+        # What is thinner than the threshold everywhere, over a square centimetre.
+        hidden_ml = self._settings.front_threshold_mm * 100.0 / 1000.0
+        two = len(names) > 1
+        return CementBody(
+            views=names,
+            volume_ml=0.0 if two else None,
+            volume_low_ml=0.0,
+            volume_high_ml=hidden_ml,
+            sites=nothing_yet(self._distances),
+            oldest_s=oldest_s,
+            reason="" if two else _ONE_DIRECTION,
+        )
+
+    def _one_view(self, view: BinnedView, names: tuple[str, ...], oldest_s: float) -> CementBody:
+        self._last = None
+        sites = all_unknown(self._distances, _ONE_DIRECTION)
+        if view.thickness_mm is None:
+            return CementBody(views=names, sites=sites, oldest_s=oldest_s, reason=_NO_THICKNESS)
+        volume = of_one_view(view, self._space, self._paths)
+        cut_off = view.view.out_of_picture
+        return CementBody(
+            views=names,
+            volume_low_ml=volume.low_ml,
+            volume_high_ml=None if cut_off else volume.high_ml,
+            sites=sites,
+            oldest_s=oldest_s,
+            reason=f"{_ONE_DIRECTION}; {_CUT_OFF}" if cut_off else _ONE_DIRECTION,
+        )
+
+    def _fused(
+        self, placed: Sequence[tuple[KeptView, BinnedView]], now_ns: int, names: tuple[str, ...], oldest_s: float
+    ) -> CementBody:
+        newest_ns = max(kept.view.received_ns for kept, _ in placed)
+        older = [newest_ns - kept.view.received_ns > _NOW_NS for kept, _ in placed]
+        grown_mm = [
+            _grown_mm(bins, placed[-1][1]) if old else None for (_, bins), old in zip(placed, older, strict=True)
+        ]
+        views = [bins for _, bins in placed]
+        box = self._box(views, grown_mm)
+        if box is None:
+            reason = "the views contradict each other: nothing lies in both shadows"
+            self._last = None
+            return CementBody(views=names, sites=all_unknown(self._distances, reason), oldest_s=oldest_s, reason=reason)
+        first_ijk, shape = box
+        prior, counted = self._prior(first_ijk, shape, self._cannulas.now(newest_ns), now_ns)
+        rays = [bins.rays(older_mm=mm, spacing_mm=self._spacing_mm) for bins, mm in zip(views, grown_mm, strict=True)]
+        measured = all(bins.thickness_mm is not None for bins in views)
+        fit = fit_body(prior, counted, np.asarray(first_ijk, np.float64) * self._spacing_mm, self._spacing_mm, rays)
+        body = Body(fit.share, fit.possible, counted, first_ijk, self._spacing_mm)
+        self._last = body
+        if not measured:
+            return CementBody(
+                views=names,
+                sites=sites_of(body, self._distances),
+                occupancy=body.share,
+                affine_lps_from_ijk=body.affine_lps_from_ijk,
+                oldest_s=oldest_s,
+                reason=_NO_THICKNESS,
+            )
+        volume = of_views(
+            [
+                Measured(float(mm3) / 1000.0, thickness_sigma(bins), old)
+                for mm3, bins, old in zip(fit.volumes_mm3, views, older, strict=True)
+            ]
+        )
+        factor, volume = self._slices.corrected(volume, body, now_ns)
+        outside = outside_ml(body, self._distances)
+        cut_off = all(bins.view.out_of_picture for bins, old in zip(views, older, strict=True) if not old)
+        return CementBody(
+            views=names,
+            volume_ml=volume.ml,
+            volume_low_ml=volume.low_ml,
+            volume_high_ml=None if cut_off else volume.high_ml,
+            sites=sites_of(body, self._distances),
+            occupancy=body.share,
+            affine_lps_from_ijk=body.affine_lps_from_ijk,
+            oldest_s=oldest_s,
+            outside_ml=None if outside is None else outside * factor,
+            reason=_CUT_OFF if cut_off else "",
+        )
+
+    def _box(
+        self, views: Sequence[BinnedView], grown_mm: Sequence[float | None]
+    ) -> tuple[Lattice, tuple[int, int, int]] | None:
+        """First lattice point and shape of what is looked at; coarser from now on where it would be too much."""
+        margins_mm = [0.0 if mm is None else _REACH_OF_GROWTH * mm for mm in grown_mm]
+        corners = enclosed_box(views, margins_mm, near_mm=_NEAR_MM, far_mm=_FAR_MM)
+        if corners is None:
+            return None
+        while True:
+            low = np.floor(corners[0] / self._spacing_mm).astype(np.intp) - 1
+            high = np.ceil(corners[1] / self._spacing_mm).astype(np.intp) + 2
+            if np.prod((high - low).astype(np.float64)) <= _MOST_VOXELS or self._level == len(_SPACINGS_MM) - 1:
+                break
+            self._level += 1
+            self._distances = ZoneDistances(self._fields, self._spacing_mm)
+            self._last = None
+        i, j, k = (int(n) for n in high - low)
+        return low, (k, j, i)
+
+    def _prior(
+        self, first: Lattice, shape: tuple[int, int, int], cannulas: Sequence[Cannula], now_ns: int
+    ) -> tuple[F32, U8]:
+        x, y, z = (float(n) * self._spacing_mm for n in first)
+        grid = WorkingGrid((x, y, z), self._spacing_mm, shape)
+        if self._space is None:
+            prior = np.full(shape, _ROOM_UNKNOWN, np.float32)
+        else:
+            prior = room_for_cement(self._space.on(grid), self._space.hu_on(grid))
+        if self._last is not None:
+            _raise_by(prior, first, self._last)
+        self._slices.weigh(prior, grid, now_ns)
+        counted = np.ones(shape, np.uint8)
+        if cannulas:
+            points = grid.points(0, shape[0])
+            for one in cannulas:
+                held = one.holds(points).reshape(shape)
+                counted[held] = 0
+                prior[held] = np.maximum(prior[held], np.float32(_ROOM_UNKNOWN)) * np.float32(_LUMEN)
+        return prior, counted
+
+
+def _raise_by(prior: F32, first: Lattice, last: Body) -> None:
+    """Cement does not flow back: where it was it is likelier."""
+    start = np.maximum(first, last.first_ijk)
+    end = np.minimum(first + np.array(prior.shape[::-1]), last.first_ijk + np.array(last.share.shape[::-1]))
+    if (start >= end).any():
+        return
+    here = tuple(slice(a, b) for a, b in zip((start - first)[::-1], (end - first)[::-1], strict=True))
+    there = tuple(
+        slice(a, b) for a, b in zip((start - last.first_ijk)[::-1], (end - last.first_ijk)[::-1], strict=True)
+    )
+    prior[here] *= 1.0 + np.float32(_WAS_THERE) * last.share[there]
+
+
+def _grown_mm(older: BinnedView, newest: BinnedView) -> float:
+    """How far the front may have come since an older view, by how much more the newest shows than that one."""
+    before, now = older.volume_ml(older.depth_mm), newest.volume_ml(newest.depth_mm)
+    if before <= 0.0 or now <= 0.0:
+        return _MOST_GROWTH_MM
+    radius = (3000.0 * max(before, now) / (4.0 * np.pi)) ** (1.0 / 3.0)
+    part = 1.0 - min(before / now, 1.0) ** (1.0 / 3.0)
+    return float(np.clip(_LEAST_GROWTH_MM + _GROWTH * radius * part, _LEAST_GROWTH_MM, _MOST_GROWTH_MM))
+
+
+def _name(kept: KeptView) -> str:
+    """Device and line of sight, for one device may look from both."""
+    x, y, z = kept.direction
+    lateral, axial = np.rad2deg(np.arctan2(abs(x), abs(y))), np.rad2deg(np.arcsin(np.clip(abs(z), 0.0, 1.0)))
+    return f"{kept.view.device} {lateral:.0f}/{axial:.0f}"
