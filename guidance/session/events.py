@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from guidance.alerts.book import AlertBook
 from guidance.case import Case
 from guidance.cement.progress import CementProgress
+from guidance.cement.values import CementFrame
 from guidance.consistency.measurement import Measurement
 from guidance.consistency.volume import WatchVolume
 from guidance.messages import (
@@ -144,10 +145,14 @@ class MeasureFrame:
 
 @dataclass(frozen=True, slots=True)
 class DrawFrame:
-    """Draw this input's newest frame and publish it; `again` where the frame itself was published before."""
+    """Draw this input's newest frame and publish it; `again` where the frame itself was published before.
+
+    `reference` is kept after that: cement may begin to be followed, and what was seen before is compared with.
+    """
 
     track: InputTrack
     again: bool = False
+    reference: CementFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from guidance.liveness import FrameFacts, whole_number
 from guidance.liveness import observe as observe_liveness
 from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.place import place_paths
-from guidance.session.cement import cement_asked, live_frames_here, seen_in, taken_ns, with_seen
+from guidance.session.cement import cement_asked, cement_frame, live_frames_here, seen_in, taken_ns, with_seen
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
 from guidance.session.instruments import with_instruments
 from guidance.session.planned import watch_of
@@ -268,7 +268,8 @@ def _settled(session: Session, track: InputTrack, now_ns: int, *, again: bool = 
     if position and track.verdict.state in DRAWABLE and session.told_position[0] != session.case.epoch:
         session = replace(session, told_position=(session.case.epoch, position))
     session = with_seen(replace(session, inputs={**session.inputs, track.device: track}), track, now_ns)
-    return session, [DrawFrame(track, again=again), *changes(before, track)]
+    reference = cement_frame(session, track) if session.cement.run is None and not again else None
+    return session, [DrawFrame(track, again=again, reference=reference), *changes(before, track)]
 
 
 def _interval_ns(track: InputTrack, frame: FluoroFrame) -> int:
