@@ -13,7 +13,7 @@ from guidance.messages import F32, F64
 LARGEST_MM: Final = 120.0
 """No cement in a body is thicker along a ray."""
 USUAL_KVP: Final = 80.0
-USUAL_WATER_MM: Final = 200.0
+USUAL_WATER_MM: Final = 250.0  # a pelvis: 200 to 250 from front to back, 350 across
 LARGEST_CONTRAST: Final = 6.0
 """A share of 0.002 of the signal is left: less than scatter and read-out tell apart."""
 _ENTRIES: Final = 512
@@ -24,7 +24,7 @@ _JUDGED_AT: Final = 0.5  # log contrast at which the uncertainty is told: some m
 _KVP_TOLD: Final = 0.02  # share; acceptance limits are 5 to 10 % (IEC 60601-2-54), in practice 2 %
 _KVP_UNKNOWN: Final = 12.0  # kV about the usual
 _WATER_TOLD_MM: Final = 30.0
-_WATER_UNKNOWN_MM: Final = 60.0
+_WATER_UNKNOWN_MM: Final = 70.0
 _FILTER_SHARE: Final = 0.3
 _FILTER_CU_MM: Final = 0.1
 _TUBE_MODEL: Final = 0.02  # spekpy beside Kramers' law through the same filters and 200 mm of water: 1 to 4 %

@@ -1,8 +1,8 @@
 """How much of a picture's signal is scattered radiation: one smooth field, from all that the picture itself tells.
 
 Scatter is taken as a wide blur of the primary; how much and how wide is weighed by evidence: what a radiograph of that
-voltage and thickness usually has, the signal behind the collimator's blades, the darkest spots (no place has more
-scatter than signal), and the bones' contrast as the volume predicts it.
+thickness usually has, the signal behind the collimator's blades, the darkest spots (no place has more scatter than
+signal), and the contrast of the body's parts as the volume predicts it.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from guidance.cement.bone_shadow import BoneShadow, contrast_kept
+from guidance.cement.body_shadow import BodyShadow
+from guidance.cement.contrast_kept import ContrastKept
+from guidance.cement.opacity import USUAL_WATER_MM
 from guidance.messages import F32, F64, U8
 
 CELLS: Final = 64
 """Along a picture's longer side."""
 _USUAL_WIDTH_MM: Final = 300.0  # of a detector whose pitch is not told
-# Scatter over primary behind an anti-scatter grid of usual ratio and 200 mm of water, and how it grows: measured and
-# simulated values lie between 0.3 and 1.5 (Siewerdsen & Jaffray, Med Phys 28, 2001; Bor et al., J Med Phys 41, 2016).
+# Scatter over primary behind an anti-scatter grid of usual ratio and 200 mm of water in a wide field, about as the
+# thickness: between 0.3 and 1.5 (Siewerdsen & Jaffray, Med Phys 28, 2001; Bor et al., J Med Phys 41, 2016).
 _USUAL_RATIO: Final = 0.7
 _RATIO_SIGMA_LN: Final = 0.5
 _RATIO_WATER_MM: Final = 200.0
-_RATIOS: Final = np.geomspace(0.04, 4.0, 25)
+_RATIOS: Final = np.geomspace(0.05, 5.0, 16)
 _WIDTHS_MM: Final = (25.0, 45.0, 80.0)  # standard deviations of the blur, at the detector
-_ROUNDS: Final = 4
+_ROUNDS: Final = 3
 _BLADE_SIGMA_LN: Final = 0.12
 _BLADE_REACH_MM: Final = 60.0
 _BLADE_PENUMBRA_MM: Final = 6.0
 _LEAST_BLADE_CELLS: Final = 12
 _DARK_SLACK: Final = 1.05
 _DARK_SIGMA: Final = 0.05
-_BONE_SIGMA: Final = 0.06  # of the scale of HU, and of what a bone is made of
 _LARGEST_SHARE: Final = 0.9
 
 
@@ -46,13 +47,16 @@ class Scatter:
     Attributes:
         share: (R, C) float32 in [0, 0.9] over the whole picture in equal cells, read-only; between cell middles it is
             linear. 0 where nothing is known of it.
+        counts: (R, C) float32 scatter in the reference's own units: smooth where the share is not, so what is taken off
+            pixel by pixel.
         sigma: one standard deviation of the share in the middle of the field.
         primary_sigma: one standard deviation of ln(1 - share): what it adds to a thickness, as a share.
         ratio: mean of scatter over primary.
-        sources: what it rests on, of `usual`, `blades`, `dark`, `bone`.
+        sources: what it rests on, of `usual`, `blades`, `dark`, `body`.
     """
 
     share: F32
+    counts: F32
     sigma: float
     primary_sigma: float
     ratio: float
@@ -70,7 +74,7 @@ def scatter_of(
     behind_blades: U8 | npt.NDArray[np.bool_] | None = None,
     pitch_mm: float | None = None,
     water_mm: float | None = None,
-    bone: BoneShadow | None = None,
+    body: BodyShadow | None = None,
 ) -> Scatter:
     """Estimate the scatter of one pose from its reference picture.
 
@@ -80,8 +84,8 @@ def scatter_of(
         behind_blades: (rows, columns) 1 where a blade keeps the primary off and the detector still tells what arrives;
             not a display shutter, which tells nothing. None: there is none.
         pitch_mm: of a pixel at the detector; None: a detector of 300 mm is taken.
-        water_mm: thickness of the patient in water; None: not known.
-        bone: what the volume predicts of bones' contrast in this pose; None: no volume or no geometry.
+        water_mm: thickness of the patient in water; None: the volume's, else not known.
+        body: what the volume predicts of this pose; None: no volume or no geometry.
 
     Raises:
         ValueError: shapes differ, or a picture without two rows and columns.
@@ -103,13 +107,17 @@ def scatter_of(
     for before, model in zip([None, *models], models, strict=False):
         model.solve(before)
     ratios = np.array([model.ratio(field) for model in models])
-    usual = _USUAL_RATIO * (1.0 if water_mm is None else float(np.clip(water_mm / _RATIO_WATER_MM, 0.2, 2.2)))
-    evidence.append(("usual", -0.5 * (np.log(ratios / usual) / _RATIO_SIGMA_LN) ** 2))
+    if water_mm is None and body is not None:
+        water_mm = body.water_mm
+    water_mm = USUAL_WATER_MM if water_mm is None else water_mm
+    usual = _USUAL_RATIO * float(np.clip(water_mm / _RATIO_WATER_MM, 0.2, 2.2))
+    wide = np.array([model.wide_ratio for model in models])
+    evidence.append(("usual", -0.5 * (np.log(wide / usual) / _RATIO_SIGMA_LN) ** 2))
     if behind_blades is not None:
         evidence += _blades(values, np.ascontiguousarray(behind_blades, np.uint8), field, models, cell_mm)
     evidence += _dark(values, is_open, field, models)
-    if bone is not None:
-        evidence += _bone(values, is_open, bone, models)
+    if body is not None:
+        evidence += _body(values, is_open, body, models)
     return _weighed(evidence, models, field, ratios)
 
 
@@ -117,7 +125,8 @@ class _Model:
     """One supposition: so much scatter, so wide."""
 
     def __init__(self, signal: F32, weight: F32, ratio: float, width_cells: float) -> None:
-        self._signal, self._weight, self._ratio, self._width = signal, weight, np.float32(ratio), width_cells
+        self.wide_ratio = ratio
+        self._signal, self._weight, self._width = signal, weight, width_cells
         self.scatter: F32 = np.zeros_like(signal)
         self.primary: F32 = signal
 
@@ -139,7 +148,7 @@ class _Model:
     def _blurred(self, primary: F32) -> F32:
         arriving = primary * self._weight
         blurred = cv2.GaussianBlur(arriving, (0, 0), self._width, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(blurred, np.float32) * self._ratio
+        return np.asarray(blurred, np.float32) * np.float32(self.wide_ratio)
 
 
 def _blades(
@@ -178,17 +187,18 @@ def _dark(values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequen
     return [("dark", -0.5 * (np.array(above) / _DARK_SIGMA) ** 2)]
 
 
-def _bone(values: F32, is_open: U8, bone: BoneShadow, models: Sequence[_Model]) -> list[tuple[str, F64]]:
-    """Scatter takes contrast off the bones: what is left of what the volume predicts tells how much there is."""
-    signal, weight = _coarse(values, is_open, (bone.contrast.shape[0], bone.contrast.shape[1]))
+def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) -> list[tuple[str, F64]]:
+    """Scatter takes contrast off bones and all else: what is left of what the volume predicts tells how much."""
+    signal, weight = _coarse(values, is_open, (body.contrast.shape[0], body.contrast.shape[1]))
+    kept = ContrastKept(signal, weight, body.contrast)
     answer = []
     for model in models:
         share = cv2.resize(model.share(), signal.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        kept, sigma = contrast_kept(signal * (1.0 - share), weight, bone)
+        found, sigma = kept.of(np.asarray(share, np.float32))
         if not np.isfinite(sigma):
             return []
-        answer.append(-0.5 * np.log(kept) ** 2 / (_BONE_SIGMA**2 + sigma**2))
-    return [("bone", np.array(answer))]
+        answer.append(-0.5 * float(np.log(found)) ** 2 / (body.sigma**2 + sigma**2))
+    return [("body", np.array(answer))]
 
 
 def _weighed(
@@ -203,10 +213,13 @@ def _weighed(
     sigma = float(np.sqrt(np.sum(chance * (middles - np.sum(chance * middles)) ** 2)))
     logs = np.log1p(-middles)
     primary_sigma = float(np.sqrt(np.sum(chance * (logs - np.sum(chance * logs)) ** 2)))
-    mean.flags.writeable = False
+    counts = np.tensordot(chance.astype(np.float32), np.stack([model.scatter for model in models]), axes=1)
+    counts = np.asarray(counts, np.float32)
+    mean.flags.writeable = counts.flags.writeable = False
     told = [name for name, log in evidence if name == "usual" or float(np.ptp(log)) > 0.5]
     return Scatter(
         share=mean,
+        counts=counts,
         sigma=sigma,
         primary_sigma=primary_sigma,
         ratio=float(np.sum(chance * ratios)),
@@ -217,7 +230,7 @@ def _weighed(
 def _nothing_known(size: tuple[int, int]) -> Scatter:
     share = np.zeros(size, np.float32)
     share.flags.writeable = False
-    return Scatter(share=share, sigma=0.0, primary_sigma=float("inf"), ratio=0.0, sources=())
+    return Scatter(share=share, counts=share, sigma=0.0, primary_sigma=float("inf"), ratio=0.0, sources=())
 
 
 def _cells(rows: int, columns: int) -> tuple[int, int]:

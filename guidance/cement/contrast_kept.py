@@ -1,0 +1,80 @@
+"""How much of a predicted contrast a picture shows: fine structure against fine structure, metal and movement aside."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from guidance.messages import F32, F64
+
+# In bins of a picture of 128: a volume's voxels are coarser than a picture's pixels, so both are blurred first; what is
+# wider than the second is not compared: thickness that the volume does not hold, and the field of scatter itself.
+_FINE_BINS: Final = 4.0
+_WIDE_BINS: Final = 11.0
+_LEAST_CONTRAST: Final = 0.005
+_LEAST_CORRELATION: Final = 0.6
+_TUKEY: Final = 4.7
+_ROUNDS: Final = 5
+_NEIGHBOURS: Final = 60.0  # bins that are wrong together
+
+
+class ContrastKept:
+    """One picture beside its prediction.
+
+    Args:
+        signal: (R, C) mean of each bin, scatter in it.
+        weight: (R, C) share of the bin that is picture.
+        contrast: (R, C) predicted log attenuation.
+    """
+
+    def __init__(self, signal: F32, weight: F32, contrast: F32) -> None:
+        used = (weight > 0.9) & (signal > 0.0) & np.isfinite(contrast)
+        self._weight = used.astype(np.float32)
+        self._around = [self._blurred(self._weight, bins) for bins in (_FINE_BINS, _WIDE_BINS)]
+        # Beside a border the blurs see one side only.
+        self._used = used & (self._around[0] > 0.9)
+        self._shown = -np.log(np.where(used, np.maximum(signal, np.float32(1e-9)), np.float32(1.0)))
+        self._told: F64 = self._structure(np.where(used, contrast, np.float32(0.0)))
+
+    def of(self, scatter_share: F32) -> tuple[float, float]:
+        """Shown over predicted contrast if so much of the signal is scatter.
+
+        Args:
+            scatter_share: (R, C) in [0, 1).
+
+        Returns:
+            The ratio, and its standard deviation as a share; inf where nothing can be told.
+        """
+        if np.count_nonzero(self._used) < 4.0 * _NEIGHBOURS:
+            return 1.0, float("inf")
+        x, y = self._told, self._structure(self._shown - np.log1p(-scatter_share))
+        robust = np.ones_like(x)
+        slope = 1.0
+        for _ in range(_ROUNDS):
+            xx, yy, xy = (float(np.sum(robust * a * b)) for a, b in ((x, x), (y, y), (x, y)))
+            if xx <= 0.0 or yy <= 0.0 or xy <= 0.0:
+                return 1.0, float("inf")
+            # Both sides are in error: the geometric mean of the two regressions.
+            slope, correlation = float(np.sqrt(yy / xx)), xy / float(np.sqrt(xx * yy))
+            off = y - slope * x
+            scale = 1.4826 * float(np.median(np.abs(off))) + 1e-9
+            robust = np.clip(1.0 - (off / (_TUKEY * scale)) ** 2, 0.0, None) ** 2
+        if correlation < _LEAST_CORRELATION or float(np.sqrt(xx / np.sum(robust))) < _LEAST_CONTRAST:
+            return 1.0, float("inf")
+        independent = max(float(np.sum(robust)) / _NEIGHBOURS, 2.0)
+        return slope, float(np.sqrt((1.0 - correlation**2) / independent) / correlation)
+
+    def _structure(self, values: npt.NDArray[np.float32]) -> F64:
+        fine, wide = (
+            self._blurred(values * self._weight, bins) / np.maximum(around, np.float32(1e-6))
+            for bins, around in zip((_FINE_BINS, _WIDE_BINS), self._around, strict=True)
+        )
+        return np.asarray((fine - wide)[self._used], np.float64)
+
+    @staticmethod
+    def _blurred(values: npt.NDArray[np.float32], bins: float) -> F32:
+        blurred = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), bins, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(blurred, np.float32)
