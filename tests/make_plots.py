@@ -1,7 +1,7 @@
-"""Makes docs/plots: `make plots` runs the benchmarks of geometry trust in their short form and keeps their charts.
+"""Makes docs/plots: `make plots` runs benchmarks in their short form and keeps their charts.
 
-The figures that the charts were made from go into docs/geometry-trust.md, between their marks. The names of
-benchmarks may follow; without one, all of them. `--full` runs them whole.
+The figures that the charts were made from go into docs/geometry-trust.md, those of cement into docs/cement.md, between
+their marks. The names of benchmarks may follow; without one, all of geometry trust. `--full` runs them whole.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from drivers.commands.bench_faults import table_of
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 _PAGE: Final = _DOCS / "geometry-trust.md"
+_PAGES: Final = {"cement": _DOCS / "cement.md"}
 _NAMES: Final = ("calibration", "drr", "registration", "consistency", "uncertainty", "instruments", "faults")
 
 
@@ -47,6 +48,8 @@ def make_plots(names: Sequence[str], folder: Path, page: Path, *, quick: bool = 
         blocks = {name: figures_text(answer, quick=quick)}
         if name == "faults":
             blocks["faults-table"] = table_of(answer)
+        if hasattr(room, "tables_of"):
+            blocks |= room.tables_of(answer)
         text = page.read_text(encoding="utf-8")
         missing += [f"{block}: has no place in {page.name}" for block in blocks if f"<!-- {block} -->" not in text]
         page.write_text(filled(text, blocks), encoding="utf-8")
@@ -85,7 +88,9 @@ def _word(value: Any) -> str:
 def main(words: Sequence[str]) -> int:
     """Exit code: 0 where everything was made."""
     names = [word for word in words if not word.startswith("-")] or list(_NAMES)
-    missing = make_plots(names, _DOCS / "plots", _PAGE, quick="--full" not in words)
+    missing = []
+    for name in names:
+        missing += make_plots([name], _DOCS / "plots", _PAGES.get(name, _PAGE), quick="--full" not in words)
     for line in missing:
         print(line, file=sys.stderr)
     return 1 if missing else 0

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from guidance.messages import F32, F64, AlertKind, AlertPriority, SiteStatus, ZoneSite
+from guidance.messages import F32, F64, AlertCondition, AlertKind, AlertPriority, SiteStatus, ZoneSite
 
 Bool = npt.NDArray[np.bool_]
 
@@ -30,7 +30,9 @@ class Raised:
     Attributes:
         at_s: when it was first raised, s of the case.
         kind, zone_id, site: what it is of; `zone_id` "" where it is of no zone.
-        priority, status: the highest that it came to; an alert of low priority is a warning too.
+        priority, status: the highest that it came to.
+        warned_s: when it first was a warning, see `warns`; None: never.
+        text: its words now.
     """
 
     at_s: float
@@ -39,6 +41,8 @@ class Raised:
     site: ZoneSite | None
     priority: AlertPriority
     status: SiteStatus | None
+    warned_s: float | None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +128,15 @@ def front_distances_mm(found_px: F64, true_px: F64, mm_per_px: float) -> F64:
     return distances
 
 
+def warns(condition: AlertCondition) -> bool:
+    """Whether an alert asks for attention: not the hint that one view's shadows overlap, and it cannot tell more."""
+    return not (condition.priority is AlertPriority.LOW and condition.status is SiteStatus.CONTACT_POSSIBLE)
+
+
 def warned(alerts: Sequence[Raised], zone: ZoneTruth) -> float | None:
     """When a zone was first warned of; None: never."""
-    return min((one.at_s for one in alerts if one.zone_id == zone.zone_id), default=None)
+    times = [one.warned_s for one in alerts if one.zone_id == zone.zone_id and one.warned_s is not None]
+    return min(times, default=None)
 
 
 def leak_warned(alerts: Sequence[Raised], kind: AlertKind, onset_s: float) -> float | None:
@@ -134,7 +144,11 @@ def leak_warned(alerts: Sequence[Raised], kind: AlertKind, onset_s: float) -> fl
 
     A warning before anything flows there is of something else.
     """
-    times = [one.at_s for one in alerts if one.kind == kind and not one.zone_id and one.at_s >= onset_s]
+    times = [
+        one.warned_s
+        for one in alerts
+        if one.kind == kind and not one.zone_id and one.warned_s is not None and one.warned_s >= onset_s
+    ]
     return min(times, default=None)
 
 

@@ -42,7 +42,7 @@ ROW = CaseRow(
     frames=100,
     duration_s=10.0,
     dice=(0.8, 0.9, 1.0),
-    front_counts=tuple(counts_of(np.full(100, 0.52))),
+    front_counts=tuple(counts_of(np.full(100, 0.52)).tolist()),
     volumes=(told(1.0, 1.1, 0.9, 1.3), told(2.0, 1.9, 1.95, 2.2), told(1.0, None, 0.5, 0.8, views=1)),
     sites=(contact(),),
     warnings=(("site", "Z1", "true"), ("site", "Z2", "false")),

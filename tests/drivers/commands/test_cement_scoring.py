@@ -16,8 +16,9 @@ from drivers.commands.cement_scoring import (
     relative_error,
     site_verdict,
     warned,
+    warns,
 )
-from guidance.messages import AlertPriority, SiteStatus, ZoneSite
+from guidance.messages import AlertCondition, AlertPriority, SiteStatus, ZoneSite
 
 
 def circle(radius, middle=(40.0, 30.0), count=400):
@@ -33,6 +34,7 @@ def alert(**changes):
         "site": ZoneSite.FORAMEN,
         "priority": AlertPriority.HIGH,
         "status": SiteStatus.CONTACT_POSSIBLE,
+        "warned_s": 2.0,
     }
     return Raised(**(values | changes))
 
@@ -85,9 +87,19 @@ def test_points_along_contours_are_close_and_closed():
 
 
 def test_a_zone_is_warned_of_by_its_own_alert():
-    alerts = [alert(zone_id="Z2", at_s=0.5), alert(at_s=4.0), alert(at_s=3.0)]
+    alerts = [alert(warned_s=None), alert(zone_id="Z2", warned_s=0.5), alert(warned_s=4.0), alert(warned_s=3.0)]
     assert warned(alerts, zone()) == 3.0
     assert warned([], zone()) is None
+
+
+def test_the_hint_that_one_view_cannot_tell_is_no_warning():
+    def said(priority, status):
+        return warns(AlertCondition(kind="site", priority=priority, text="", status=status))
+
+    assert not said(AlertPriority.LOW, SiteStatus.CONTACT_POSSIBLE)
+    assert said(AlertPriority.MEDIUM, SiteStatus.CONTACT_POSSIBLE)
+    assert said(AlertPriority.LOW, SiteStatus.APPROACHING)
+    assert said(AlertPriority.LOW, None)
 
 
 def test_a_warning_is_in_time_a_second_after_the_contact_or_two_frames_after_a_tenth_of_a_millilitre():
@@ -99,11 +111,11 @@ def test_a_warning_is_in_time_a_second_after_the_contact_or_two_frames_after_a_t
 
 
 def test_a_leak_without_a_zone_counts_by_its_look_after_it_began():
-    early, late = (alert(kind="vein", zone_id="", site=None, at_s=time) for time in (1.0, 7.0))
+    early, late = (alert(kind="vein", zone_id="", site=None, warned_s=time) for time in (1.0, 7.0))
     assert leak_warned([early], "vein", 5.0) is None
     assert leak_warned([early, late], "vein", 5.0) == 7.0
     assert leak_warned([late], "needle_track", 5.0) is None
-    assert leak_warned([alert(kind="vein", at_s=6.0)], "vein", 5.0) is None
+    assert leak_warned([alert(kind="vein", warned_s=6.0)], "vein", 5.0) is None
 
 
 @pytest.mark.parametrize(
