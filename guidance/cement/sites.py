@@ -305,7 +305,7 @@ def _reason(zone_id: str, looks: Sequence[Look]) -> str:
                 return site.reason
         if look.seen.view.pixel_from_patient is None:
             return "no geometry: distances are not known"
-    return "" if looks else "no picture yet"
+    return "its outline is not worked out yet" if looks else "no picture yet"
 
 
 def _clear_so_far(zone: Zone) -> SiteState:
