@@ -171,6 +171,7 @@ NB_MODULE(_core, m) {
                 ", sprites: " U8_ARRAY ", sprite_table: " I32_ARRAY ", rgb_out: " U8_ARRAY ", layer: " U8_ARRAY
                 ", dirty: " U8_ARRAY ", under: int = 0) -> tuple[int, int]"));
   bind_drr(m);
+  bind_cement(m);
   bind_corridor(m);
   bind_distance(m);
   bind_ridge(m);

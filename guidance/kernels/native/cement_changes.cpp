@@ -1,0 +1,156 @@
+// A frame against what is known: contrast, what changes, what is foreign, and the recursive mean.
+#include <algorithm>
+#include <cmath>
+
+#include "cement_tracker.hpp"
+
+namespace guidance::cement {
+namespace {
+
+constexpr float kFineGain = 0.0748F;               // sum of the squares of 1 4 6 4 1 both ways
+constexpr float kMedianShare = 0.6745F;            // of white noise: the median of its size
+constexpr float kModel = 0.003F;                   // contrast: what smooth drifts nobody explains amount to
+constexpr float kChanges = 2.5F, kChanged = 5.5F;  // deviations at which the mean begins to follow, follows fully
+constexpr float kFollow = 0.6F;                    // of a change that is one: taken over per frame
+constexpr float kForeignDeviations = 6.0F, kForeignContrast = 0.03F;
+constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less between two frames
+constexpr double kHugeShare = 0.03;
+constexpr std::size_t kForeignLeast = 6, kForeignMargin = 3;  // halved pixels
+constexpr std::size_t kStride = 13;
+
+GUIDANCE_CLONES void subtract(float* __restrict now, std::uint8_t* __restrict seen, const float* __restrict base,
+                              const std::uint8_t* __restrict valid, std::size_t count, float offset, float slope,
+                              float mean) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const std::uint8_t good = seen[n] & valid[n];
+    const float contrast = now[n] - base[n] - offset - slope * (base[n] - mean);
+    seen[n] = good;
+    now[n] = good ? contrast : 0.0F;
+  }
+}
+
+GUIDANCE_CLONES void innovations(const float* __restrict now_a, const float* __restrict now_b,
+                                 const float* __restrict mean_a, const float* __restrict mean_b,
+                                 const float* __restrict variance_a, const float* __restrict spread_a,
+                                 const std::uint8_t* __restrict seen_a, const std::uint8_t* __restrict seen_b,
+                                 std::size_t count, float dose, float* __restrict change, float* __restrict variance,
+                                 std::uint8_t* __restrict seen) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const std::size_t m = 2 * n;
+    const auto good = static_cast<std::uint8_t>(seen_a[m] & seen_a[m + 1] & seen_b[m] & seen_b[m + 1]);
+    const float sum =
+        now_a[m] - mean_a[m] + now_a[m + 1] - mean_a[m + 1] + now_b[m] - mean_b[m] + now_b[m + 1] - mean_b[m + 1];
+    change[n] = good ? 0.25F * sum : 0.0F;
+    variance[n] = 0.125F * (dose * (variance_a[m] + variance_a[m + 1]) + spread_a[m] + spread_a[m + 1]);
+    seen[n] = good;
+  }
+}
+
+GUIDANCE_CLONES void deviations(const float* __restrict change, const float* __restrict variance,
+                                const float* __restrict systematic, std::size_t count, float gain,
+                                float* __restrict z) {
+  for (std::size_t n = 0; n < count; ++n)
+    z[n] = change[n] / std::sqrt(gain * variance[n] + systematic[n] + kModel * kModel);
+}
+
+// follow: by halved pixels, how much of a change is taken over at once.
+GUIDANCE_CLONES void update(const float* __restrict now, const std::uint8_t* __restrict seen,
+                            const std::uint8_t* __restrict foreign, const float* __restrict variance,
+                            const float* __restrict follow, std::size_t count, float dose, float longest,
+                            float* __restrict mean, float* __restrict spread, float* __restrict taken) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float shown = seen[n] && !foreign[n] ? 1.0F : 0.0F;
+    const float frames = taken[n] + 1.0F;
+    const float usual = 1.0F / (frames < longest ? frames : longest);
+    const float gain = shown * (usual > follow[n] ? usual : follow[n]);
+    const float kept = 1.0F - gain;
+    mean[n] += gain * (now[n] - mean[n]);
+    spread[n] = kept * kept * spread[n] + gain * gain * dose * variance[n];
+    taken[n] = gain > 0.0F ? 1.0F / gain : taken[n];
+  }
+}
+
+}  // namespace
+
+void Tracker::contrast(const Answer& answer) {
+  warp(live_.data(), live_valid_.data(), setup_.rows, setup_.columns, answer.fit.motion, now_.data(),
+       now_valid_.data());
+  subtract(now_.data(), now_valid_.data(), base_.data(), valid_.data(), count_, static_cast<float>(answer.fit.offset),
+           static_cast<float>(answer.fit.slope), static_cast<float>(alignment_.mean()));
+}
+
+void Tracker::find_changes() {
+  const std::size_t rows = half_rows_, columns = half_columns_, width = setup_.columns;
+  const auto dose = static_cast<float>(dose_);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t a = 2 * r * width, b = a + width, to = r * columns;
+    innovations(now_.data() + a, now_.data() + b, mean_.data() + a, mean_.data() + b, variance_.data() + a,
+                spread_.data() + a, now_valid_.data() + a, now_valid_.data() + b, columns, dose,
+                half_change_.data() + to, half_variance_.data() + to, half_seen_.data() + to);
+  }
+  smooth(half_change_.data(), rows, columns, half_scratch_.data(), half_smooth_.data());
+  const std::size_t half = rows * columns;
+  const auto gain = static_cast<float>(kFineGain * change_scale_ * change_scale_);
+  deviations(half_smooth_.data(), half_variance_.data(), half_systematic_.data(), half, gain, half_z_.data());
+  sample_.clear();
+  for (std::size_t n = 0; n < half; n += kStride)
+    if (half_seen_[n] && !half_foreign_[n]) sample_.push_back(std::abs(half_z_[n]));
+  if (sample_.size() > 32) {
+    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
+    std::nth_element(sample_.begin(), middle, sample_.end());
+    const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.5, 2.0);
+    change_scale_ = std::clamp(change_scale_ * (frame_ < 3 ? size : std::pow(size, 0.2)), 0.3, 5.0);
+  }
+  // What is foreign: comes in from where nothing can be seen and does not hang together with cement, or is too much to
+  // be cement at once.
+  for (std::size_t n = 0; n < half; ++n)
+    half_marks_[n] = half_z_[n] > kForeignDeviations && half_smooth_[n] > kForeignContrast ? 1 : 0;
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < columns; ++c) half_cement_[r * columns + c] = near_[2 * r * width + 2 * c];
+  regions_.find(half_marks_.data(), rows, columns, half_z_.data(), half_seen_.data(), half_cement_.data());
+  const auto field = static_cast<double>(half);
+  std::fill(half_marks_.begin(), half_marks_.end(), std::uint8_t{0});
+  bool any = false;
+  for (const Region& region : regions_.regions()) {
+    const auto size = static_cast<double>(region.count);
+    std::size_t held = 0;
+    const std::uint32_t* const pixels = regions_.pixels(region);
+    for (std::size_t n = 0; n < region.count; ++n) held += half_foreign_[pixels[n]] != 0;
+    const bool is_foreign =
+        (region.border && region.count >= kForeignLeast && (region.attached == 0 || size > kForeignShare * field)) ||
+        size > kHugeShare * field || 2 * held > region.count;
+    if (!is_foreign) continue;
+    any = true;
+    for (std::size_t n = 0; n < region.count; ++n) half_marks_[pixels[n]] = 1;
+  }
+  if (any) {
+    dilate(half_marks_.data(), rows, columns, kForeignMargin, half_mark_scratch_.data(), half_foreign_.data());
+  } else {
+    std::fill(half_foreign_.begin(), half_foreign_.end(), std::uint8_t{0});
+  }
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < columns; ++c) {
+      const std::uint8_t mark = half_foreign_[r * columns + c];
+      std::uint8_t* const to = foreign_.data() + 2 * r * width + 2 * c;
+      to[0] = to[1] = to[width] = to[width + 1] = mark;
+    }
+}
+
+void Tracker::filter(const Look& look, double dose) {
+  const std::size_t width = setup_.columns;
+  for (std::size_t r = 0; r < half_rows_; ++r) {
+    float* const line = scratch_.data();
+    for (std::size_t c = 0; c < half_columns_; ++c) {
+      const float size = std::abs(half_z_[r * half_columns_ + c]);
+      line[2 * c] = line[2 * c + 1] = kFollow * std::clamp((size - kChanges) / (kChanged - kChanges), 0.0F, 1.0F);
+    }
+    for (std::size_t n = 2 * r; n < 2 * r + 2; ++n) {
+      const std::size_t at = n * width;
+      update(now_.data() + at, now_valid_.data() + at, foreign_.data() + at, variance_.data() + at, line, width,
+             static_cast<float>(dose), static_cast<float>(look.memory_frames), mean_.data() + at, spread_.data() + at,
+             taken_.data() + at);
+    }
+  }
+}
+
+}  // namespace guidance::cement

@@ -1,0 +1,127 @@
+// One frame from its pixels to what is told of it.
+#include "cement_tracker.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace guidance::cement {
+namespace {
+
+constexpr double kLeastCompared = 0.2;        // of the reference's field
+constexpr double kLeastShare = 0.35;          // of what is compared, that agrees
+constexpr double kMostlyDenser = 0.8;         // of what does not agree: something lies over it
+constexpr double kMostMotion = 0.2;           // of the shorter side
+constexpr double kMostTurn = 0.2;             // radians
+constexpr std::size_t kNear = 3, kApart = 4;  // pixels around cement
+constexpr double kStartSlopeSigma = 0.02;
+
+}  // namespace
+
+Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t* valid, const float* variance,
+                 const float* share)
+    : setup_(setup),
+      count_(setup.rows * setup.columns),
+      half_rows_(setup.rows / 2),
+      half_columns_(setup.columns / 2),
+      alignment_(reference, valid, variance, setup.rows, setup.columns) {
+  const std::size_t half = half_rows_ * half_columns_;
+  base_.assign(reference, reference + count_);
+  variance_.assign(variance, variance + count_);
+  share_.assign(share, share + count_);
+  valid_.assign(valid, valid + count_);
+  for (Plane* plane : {&systematic_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &shown_, &z_})
+    plane->assign(count_, 0.0F);
+  scratch_.assign(4 * setup.columns + 16, 0.0F);
+  arrival_.assign(count_, std::numeric_limits<float>::quiet_NaN());
+  speed_.assign(count_, std::numeric_limits<float>::quiet_NaN());
+  arrived_.assign(count_, -1);
+  for (Marks* marks : {&live_valid_, &now_valid_, &cement_, &hold_, &thinner_, &candidate_, &foreign_, &told_,
+                       &excluded_, &near_, &blind_, &mark_scratch_, &unseen_})
+    marks->assign(count_, 0);
+  for (Plane* plane :
+       {&half_change_, &half_variance_, &half_smooth_, &half_z_, &half_weight_, &half_systematic_, &half_fine_})
+    plane->assign(half, 0.0F);
+  half_scratch_.assign(4 * setup.columns + 16, 0.0F);
+  for (Marks* marks : {&half_marks_, &half_seen_, &half_cement_, &half_foreign_, &half_mark_scratch_})
+    marks->assign(half, 0);
+  regions_.reserve(count_);
+  contours_.reserve(setup.rows, setup.columns);
+  sample_.reserve(count_);
+  // Slopes of the reference times what motion may be off by.
+  smooth(reference, setup.rows, setup.columns, scratch_.data(), fine_.data());
+  const auto jitter = static_cast<float>(setup.jitter);
+  for (std::size_t r = 1; r + 1 < setup.rows; ++r)
+    for (std::size_t c = 1; c + 1 < setup.columns; ++c) {
+      const std::size_t at = r * setup.columns + c;
+      const float u = 0.5F * (fine_[at + 1] - fine_[at - 1]);
+      const float v = 0.5F * (fine_[at + setup.columns] - fine_[at - setup.columns]);
+      systematic_[at] = jitter * jitter * (u * u + v * v);
+    }
+  halve(systematic_.data(), valid_.data(), setup.rows, setup.columns, half_systematic_.data(), half_marks_.data());
+}
+
+void Tracker::resume() {
+  for (float& taken : taken_) taken = std::min(taken, 1.0F);
+  std::fill(half_foreign_.begin(), half_foreign_.end(), std::uint8_t{0});
+  std::fill(foreign_.begin(), foreign_.end(), std::uint8_t{0});
+}
+
+void Tracker::already(const std::uint8_t* marks) {
+  for (std::size_t n = 0; n < count_; ++n) {
+    cement_[n] = marks[n] && valid_[n] ? 1 : 0;
+    hold_[n] = cement_[n] ? 255 : 0;
+  }
+  dilate(cement_.data(), setup_.rows, setup_.columns, kNear, mark_scratch_.data(), near_.data());
+}
+
+bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& scale, Answer& answer) {
+  answer.bins = bin_frame(picture, scale, live_.data(), live_valid_.data());
+  std::size_t offered = 0, there = 0;
+  for (std::size_t n = 0; n < count_; ++n) {
+    offered += valid_[n];
+    there += valid_[n] & live_valid_[n];
+  }
+  if (static_cast<double>(there) < kLeastCompared * static_cast<double>(offered) || there == 0) {
+    answer.told = answer.bins.saturated > answer.bins.black ? Told::kSaturated : Told::kBlack;
+    return false;
+  }
+  dilate(cement_.data(), setup_.rows, setup_.columns, kApart, mark_scratch_.data(), excluded_.data());
+  for (std::size_t n = 0; n < count_; ++n) excluded_[n] |= foreign_[n] | unseen_[n];
+  const double slope_sigma = frame_ == 0 ? std::max(look.slope_sigma, kStartSlopeSigma) : look.slope_sigma;
+  const Fit fit = alignment_.fit(live_.data(), live_valid_.data(), excluded_.data(), fit_, slope_sigma);
+  answer.fit = fit;
+  if (fit.compared < 0.5 * kLeastCompared) {
+    answer.told = Told::kCovered;
+    return false;
+  }
+  const double most = kMostMotion * static_cast<double>(std::min(setup_.rows, setup_.columns));
+  if (std::hypot(fit.motion.du, fit.motion.dv) > most || std::abs(fit.motion.turn) > kMostTurn) {
+    answer.told = fit.share < 2.0 * kLeastShare ? Told::kPictureChanged : Told::kMotionTooLarge;
+    return false;
+  }
+  if (fit.share < kLeastShare) {
+    answer.told = fit.denser > kMostlyDenser ? Told::kCovered : Told::kPictureChanged;
+    return false;
+  }
+  return true;
+}
+
+Answer Tracker::follow(const Picture& picture, const Scale& scale, const Look& look, const Maps& maps) {
+  Answer answer;
+  if (!look_at(look, picture, scale, answer)) return answer;
+  fit_ = answer.fit;
+  dose_ = std::clamp(std::exp(answer.fit.offset), 0.05, 20.0);
+  contrast(answer);
+  find_changes();
+  filter(look, dose_);
+  find_candidates(look, answer);
+  judge_candidates(look);
+  dilate(cement_.data(), setup_.rows, setup_.columns, kNear, mark_scratch_.data(), near_.data());
+  measure(look, answer);
+  write(look, answer, maps);
+  ++frame_;
+  return answer;
+}
+
+}  // namespace guidance::cement

@@ -1,0 +1,110 @@
+// The tracker of one view: keeps what is known of it between frames.
+#pragma once
+
+#include "cement.hpp"
+
+namespace guidance::cement {
+
+// Numbers that stay for a run.
+struct Setup {
+  std::size_t rows, columns, step;  // working grid, and pixels per bin
+  double reference_frames;          // that the reference is the mean of
+  double jitter;                    // working pixels: what a slope of the reference may be displaced without being seen
+};
+
+// Capsules: u0 v0 u1 v1 radius, frame pixels.
+struct Capsules {
+  const double* numbers;
+  std::size_t count;
+};
+
+// With what one frame is looked at.
+struct Look {
+  double time_s;
+  double least_contrast;   // of the primary beam, of the thinnest cement that counts
+  double contrast_step;    // of the table of thicknesses
+  const float* thickness;  // mm by primary contrast from 0; null: none
+  std::size_t thicknesses;
+  double slope_sigma;    // how far the exposure's slope may go from frame to frame
+  double memory_frames;  // longest averaging of what does not change
+  int growth_frames;     // what came within them is new
+  Capsules instruments, cannulas;
+  const std::uint8_t* expected;  // (rows, columns) of the picture; null: none
+};
+
+// What is told of a frame, in the frame's own pixels; `box` is what was written of the sparse ones.
+struct Maps {
+  std::uint8_t *mask, *blind, *grown;
+  float *thickness, *arrival, *speed;
+  std::size_t rows, columns;
+  std::int32_t* box;  // left, top, right, bottom, inclusive; left > right: nothing
+};
+
+enum class Told { kSeen, kSaturated, kBlack, kCovered, kPictureChanged, kMotionTooLarge };
+
+struct Answer {
+  Told told = Told::kSeen;
+  Fit fit;
+  BinStats bins{};
+  double noise = 0.0;          // of a pixel's contrast, filtered; median
+  double area_px = 0.0;        // frame pixels
+  double thickness_sum = 0.0;  // mm times frame pixels
+  double noise_sigma = 0.0;    // of the sum, from noise and exposure
+  double speed = -1.0;         // frame pixels per second; negative: not known
+  std::size_t pixels = 0;      // of the grid that are cement
+  bool out_of_picture = false;
+};
+
+class Tracker {
+ public:
+  // reference, valid, variance, share (of scatter): (rows, columns) of the grid.
+  Tracker(const Setup& setup, const float* reference, const std::uint8_t* valid, const float* variance,
+          const float* share);
+  Answer follow(const Picture& picture, const Scale& scale, const Look& look, const Maps& maps);
+  // After a pause: what is known stays, and the next frames count for more.
+  void resume();
+  // Cement that is already there: (rows, columns) of the grid, non-zero where it is.
+  void already(const std::uint8_t* marks);
+  const Contours& contours() const { return contours_; }
+  std::size_t rows() const { return setup_.rows; }
+  std::size_t columns() const { return setup_.columns; }
+  std::size_t step() const { return setup_.step; }
+
+ private:
+  bool look_at(const Look& look, const Picture& picture, const Scale& scale, Answer& answer);
+  void mark_capsules(const Capsules& capsules, double margin, std::uint8_t bit);
+  void contrast(const Answer& answer);
+  void find_changes();
+  void filter(const Look& look, double dose);
+  void find_candidates(const Look& look, const Answer& answer);
+  void judge_candidates(const Look& look);
+  void keep_or_drop();
+  void lift_reference();
+  void measure(const Look& look, Answer& answer);
+  void speeds(const Look& look, Answer& answer);
+  void write(const Look& look, Answer& answer, const Maps& maps);
+  void write_blind(const Answer& answer, const Maps& maps);
+
+  Setup setup_;
+  std::size_t count_, half_rows_, half_columns_;
+  Alignment alignment_;
+  Fit fit_;
+  int frame_ = 0;
+  double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
+
+  // On the grid.
+  Plane base_, variance_, share_, systematic_;
+  Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_;
+  Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
+      blind_, mark_scratch_, unseen_;
+  std::vector<std::int32_t, HugePages<std::int32_t>> arrived_;
+  // On the halved grid.
+  Plane half_change_, half_variance_, half_smooth_, half_z_, half_weight_, half_scratch_, half_systematic_, half_fine_;
+  Marks half_marks_, half_seen_, half_cement_, half_foreign_, half_mark_scratch_;
+  Regions regions_;
+  Contours contours_;
+  std::vector<float> sample_;
+  std::array<int, 4> box_{};  // of cement on the grid
+};
+
+}  // namespace guidance::cement
