@@ -16,6 +16,7 @@ USUAL_KVP: Final = 80.0
 USUAL_WATER_MM: Final = 250.0  # a pelvis: 200 to 250 from front to back, 350 across
 LARGEST_CONTRAST: Final = 6.0
 """A share of 0.002 of the signal is left: less than scatter and read-out tell apart."""
+LARGEST_WATER_MM: Final = 700.0
 _ENTRIES: Final = 512
 _SLOPES_MM: Final = np.concatenate([[0.0], np.geomspace(0.001, LARGEST_MM, 320)])
 _JUDGED_AT: Final = 0.5  # log contrast at which the uncertainty is told: some millimetres of a usual cement
@@ -101,10 +102,10 @@ def opacity_of(
         source: parts, or an opacity, or both.
         kvp: 40 to 140; None: not known.
         filtration_mm_al, filtration_mm_cu: of the beam.
-        water_mm: of the patient; None: not known.
+        water_mm: of the patient, 0 to 700; None: not known.
     """
     voltage = USUAL_KVP if kvp is None else kvp
-    water = USUAL_WATER_MM if water_mm is None else max(water_mm, 0.0)
+    water = USUAL_WATER_MM if water_mm is None else water_mm
     kvp_sigma = _KVP_UNKNOWN if kvp is None else _KVP_TOLD * kvp
     water_sigma = _WATER_UNKNOWN_MM if water_mm is None else _WATER_TOLD_MM
 

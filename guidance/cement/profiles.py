@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from guidance.cement.beam import KVP_RANGE, materials
-from guidance.cement.opacity import Opacity, OpacitySource, opacity_of
+from guidance.cement.opacity import LARGEST_WATER_MM, Opacity, OpacitySource, opacity_of
 from guidance.errors import CaseError, ConfigError
 from guidance.messages.cement import CementMaterial
 
@@ -85,7 +85,7 @@ class CementLibrary:
             material: a brand, or a told opacity (which then counts; a brand beside it tells how the beam hardens).
             kvp: as told; None or outside 40 to 140: not told, which widens `relative_sigma`.
             filtration_mm_al, filtration_mm_cu: of the beam.
-            water_mm: thickness of the patient in water; None: not known.
+            water_mm: thickness of the patient in water; None or outside 0 to 700: not known.
 
         Raises:
             CaseError: `unknown_brand` naming the known ones; `bad_opacity` outside (0, 5] per mm; `no_opacity` where
@@ -114,6 +114,8 @@ class CementLibrary:
         )
         if kvp is not None and not KVP_RANGE[0] <= kvp <= KVP_RANGE[1]:
             kvp = None
+        if water_mm is not None and not 0.0 <= water_mm <= LARGEST_WATER_MM:
+            water_mm = None
         return opacity_of(
             source, kvp=kvp, filtration_mm_al=filtration_mm_al, filtration_mm_cu=filtration_mm_cu, water_mm=water_mm
         )
