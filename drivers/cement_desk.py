@@ -11,10 +11,11 @@ import structlog
 
 from drivers.live import LiveCase
 from drivers.mqtt import MqttPublisher
+from drivers.mqtt_reports import publish_alerts, publish_cement
 from drivers.openigtlink_output import OverlayOutput
 from guidance.alerts.book import AlertBook, newly_raised
 from guidance.case import Author
-from guidance.cement.alert_answers import AlertAnswer, AlertList, alert_answer, alert_list, alert_objects
+from guidance.cement.alert_answers import AlertAnswer, AlertList, acknowledged_answer, alert_list, alert_objects
 from guidance.cement.answers import CementAnswer, CementBrand
 from guidance.cement.profiles import CementLibrary, cement_library
 from guidance.cement.progress import CementProgress
@@ -23,7 +24,6 @@ from guidance.cement.working_time import WorkingTime, working_time
 from guidance.config import CementSettings
 from guidance.errors import ConfigError
 from guidance.messages import CementMaterial, CementView
-from guidance.wire.mqtt import alert_payload, cement_payload
 
 _NS_PER_S: Final = 1e9
 
@@ -78,9 +78,14 @@ class CementDesk:
     def acknowledge(self, alert_id: str, *, by: str) -> AlertAnswer:
         before = self._live.session.alerts
         self._live.acknowledge_alert(alert_id, by)
-        # One whose condition was gone is gone with this: it is told as it was when it went.
-        held = {alert.id: alert for alert in (*before.alerts, *self._live.session.alerts.alerts)}[alert_id]
-        answer = alert_answer(held, wall_from_monotonic_ns=self._wall_from_monotonic_ns)
+        answer = acknowledged_answer(
+            before,
+            self._live.session.alerts,
+            alert_id,
+            by=by,
+            now_ns=time.monotonic_ns(),
+            wall_from_monotonic_ns=self._wall_from_monotonic_ns,
+        )
         _log.info("acknowledged", alert=alert_id, by=by, text=answer.text)
         return answer
 
@@ -89,7 +94,7 @@ class CementDesk:
     def publish_cement(self, known: CementProgress) -> None:
         """What is known of cement has changed."""
         if self._mqtt.on:
-            self._mqtt.publish_cement(cement_payload(self._answer(known)))
+            publish_cement(self._mqtt, self._answer(known))
 
     def publish_alerts(self, before: AlertBook, after: AlertBook) -> None:
         """The latched alerts have changed."""
@@ -97,12 +102,8 @@ class CementDesk:
         self._output.set_alerts(alert_objects(told))
         for alert in newly_raised(before, after):
             _log.warning("alert", id=alert.id, priority=alert.condition.priority.value, text=alert.condition.text)
-        if not self._mqtt.on:
-            return
-        known = {alert.id: alert for alert in before.alerts}
-        for alert, answer in zip(after.alerts, told.items, strict=True):
-            if known.get(alert.id) != alert:
-                self._mqtt.publish_alert(alert_payload(answer))
+        if self._mqtt.on:
+            publish_alerts(self._mqtt, alert_list(before, wall_from_monotonic_ns=self._wall_from_monotonic_ns), told)
 
     def _answer(self, known: CementProgress) -> CementAnswer:
         now_ns = time.monotonic_ns()

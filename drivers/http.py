@@ -59,7 +59,7 @@ class HttpServer:
         api: CaseApi,
         planning: PlanningApi,
         registration: RegistrationApi,
-        cement: CementApi | None = None,
+        cement: CementApi,
         *,
         maximum_import_mib: int = 256,
     ) -> None:
@@ -148,7 +148,7 @@ class HttpServer:
         routes: list[BaseRoute] = [
             *CaseRoutes(self._api, self._planning.diameter_of).routes(),
             *RegistrationRoutes(self._registration).routes(),
-            *(CementRoutes(self._cement).routes() if self._cement is not None else ()),
+            *CementRoutes(self._cement).routes(),
             *PlanningRoutes(self._api, self._planning, maximum_import_mib=self._maximum_import_mib).routes(),
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),

@@ -76,7 +76,7 @@ class StreamEndpoint:
     Without it the pace is the transport's. Either way a slow client loses only its own frames.
     """
 
-    def __init__(self, api: CaseApi, cement: CementApi | None = None) -> None:
+    def __init__(self, api: CaseApi, cement: CementApi) -> None:
         self._api = api
         self._cement = cement
         self._clients: dict[int, tuple[str, _Mailbox]] = {}
@@ -148,10 +148,8 @@ class StreamEndpoint:
                     await websocket.send_bytes(picture)
                     mailbox.sent += 1
 
-    def _with_cement(self, state: GeometryAnswer) -> GeometryAnswer:
+    def _with_cement(self, state: GeometryAnswer) -> LiveState:
         # As it is now, not as it was with the picture: an alert must not wait for a slow page.
-        if self._cement is None:
-            return state
         return LiveState(inputs=state.inputs, cement=self._cement.cement(), alerts=self._cement.alerts().items)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from guidance.alerts.book import AlertBook, acknowledged
+from guidance.alerts.book import AlertBook
 from guidance.messages import Alert, AlertKind, AlertPriority, SiteStatus, ZoneSide, ZoneSite
 from guidance.registration.answers import finite
 
@@ -94,19 +94,19 @@ def alert_list(book: AlertBook, *, wall_from_monotonic_ns: int) -> AlertList:
     )
 
 
-def acknowledge(
-    book: AlertBook, alert_id: str, *, by: str, now_ns: int, wall_from_monotonic_ns: int
-) -> tuple[AlertBook, AlertAnswer]:
-    """Note that an alert was seen, and tell it as it then is, also where it is gone with that.
+def acknowledged_answer(
+    before: AlertBook, after: AlertBook, alert_id: str, *, by: str, now_ns: int, wall_from_monotonic_ns: int
+) -> AlertAnswer:
+    """An alert as it is once somebody has seen it, also where it went with that.
 
-    Raises:
-        CaseError: `unknown_alert`.
+    Args:
+        before, after: the book without and with the acknowledgement.
+        by, now_ns: of the acknowledgement.
     """
-    after = acknowledged(book, alert_id, by, now_ns)
-    held = {alert.id: alert for alert in (*book.alerts, *after.alerts)}[alert_id]
+    held = {alert.id: alert for alert in (*before.alerts, *after.alerts)}[alert_id]
     if held.acknowledged_by is None:
         held = replace(held, acknowledged_by=by, acknowledged_ns=now_ns)
-    return after, alert_answer(held, wall_from_monotonic_ns=wall_from_monotonic_ns)
+    return alert_answer(held, wall_from_monotonic_ns=wall_from_monotonic_ns)
 
 
 def alert_objects(told: AlertList) -> list[dict[str, Any]]:

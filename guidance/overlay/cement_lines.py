@@ -1,7 +1,7 @@
 """Cement on the picture: its front, what has just come, and how near it is to what it must not reach.
 
 It is in pixels of the very frame that it was seen in, so it is drawn without geometry too. Nothing tells by colour
-alone: what has just come is a thick line, and how urgent a zone is has a mark (ring, diamond, crossed square).
+alone: what has just come is a thick line, and a zone's status has a mark (ring, diamond, crossed square).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from guidance.messages import (
 from guidance.overlay.colors import ALARM, NOTICE, Rgb, apart_from
 from guidance.overlay.layout import Sheet
 from guidance.overlay.pieces import Line, Text
-from guidance.overlay.text import text_bitmap
+from guidance.overlay.text import plate_gap_px, text_bitmap
 
 FRONT: Final[Rgb] = (64, 240, 255)
 CASING: Final[Rgb] = (8, 24, 28)
 
-_FRONT_PART: Final = 1.2  # of the line width
-_CASING_PART: Final = 3.0
-_GROWTH_PART: Final = 3.4
-_STRAIGHT_PX: Final = 0.25  # how far a drawn front may lie off the contour; a quarter of a pixel cannot be seen
-_GROWTH_STEP_PX: Final = 2.0
-_MOST_POINTS: Final = 1200
+_FRONT_PART: Final = 1.6  # of the line width
+_CASING_PART: Final = 3.2
+_GROWTH_PART: Final = 3.8
+_STRAIGHT_PX: Final = 0.5  # how far a drawn front may lie off the contour, which noise moves by as much
+_GROWTH_STEP_PX: Final = 3.0
+_MOST_POINTS: Final = 600  # of one contour
 _MARK_PX: Final = 8.0  # of a picture of 1024 px
 _LABEL_PART: Final = 0.85
 _LEAST_LABEL_PX: Final = 11
@@ -50,11 +50,7 @@ _RING: Final = np.stack((np.cos(np.linspace(0, 2 * np.pi, 17)), np.sin(np.linspa
 _DIAMOND: Final = np.array([(0.0, -1.2), (1.2, 0.0), (0.0, 1.2), (-1.2, 0.0), (0.0, -1.2)])
 _SQUARE: Final = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)])
 _CROSS: Final = np.array([(-1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (1.0, -1.0)])
-_MARKED: Final = {
-    SiteStatus.CONTACT: (3, ALARM),
-    SiteStatus.CONTACT_POSSIBLE: (2, ALARM),
-    SiteStatus.APPROACHING: (1, NOTICE),
-}
+_MARKED: Final = {SiteStatus.CONTACT: 3, SiteStatus.CONTACT_POSSIBLE: 2, SiteStatus.APPROACHING: 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,7 +130,7 @@ def _front_lines(view: CementView, sheet: Sheet) -> list[Line]:
 
 
 def _straightened(contour: F64) -> F64:
-    """The contour with as few points as tell it apart from itself by no more than a quarter of a pixel."""
+    """The contour with as few points as tell it apart from itself by no more than half a pixel."""
     points = contour.astype(np.float32)
     kept: F64 = cv2.approxPolyDP(points, _STRAIGHT_PX, True).reshape(-1, 2).astype(np.float64)
     if len(kept) < 3:
@@ -178,24 +174,25 @@ def _marks(
             or seen.distance_px is None
         ):
             continue
-        near.append((-_MARKED[site.status][0], seen.distance_px, seen, site))
+        near.append((-_MARKED[site.status], seen.distance_px, seen, site))
     near.sort(key=lambda entry: entry[:2])
     size = max(round(_LABEL_PART * sheet.size_px), _LEAST_LABEL_PX)
     reach = _MARK_PX * sheet.scale
+    beside = 1.6 * reach + plate_gap_px(size)
     lines: list[Line] = []
     texts: list[Text] = []
     taken: list[tuple[float, float, float, float]] = []
     for _, _, seen, site in near[:_MOST_MARKS]:
         assert seen.nearest_px is not None
         assert site.status is not None
-        color = apart_from(_MARKED[site.status][1], sheet.taken)
+        color = apart_from(ALARM if site.priority is AlertPriority.HIGH else NOTICE, sheet.taken)
         at = np.array(seen.nearest_px)
         lines += _mark(site.status, at, reach, color, sheet)
         text = f"{_short(site.name)} {_distance(site)}"
         height, width = text_bitmap(text, size).coverage.shape
-        left, top = at[0] + 1.6 * reach, at[1] - height / 2
+        left, top = at[0] + beside, at[1] - height / 2
         if left + width > sheet.columns:
-            left = at[0] - 1.6 * reach - width
+            left = at[0] - beside - width
         left = min(max(left, 0.0), max(sheet.columns - width, 0.0))
         for other in taken:  # the more urgent one stays where it is
             if left < other[2] and left + width > other[0] and top < other[3] and top + height > other[1]:

@@ -18,21 +18,21 @@ _COLORS: Final = {
     AlertPriority.NONE: CALM,
 }
 _BANNER_PART: Final = 1.5  # of the text size
-_MOST_BANNERS: Final = 2
+_MOST_SAID: Final = 3
 
 
 def alert_words(alerts: tuple[Alert, ...]) -> tuple[Words, ...]:
-    """Banners: the most urgent that nobody has acknowledged, large; what is acknowledged and still true, small."""
+    """The most urgent that nobody has acknowledged, the first of them large; what is acknowledged and still true."""
     unseen = [alert for alert in alerts if alert.acknowledged_by is None]
     said = [
         Words(
             f"{_SIGNS[alert.condition.priority]} {alert.condition.text}{'' if alert.present else ' (no longer)'}",
             _COLORS[alert.condition.priority],
-            size_part=_BANNER_PART,
+            size_part=1.0 if number else _BANNER_PART,
         )
-        for alert in unseen[:_MOST_BANNERS]
+        for number, alert in enumerate(unseen[:_MOST_SAID])
     ]
-    beyond = len(unseen) - _MOST_BANNERS
+    beyond = len(unseen) - _MOST_SAID
     if beyond > 0:
         said.append(Words(f"and {beyond} more alert{'s' if beyond > 1 else ''}", NOTICE))
     said += [
@@ -42,7 +42,7 @@ def alert_words(alerts: tuple[Alert, ...]) -> tuple[Words, ...]:
         )
         for alert in alerts
         if alert.acknowledged_by is not None and alert.present
-    ][:_MOST_BANNERS]
+    ][:_MOST_SAID]
     return tuple(said)
 
 

@@ -19,6 +19,7 @@ from guidance.errors import ConfigError
 from guidance.messages import Finding, Severity, VolumeState
 from guidance.ports import MetricFamily
 from tests.helpers.case_api import FakeCaseApi, input_geometry, ready_volume
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -32,7 +33,7 @@ def api() -> FakeCaseApi:
 
 @pytest.fixture
 async def client(api: FakeCaseApi) -> AsyncIterator[httpx.AsyncClient]:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
@@ -86,7 +87,7 @@ async def test_bad_field_is_named(client: httpx.AsyncClient, change: dict[str, A
 @pytest.mark.parametrize(
     ("method", "path", "content", "headers", "status", "code"),
     [
-        pytest.param("GET", "/api/v1/cement", "", {}, 404, "not_found", id="later-issue"),
+        pytest.param("GET", "/api/v1/verification", "", {}, 404, "not_found", id="later-issue"),
         pytest.param("GET", "/api/v1/paths/P9", "", {}, 404, "unknown_path", id="no-such-path"),
         pytest.param("GET", "/api/v1/volumes/V9", "", {}, 404, "unknown_volume", id="no-such-volume"),
         pytest.param("PUT", "/api/v1/case", '{"active_volume_id": "V9"}', {}, 404, "unknown_volume", id="choose-none"),
@@ -254,7 +255,11 @@ async def test_page_and_openapi_are_served_with_their_protection(client: httpx.A
 
 async def test_port_taken_names_the_mend(client: httpx.AsyncClient) -> None:
     second = HttpServer(
-        HttpSettings(port=client.base_url.port or 0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi()
+        HttpSettings(port=client.base_url.port or 0),
+        FakeCaseApi(),
+        FakePlanningApi(),
+        FakeRegistrationApi(),
+        FakeCementApi(),
     )
     with pytest.raises(ConfigError, match="GUIDANCE_HTTP_PORT") as caught:
         await second.start()
@@ -273,7 +278,11 @@ async def test_addresses_and_localhost_are_ours(client: httpx.AsyncClient, host:
 
 async def test_configured_name_is_let_in(api: FakeCaseApi) -> None:
     server = HttpServer(
-        HttpSettings(port=0, allowed_hosts=("suite3.example",)), api, FakePlanningApi(), FakeRegistrationApi()
+        HttpSettings(port=0, allowed_hosts=("suite3.example",)),
+        api,
+        FakePlanningApi(),
+        FakeRegistrationApi(),
+        FakeCementApi(),
     )
     await server.start()
     try:

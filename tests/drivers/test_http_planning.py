@@ -22,6 +22,7 @@ from guidance.plan_shapes import InstrumentList, PathList, ZoneList
 from guidance.planning.answers import Clearance, Corridor, Views
 from guidance.ports import NewPlan, NewZones
 from tests.helpers.case_api import FakeCaseApi, ready_volume
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -48,7 +49,9 @@ def planning() -> FakePlanningApi:
 
 @pytest.fixture
 async def client(api: FakeCaseApi, planning: FakePlanningApi) -> AsyncIterator[httpx.AsyncClient]:
-    server = HttpServer(HttpSettings(port=0), api, planning, FakeRegistrationApi(), maximum_import_mib=_LIMIT_MIB)
+    server = HttpServer(
+        HttpSettings(port=0), api, planning, FakeRegistrationApi(), FakeCementApi(), maximum_import_mib=_LIMIT_MIB
+    )
     await server.start()
     try:
         async with httpx.AsyncClient(

@@ -12,6 +12,7 @@ from guidance.config import HttpSettings
 from guidance.errors import CaseError
 from guidance.registration.request import RegistrationRequest
 from tests.helpers.case_api import FakeCaseApi
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -23,7 +24,7 @@ def registration() -> FakeRegistrationApi:
 
 @pytest.fixture
 async def client(registration: FakeRegistrationApi) -> AsyncIterator[httpx.AsyncClient]:
-    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), registration)
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), registration, FakeCementApi())
     await server.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}/api/v1") as client:

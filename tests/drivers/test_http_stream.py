@@ -20,6 +20,7 @@ from guidance.messages import GeometryState, InputState
 from guidance.ports import LiveUpdate
 from guidance.shapes import GeometryAnswer, OverlayVector, PictureHeader
 from tests.helpers.case_api import FakeCaseApi, input_geometry
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -33,7 +34,7 @@ def api() -> FakeCaseApi:
 
 @pytest.fixture
 async def server(api: FakeCaseApi) -> AsyncIterator[HttpServer]:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     yield server
     await server.stop()
@@ -211,7 +212,7 @@ async def test_so_many_pages_and_no_more(server: HttpServer, api: FakeCaseApi, m
 
 
 async def test_stop_closes_pages_at_once(api: FakeCaseApi) -> None:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     async with page(server) as websocket:
         await api.wait_for_subscribers(1)
@@ -223,7 +224,7 @@ async def test_stop_closes_pages_at_once(api: FakeCaseApi) -> None:
 
 
 async def test_stop_does_not_wait_for_a_page_that_reads_nothing(api: FakeCaseApi) -> None:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     async with page(server, max_queue=1, max_size=None) as stuck:
         await api.wait_for_subscribers(1)
@@ -237,4 +238,4 @@ async def test_stop_does_not_wait_for_a_page_that_reads_nothing(api: FakeCaseApi
 
 
 def test_no_client_before_anyone_came(api: FakeCaseApi) -> None:
-    assert StreamEndpoint(api).clients() == ()
+    assert StreamEndpoint(api, FakeCementApi()).clients() == ()

@@ -18,6 +18,7 @@ from drivers.server import GuidanceServer
 from guidance.config import DicomSettings, HttpSettings, settings_from_text
 from guidance.messages import CbctVolume
 from tests.helpers.case_api import FakeCaseApi
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -25,7 +26,7 @@ _DEADLINE_S = 60.0
 
 
 async def test_refused_requests_are_counted_by_status() -> None:
-    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
 
     def ask(path: str, **headers: str) -> int:
@@ -92,7 +93,7 @@ async def _closed_by_server(reader: asyncio.StreamReader) -> bool:
 )
 async def test_a_request_that_does_not_come_in_is_given_up(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "patience_s", 0.05)
-    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -106,7 +107,7 @@ async def test_a_request_that_does_not_come_in_is_given_up(begun: bytes, monkeyp
 
 async def test_more_connections_than_allowed_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "maximum_connections", 2)
-    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     try:
         kept = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
@@ -122,7 +123,7 @@ async def test_more_connections_than_allowed_are_closed_at_once(monkeypatch: pyt
 
 async def test_a_page_that_stays_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "patience_s", 0.02)
-    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), FakeCaseApi(), FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from guidance.alerts.book import AlertBook, raised
+from guidance.alerts.book import AlertBook, acknowledged, raised
 from guidance.case import Author
 from guidance.cement import progress as steps
-from guidance.cement.alert_answers import AlertAnswer, AlertList, acknowledge, alert_list
+from guidance.cement.alert_answers import AlertAnswer, AlertList, acknowledged_answer, alert_list
 from guidance.cement.answers import CementAnswer, CementBrand
 from guidance.cement.profiles import CementLibrary, cement_library
 from guidance.cement.progress import CementProgress
@@ -144,8 +144,10 @@ class FakeCementApi:
         return alert_list(self.book, wall_from_monotonic_ns=WALL_NS)
 
     def acknowledge(self, alert_id: str, *, by: str) -> AlertAnswer:
-        self.book, told = acknowledge(self.book, alert_id, by=by, now_ns=self.now_ns, wall_from_monotonic_ns=WALL_NS)
-        return told
+        before, self.book = self.book, acknowledged(self.book, alert_id, by, self.now_ns)
+        return acknowledged_answer(
+            before, self.book, alert_id, by=by, now_ns=self.now_ns, wall_from_monotonic_ns=WALL_NS
+        )
 
     def frame(self, view: CementView, *sites: SiteInView, body: CementBody | None = None) -> None:
         """A followed frame."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from drivers.http import HttpServer
 from guidance.config import HttpSettings
-from guidance.ports import PlanningApi, RegistrationApi
+from guidance.ports import CementApi, PlanningApi, RegistrationApi
 from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -21,9 +22,16 @@ async def shown(
     folder: Path,
     planning: PlanningApi | None = None,
     registration: RegistrationApi | None = None,
+    cement: CementApi | None = None,
 ) -> AsyncIterator[Page]:
     """The page of a server over `api`, connected and with its lists filled."""
-    server = HttpServer(HttpSettings(port=0), api, planning or FakePlanningApi(), registration or FakeRegistrationApi())
+    server = HttpServer(
+        HttpSettings(port=0),
+        api,
+        planning or FakePlanningApi(),
+        registration or FakeRegistrationApi(),
+        cement or FakeCementApi(),
+    )
     await server.start()
     try:
         async with open_page(f"http://127.0.0.1:{server.port}/", folder) as page:

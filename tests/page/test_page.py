@@ -16,6 +16,7 @@ from guidance.messages import Finding, GeometryState, InputState, Severity, Volu
 from guidance.shapes import LatencyFigures
 from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi, ready_volume
+from tests.helpers.cement import FakeCementApi
 from tests.helpers.live_feed import GREY, PATH_RGB, SIZE_PX, send_frame
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
@@ -207,7 +208,7 @@ async def test_operator_answers_about_volume_and_frame(api: FakeCaseApi, tmp_pat
 
 
 async def test_lost_connection_is_said_within_a_second_and_mends_itself(api: FakeCaseApi, tmp_path: Path) -> None:
-    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi())
+    server = HttpServer(HttpSettings(port=0), api, FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
     await server.start()
     port = server.port
     try:
@@ -219,7 +220,7 @@ async def test_lost_connection_is_said_within_a_second_and_mends_itself(api: Fak
             await page.wait_for("document.body.dataset.connection === 'lost'")
             assert "CONNECTION LOST" in await page.text(".lost")
             assert "grayscale" in str(await page.evaluate("getComputedStyle(document.querySelector('#views')).filter"))
-            server = HttpServer(HttpSettings(port=port), api, FakePlanningApi(), FakeRegistrationApi())
+            server = HttpServer(HttpSettings(port=port), api, FakePlanningApi(), FakeRegistrationApi(), FakeCementApi())
             await server.start()
             await page.wait_for("document.body.dataset.connection === 'live'")
             assert await page.evaluate("getComputedStyle(document.querySelector('.lost')).display") == "none"
