@@ -17,7 +17,7 @@ from guidance.cement.space import CementSpace, OpenSpace, opened, room_for_cemen
 from guidance.cement.touching import Body, all_unknown, nothing_yet, outside_ml, sites_of
 from guidance.cement.zone_fields import Lattice, ZoneDistances, ZoneField
 from guidance.config import CementSettings
-from guidance.kernels.cement_body import fit_body
+from guidance.kernels.cement_body import BodyFitter
 from guidance.messages import F32, F64, U8, CementBody, CementView, PlannedPath
 from guidance.planning.working_grid import WorkingGrid
 from guidance.tracking.values import SeenInstrument
@@ -65,6 +65,7 @@ class BodyEstimator:
         self._distances = ZoneDistances(self._fields, _SPACINGS_MM[0])
         self._views = KeptViews()
         self._cannulas = Cannulas()
+        self._fitter = BodyFitter()
         self._slices = Slices(self._space)
         self._last: Body | None = None
         self._refused = ""
@@ -195,7 +196,9 @@ class BodyEstimator:
         prior, counted = self._prior(first_ijk, shape, self._cannulas.now(newest_ns), now_ns)
         rays = [bins.rays(older_mm=mm, spacing_mm=self._spacing_mm) for bins, mm in zip(views, grown_mm, strict=True)]
         measured = all(bins.thickness_mm is not None for bins in views)
-        fit = fit_body(prior, counted, np.asarray(first_ijk, np.float64) * self._spacing_mm, self._spacing_mm, rays)
+        fit = self._fitter.fit(
+            prior, counted, np.asarray(first_ijk, np.float64) * self._spacing_mm, self._spacing_mm, rays
+        )
         body = Body(fit.share, fit.possible, counted, first_ijk, self._spacing_mm)
         self._last = body
         if not measured:

@@ -117,6 +117,115 @@ def box_average(
     nothing: float,
     out: numpy.typing.NDArray[numpy.float32],
 ) -> None: ...
+def cement_bins(
+    pixels: numpy.typing.NDArray[Any],
+    step: int,
+    scale: numpy.typing.NDArray[numpy.float64],
+    field: numpy.typing.NDArray[numpy.int32],
+    attenuation: numpy.typing.NDArray[numpy.float32],
+    valid: numpy.typing.NDArray[numpy.uint8],
+) -> tuple[float, float]: ...
+def cement_warp(
+    frame: numpy.typing.NDArray[numpy.float32],
+    valid: numpy.typing.NDArray[numpy.uint8],
+    du: float,
+    dv: float,
+    turn: float,
+    out: numpy.typing.NDArray[numpy.float32],
+    out_valid: numpy.typing.NDArray[numpy.uint8],
+) -> None: ...
+def cement_contours(
+    field: numpy.typing.NDArray[numpy.float32],
+) -> tuple[tuple[numpy.typing.NDArray[numpy.float64], ...], float]: ...
+
+class CementAlignment:
+    def __init__(
+        self,
+        reference: numpy.typing.NDArray[numpy.float32],
+        valid: numpy.typing.NDArray[numpy.uint8],
+        variance: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+    def fit(
+        self,
+        frame: numpy.typing.NDArray[numpy.float32],
+        valid: numpy.typing.NDArray[numpy.uint8],
+        du: float = 0.0,
+        dv: float = 0.0,
+        turn: float = 0.0,
+    ) -> tuple[float, float, float, float, float, float]: ...
+
+class CementTracker:
+    def __init__(
+        self,
+        step: int,
+        reference_frames: float,
+        jitter: float,
+        reference: numpy.typing.NDArray[numpy.float32],
+        valid: numpy.typing.NDArray[numpy.uint8],
+        variance: numpy.typing.NDArray[numpy.float32],
+        share: numpy.typing.NDArray[numpy.float32],
+    ) -> None: ...
+    def resume(self) -> None: ...
+    def already(self, marks: numpy.typing.NDArray[numpy.uint8]) -> None: ...
+    def follow(
+        self,
+        pixels: numpy.typing.NDArray[Any],
+        scale: numpy.typing.NDArray[numpy.float64],
+        field: numpy.typing.NDArray[numpy.int32],
+        look: numpy.typing.NDArray[numpy.float64],
+        thickness: numpy.typing.NDArray[numpy.float32],
+        instruments: numpy.typing.NDArray[numpy.float64],
+        cannulas: numpy.typing.NDArray[numpy.float64],
+        expected: numpy.typing.NDArray[numpy.uint8] | None,
+        mask: numpy.typing.NDArray[numpy.uint8],
+        blind: numpy.typing.NDArray[numpy.uint8],
+        grown: numpy.typing.NDArray[numpy.uint8],
+        thickness_map: numpy.typing.NDArray[numpy.float32],
+        arrival: numpy.typing.NDArray[numpy.float32],
+        speed: numpy.typing.NDArray[numpy.float32],
+        box: numpy.typing.NDArray[numpy.int32],
+    ) -> tuple[
+        int,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        float,
+        int,
+        bool,
+        tuple[numpy.typing.NDArray[numpy.float64], ...],
+    ]: ...
+
+class CementBody:
+    def __init__(self) -> None: ...
+    def fit(
+        self,
+        prior: numpy.typing.NDArray[numpy.float32],
+        counted: numpy.typing.NDArray[numpy.uint8],
+        first_lps_mm: numpy.typing.NDArray[numpy.float64],
+        spacing_mm: float,
+        views: list[
+            tuple[
+                numpy.typing.NDArray[numpy.float64],
+                numpy.typing.NDArray[numpy.float32],
+                numpy.typing.NDArray[numpy.uint8],
+                numpy.typing.NDArray[numpy.float32],
+                float,
+                bool,
+            ]
+        ],
+        rounds: int,
+        sharpenings: int,
+        share: numpy.typing.NDArray[numpy.float32],
+        possible: numpy.typing.NDArray[numpy.uint8],
+        volumes_mm3: numpy.typing.NDArray[numpy.float64],
+    ) -> None: ...
 
 class CorridorLines:
     def __init__(

@@ -71,7 +71,7 @@ def fit_body(
     rounds: int,
     sharpenings: int,
 ) -> BodyFit:
-    """See `guidance.kernels.cement_body.fit_body`."""
+    """See `guidance.kernels.cement_body.BodyFitter.fit`."""
     shape = prior.shape
     kji = np.argwhere(prior > 0.0)
     points = kji[:, ::-1] * spacing_mm + first_lps_mm

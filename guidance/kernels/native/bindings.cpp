@@ -172,6 +172,7 @@ NB_MODULE(_core, m) {
                 ", dirty: " U8_ARRAY ", under: int = 0) -> tuple[int, int]"));
   bind_drr(m);
   bind_cement(m);
+  bind_cement_body(m);
   bind_corridor(m);
   bind_distance(m);
   bind_ridge(m);

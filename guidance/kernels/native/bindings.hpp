@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 void bind_cement(nanobind::module_& m);
+void bind_cement_body(nanobind::module_& m);
 void bind_corridor(nanobind::module_& m);
 void bind_distance(nanobind::module_& m);
 void bind_drr(nanobind::module_& m);
