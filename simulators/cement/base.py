@@ -11,7 +11,7 @@ import numpy as np
 
 from guidance.kernels.drr import EXCESS_OVER_ZERO, ProjectionVolume, cone_projection
 from guidance.messages import F32, F64
-from simulators.gantry import STILL, Gantry, Motion
+from simulators.gantry import Gantry
 from simulators.instruments import Cylinder, add_chords
 from simulators.scene import MATERIALS, TISSUE_CURVES
 from simulators.xray import Beam, density_g_cm3, mass_attenuation_cm2_g
@@ -21,10 +21,10 @@ Region = tuple[slice, slice]
 """Rows and columns of a picture."""
 
 _KEPT_BYTES: Final = 128 << 20
-# Between places that are projected anew; in between the picture is only shifted and turned, and what lies 100 mm off
-# the middle is at most some hundredths of a mm off its place.
-_SHIFT_STEP_MM: Final = 0.3
-_TURN_STEP_DEG: Final = 0.08
+# A patient who has moved by less than that since a place was projected is shifted and turned on its picture; what lies
+# 100 mm off the middle is then less than 0.1 mm off its place.
+_NEAR_MM: Final = 0.15
+_NEAR_DEG: Final = 0.04
 _COARSE: Final = 8  # px of the thickness that scatter goes by
 
 
@@ -140,22 +140,34 @@ class BasePictures:
         self._kept: OrderedDict[Gantry, Place] = OrderedDict()
 
     def layers(self, gantry: Gantry, matrix: F64) -> Layers:
-        """What is seen from a place: from the nearest of a lattice of the patient's movements, then put in place.
+        """What is seen from a place: projected for it, or for one next to it and put in place.
 
         Args:
             matrix: the gantry's own pixel_from_patient.
         """
-        near = replace(gantry, patient_moved=_rounded(gantry.patient_moved))
-        if near in self._kept:
-            self._kept.move_to_end(near)
-        else:
+        near = self._nearest(gantry)
+        if near is None:
+            near = gantry
             self._kept[near] = self._project(near)
             while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > _KEPT_BYTES:
                 self._kept.popitem(last=False)
+        self._kept.move_to_end(near)
         place = self._kept[near]
         if near.patient_moved == gantry.patient_moved:
             return Layers(place, None)
         return Layers(place, _plane_map(place.matrix, matrix, self._middle))
+
+    def _nearest(self, gantry: Gantry) -> Gantry | None:
+        """The kept place that the patient has moved least from; None: too far from all."""
+        if gantry in self._kept:
+            return gantry
+        found, least = None, 1.0
+        for kept in self._kept:
+            moved = np.abs(np.subtract(kept.patient_moved, gantry.patient_moved))
+            apart = max(float(moved[:3].max()) / _NEAR_MM, float(moved[3:].max()) / _NEAR_DEG)
+            if apart <= least and replace(kept, patient_moved=gantry.patient_moved) == gantry:
+                found, least = kept, apart
+        return found
 
     def _project(self, gantry: Gantry) -> Place:
         matrix, size = gantry.pixel_from_patient(), gantry.size
@@ -207,14 +219,6 @@ def _transmission(tube: Beam, g_cm2: dict[str, F32]) -> F32:
         np.exp(exponent, out=exponent)
         total += exponent
     return total
-
-
-def _rounded(moved: Motion) -> Motion:
-    if moved == STILL:
-        return STILL
-    steps = (_SHIFT_STEP_MM,) * 3 + (_TURN_STEP_DEG,) * 3
-    a, b, c, d, e, f = (float(np.rint(value / step) * step) for value, step in zip(moved, steps, strict=True))
-    return (a, b, c, d, e, f)
 
 
 def _plane_map(place: F64, picture: F64, middle_lps_mm: F64) -> F64:

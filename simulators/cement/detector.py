@@ -59,6 +59,7 @@ class DetectorRun:
         self._photons_per_value = detector.photons_per_mm2 * pixel_area_mm2 / detector.level
         self._number = number
         self._glow: F32 | None = None
+        self._field = np.zeros(0, np.float32)
         self._at_s = 0.0
         self.exposure: float | None = None
 
@@ -105,9 +106,18 @@ class DetectorRun:
                 values += glow * (self._glow - values)
             self._glow, self._at_s = values.copy(), t_s
         if detector.electronic_noise > 0.0:
-            values += rng.standard_normal(values.shape, np.float32) * np.float32(detector.electronic_noise)
+            values += self._read_out(values.shape, rng)
         picture: U16 = np.clip(values + np.float32(0.5), 0.0, float(detector.largest)).astype(np.uint16)
         return picture
+
+    def _read_out(self, shape: tuple[int, int], rng: np.random.Generator) -> F32:
+        """Noise of the amplifiers: a piece of one field, another each time, for quantum noise hides it anyway."""
+        count = shape[0] * shape[1]
+        if self._field.size < 2 * count:
+            own = np.random.default_rng([self._detector.seed, self._number, 0xE1EC])
+            self._field = own.standard_normal(2 * count, np.float32) * np.float32(self._detector.electronic_noise)
+        start = int(rng.integers(0, self._field.size - count))
+        return self._field[start : start + count].reshape(shape)
 
     def _wanted(self, arriving: F32) -> float:
         rows, columns = arriving.shape

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from guidance.errors import ConfigError
 from guidance.kernels.drr import EXCESS_OVER_ZERO, ProjectionVolume, cone_projection
@@ -97,7 +98,7 @@ class CementShadows:
         if key not in self._chords:
             while len(self._chords) >= _KEPT_CHORDS:
                 del self._chords[next(iter(self._chords))]
-            self._chords[key] = _chords(cylinder, matrix, layers.size)
+            self._chords[key] = chords(cylinder, matrix, layers.size)
         if (found := self._chords[key]) is not None:
             layers.add(found[0], material, found[1] * self._per_mm(material), displaces=True)
 
@@ -108,7 +109,9 @@ class CementShadows:
         region = region_of(corners, matrix, layers.size) if radius > 0.0 else None
         if region is None:
             return
-        source, rays = _rays(matrix, region)
+        rows, columns = region
+        u, v = np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop))
+        source, rays = _rays(matrix, u, v)
         nearest = np.cross(rays, center - source)
         room = np.maximum(radius**2 - np.einsum("...c,...c->...", nearest, nearest), 0.0)
         chord = (2.0 * np.sqrt(room)).astype(np.float32)
@@ -128,17 +131,44 @@ def _box(share: F32) -> tuple[slice, slice, slice] | None:
     return slices[0], slices[1], slices[2]
 
 
-def _chords(cylinder: Cylinder, matrix: F64, size: tuple[int, int]) -> tuple[Region, F32] | None:
+def chords(cylinder: Cylinder, matrix: F64, size: tuple[int, int]) -> tuple[Region, F32] | None:
+    """Length of an instrument's material along the rays, worked out only near its axis.
+
+    Args:
+        matrix: (3, 4) pixel_from_patient.
+        size: (rows, columns) of the picture.
+
+    Returns:
+        The region of the picture that the instrument is in, and (rows, columns) float32 mm of it; None: nowhere.
+    """
     region = region_of(cylinder.corners_lps_mm(), matrix, size)
     if region is None:
         return None
-    source, rays = _rays(matrix, region)
-    return region, cylinder.chord_mm(source, rays).astype(np.float32)
+    rows, columns = region
+    ends = np.array([[*cylinder.start_lps_mm, 1.0], [*cylinder.end_lps_mm, 1.0]]) @ matrix.T
+    (start, end), depth = ends[:, :2] / ends[:, 2:], float(ends[:, 2].min())
+    reach_px = 0.5 * cylinder.diameter_mm * float(np.linalg.norm(matrix[0, :3])) / depth + 2.0
+    v, u = np.nonzero(_near_line(start, end, region, reach_px))
+    found = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    source, rays = _rays(matrix, u + columns.start, v + rows.start)
+    found[v, u] = cylinder.chord_mm(source, rays)
+    return region, found
 
 
-def _rays(matrix: F64, region: Region) -> tuple[F64, F64]:
-    """(3,) source and (rows, columns, 3) unit directions of a region's pixels."""
+def _near_line(start: F64, end: F64, region: Region, reach_px: float) -> npt.NDArray[np.bool_]:
+    """Which pixels of a region are near a straight line between two pixels."""
+    v = np.arange(region[0].start, region[0].stop, dtype=np.float32)[:, None] - np.float32(start[1])
+    u = np.arange(region[1].start, region[1].stop, dtype=np.float32)[None, :] - np.float32(start[0])
+    axis = (end - start).astype(np.float32)
+    length = max(float(np.hypot(*axis)), 1e-6)
+    across = np.abs(u * (axis[1] / length) - v * (axis[0] / length))
+    along = u * (axis[0] / length) + v * (axis[1] / length)
+    near: npt.NDArray[np.bool_] = (across <= reach_px) & (along >= -reach_px) & (along <= length + reach_px)
+    return near
+
+
+def _rays(matrix: F64, u: npt.NDArray[np.intp], v: npt.NDArray[np.intp]) -> tuple[F64, F64]:
+    """(3,) source and (..., 3) unit directions of pixels."""
     patient_from_pixel = np.linalg.inv(matrix[:, :3])
-    u, v = np.meshgrid(np.arange(region[1].start, region[1].stop), np.arange(region[0].start, region[0].stop))
     rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ patient_from_pixel.T
-    return -patient_from_pixel @ matrix[:, 3], rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    return -patient_from_pixel @ matrix[:, 3], rays / np.sqrt(np.einsum("...c,...c->...", rays, rays))[..., None]

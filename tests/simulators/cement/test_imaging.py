@@ -16,9 +16,9 @@ from simulators.cement.imaging import CementImaging, CementTechnique, ImagedView
 from simulators.cement.injection import CannulaScript
 from simulators.cement.motion import PatientMotion
 from simulators.cement.scatter import ScatterModel
-from simulators.cement.shadow import cement_material
+from simulators.cement.shadow import cement_material, chords
 from simulators.gantry import Gantry
-from simulators.instruments import Cylinder
+from simulators.instruments import Cylinder, add_chords
 from simulators.xray import beam, density_g_cm3, mass_attenuation_cm2_g
 from tests.helpers.grown_ball import ball_ml, grown_ball, water_block
 
@@ -143,13 +143,27 @@ def test_between_projected_places_the_picture_is_as_if_projected_there(water):
     tube = beam(80.0, 3.0, 0.1)
     base = BasePictures(water, (), np.zeros(3))
     moved = replace(AP, patient_moved=(0.14, -0.1, 0.13, 0.03, -0.03, 0.03))
+    unmoved = base.layers(AP, AP.pixel_from_patient()).transmission(tube)
     near = base.layers(moved, moved.pixel_from_patient()).transmission(tube)
     exact = tube.transmission(BasePictures(water, (), np.zeros(3))._project(moved).densities)
-    unmoved = base.layers(AP, AP.pixel_from_patient()).transmission(tube)
     inner = (slice(30, -30),) * 2
     error, unmended = np.log(near[inner] / exact[inner]), np.log(unmoved[inner] / exact[inner])
     assert error.std() < 0.4 * unmended.std()
     assert error.std() < 8e-3
+
+
+@pytest.mark.parametrize("tip", [(10.0, -20.0, 5.0), (0.0, -60.0, 0.0), (-30.0, 10.0, -40.0), (80.0, 0.0, 90.0)])
+def test_a_cannula_is_the_same_as_worked_out_on_every_pixel(tip):
+    cylinder = Cylinder(start_lps_mm=(12.0, 70.0, 30.0), end_lps_mm=tip, diameter_mm=4.0, bore_mm=2.5)
+    matrix = replace(AP, primary_deg=25.0).pixel_from_patient()
+    expected = np.zeros((SIZE, SIZE), np.float32)
+    add_chords(cylinder, matrix, expected)
+    seen = np.zeros((SIZE, SIZE), np.float32)
+    found = chords(cylinder, matrix, (SIZE, SIZE))
+    assert found is not None
+    seen[found[0]] = found[1]
+    np.testing.assert_allclose(seen, expected, atol=1e-4)
+    assert expected.max() > 2.0
 
 
 def test_a_pan_of_the_table_is_told_and_true(water):
