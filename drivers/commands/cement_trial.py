@@ -161,6 +161,11 @@ class Trial:
         if self._border_s is None and bool((true & ~self._open_field(step, _EDGE_PX)).any()):
             self._border_s = picture.t_s
 
+    def _gap(self) -> bool:
+        """Whether the C-arm took no picture for a while, and it is right to say so."""
+        limit_s = max(self._settings.gap_s, 3.0 / self.case.rate_hz)
+        return bool(np.any(np.diff([0.0, *self._times_s]) > limit_s))
+
     def _open_field(self, step: Step, margin_px: int = 3) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         box = self.followed.imaging.views[step.view_index].blades_at(step.picture.t_s)
         rows, columns = step.picture.pixels.shape
@@ -220,7 +225,7 @@ class Trial:
             elif alert.kind == "out_of_picture":
                 verdict = "true" if self._border_s is not None else "false"
             elif alert.kind == "tracking_lost":
-                verdict = "true" if self.case.hand_s is not None else "false"
+                verdict = "true" if self.case.hand_s is not None or self._gap() else "false"
             elif alert.kind not in _INFORMATION:
                 verdict = "false"
             found.append((alert.kind, alert.zone_id, verdict))
