@@ -24,7 +24,7 @@ _SHIFT_PX: Final = 0.5  # at 512 px: what a map may be wrong by when it is shift
 _MOST_FRONT: Final = 800
 _FRONT_SIGMA_PX: Final = 0.5
 _BILINEAR_PART: Final = 0.03  # of the maps' step
-_GEOMETRY_SIGMA_MM: Final = 0.7
+GEOMETRY_SIGMA_MM: Final = 0.7
 _NO_SHADOW: Final = np.float32(1e9)  # finite, so that it can be interpolated
 
 
@@ -70,15 +70,12 @@ class ZoneShadows:
         self._boxes = np.array([_box_corners(points) for points in self._vertices]).reshape(-1, 8, 3)
         self._kept: OrderedDict[tuple[Matrix34, int, int], _Maps] = OrderedDict()
 
-    def sites(
-        self, view: CementView, *, geometry_sigma_mm: float = _GEOMETRY_SIGMA_MM, moved_px: tuple[float, float] = (0, 0)
-    ) -> tuple[SiteInView, ...]:
+    def sites(self, view: CementView, *, geometry_sigma_mm: float = GEOMETRY_SIGMA_MM) -> tuple[SiteInView, ...]:
         """Each zone against the cement's front; nothing where cement could not be told in the frame.
 
         Args:
             view: of one frame.
             geometry_sigma_mm: standard deviation of where the geometry puts a zone, at the isocentre.
-            moved_px: how far the patient has moved in the picture beyond what the geometry tells.
         """
         mask, matrix = view.mask, view.pixel_from_patient
         if not view.seen or mask is None:
@@ -89,7 +86,6 @@ class ZoneShadows:
             return ()
         rows, columns = mask.shape
         maps, shifts, residuals = self._maps(matrix, rows, columns)
-        shifts = shifts + np.array(moved_px, np.float64)
         covered, hidden, deepest = _covered(maps, mask, view.blind, shifts)
         front = _front(view.front_px)
         if len(front) == 0:
@@ -121,9 +117,7 @@ class ZoneShadows:
             )
         return tuple(answers)
 
-    def outside_px(
-        self, view: CementView, *, margin_mm: float = 2.0, moved_px: tuple[float, float] = (0, 0)
-    ) -> float | None:
+    def outside_px(self, view: CementView, *, margin_mm: float = 2.0) -> float | None:
         """Area of new cement farther than a margin outside every target's shadow; None: no target, or not known."""
         mask, matrix, mm_per_px = view.mask, view.pixel_from_patient, view.mm_per_px
         if not view.seen or mask is None or matrix is None or mm_per_px is None:
@@ -135,7 +129,7 @@ class ZoneShadows:
         if maps.targets is None:
             return None
         step = _step(rows, columns)
-        own = shifts[[zone.kind is ZoneKind.TARGET for zone in self.zones]].mean(axis=0) + np.array(moved_px)
+        own = shifts[[zone.kind is ZoneKind.TARGET for zone in self.zones]].mean(axis=0)
         du, dv = (np.rint(own / step)).astype(int).tolist()
         looked = mask[::step, ::step]
         targets = maps.targets[: looked.shape[0], : looked.shape[1]]

@@ -167,14 +167,6 @@ def test_a_pose_that_moves_a_little_is_as_good_as_new(change_deg):
         assert one.sigma_px >= other.sigma_px
 
 
-def test_a_patient_who_moves_takes_the_zones_along():
-    shadows = shadows_of(ball((0, 0, 0), 10.0, 60))
-    mask, front = disc(SIZE, (MIDDLE + 80.0, MIDDLE), 20.0)
-    frame = cement_view(mask, front, pixel_from_patient=MATRIX)
-    still, moved = shadows.sites(frame)[0], shadows.sites(frame, moved_px=(7.0, 0.0))[0]
-    assert moved.distance_px == pytest.approx(still.distance_px - 7.0, abs=0.1)
-
-
 def test_cement_outside_the_target():
     target = ball((0, 0, 0), 15.0, 60)
     shadows = shadows_of(target, ball((30, 0, 0), 4.0, 40), kinds=(ZoneKind.TARGET, ZoneKind.KEEP_OUT))

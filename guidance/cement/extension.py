@@ -1,0 +1,187 @@
+"""Thin parts of new cement that run ahead of the rest, with or without a zone there: how a vein fills."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from guidance.messages import F32, F64, U8, CementView, Matrix34, PlannedPath, ThinExtension
+
+# Basivertebral, sacral and iliac intraosseous veins that take cement are 1 to 4 mm wide.
+_WIDEST_MM: Final = 4.4
+_SHORTEST_MM: Final = 5.0
+_SLENDER: Final = 2.5  # times as long as wide
+# At 0.1 ml/s a ball of 1 ml grows by 0.2 mm/s, and a vein of 3 mm fills at 14 mm/s.
+_SLOWEST_MM_S: Final = 2.0
+_AHEAD: Final = 4.0  # times as fast as the rest grows
+_RUNNING_S: Final = 1.5  # a tip that came longer ago runs no more
+_SHORTEST_S: Final = 1 / 30
+_PICTURE_MM: Final = 200.0  # width of a picture at the isocentre, where nothing tells it
+_LARGEST_PX: Final = 640  # a larger picture is looked at in steps
+_ALONG_PATH_DEG: Final = 20.0
+_BESIDE_PATH_MM: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """What lengths are in px of the picture looked at, and how much coarser that is."""
+
+    mm_per_px: float
+    step: int
+
+
+def thin_extensions(view: CementView, paths: Sequence[PlannedPath] = ()) -> tuple[ThinExtension, ...]:
+    """What runs ahead now, the longest first.
+
+    Thin is what a disc of 4.4 mm does not fit into; fast is four times what the rest grows by, and 2 mm/s.
+
+    Args:
+        view: of one frame; one without arrival times, or without any new growth, has none.
+        paths: along which cement is no vein's.
+    """
+    mask, grown, arrival = view.mask, view.grown, view.arrival_s
+    if not view.seen or mask is None or arrival is None or grown is None or not grown.any():
+        return ()
+    scale = _scale_of(view, mask)
+    box = _box_of(mask, scale.step)
+    if box is None:
+        return ()
+    looked, came = mask[box], arrival[box]
+    thin, thick = _parts(looked, 0.5 * _WIDEST_MM / scale.mm_per_px)
+    if not thin.any():
+        return ()
+    running = (came > view.time_s - _RUNNING_S) & (thin != 0)
+    if not running.any():
+        return ()
+    rest_mm_s = _growth_mm_s(came, thick, view.time_s, scale)
+    count, labels = cv2.connectedComponents(thin, connectivity=8)
+    found = []
+    for label in range(1, count):
+        own = labels == label
+        if not (running & own).any():
+            continue
+        rows, columns = np.nonzero(own)
+        points = np.column_stack((columns, rows)).astype(np.float64)
+        extension = _extension(points, came[rows, columns], rest_mm_s, scale)
+        if extension is not None:
+            first = np.array((box[1].start, box[0].start), np.float64)
+            found.append(_in_picture(extension, first, scale.step, _path_of(points, first, scale, view, paths)))
+    return tuple(sorted(found, key=lambda each: -each.length_px))
+
+
+def _scale_of(view: CementView, mask: U8) -> _Scale:
+    step = max(1, math.ceil(max(mask.shape) / _LARGEST_PX))
+    mm_per_px = view.mm_per_px if view.mm_per_px else _PICTURE_MM / mask.shape[1]
+    return _Scale(mm_per_px * step, step)
+
+
+def _box_of(mask: U8, step: int) -> tuple[slice, slice] | None:
+    """The mask's box with a margin, in steps."""
+    left, top, width, height = cv2.boundingRect(mask)
+    if width == 0:
+        return None
+    margin = 2 * step
+    return (
+        slice(max(top - margin, 0), min(top + height + margin, mask.shape[0]), step),
+        slice(max(left - margin, 0), min(left + width + margin, mask.shape[1]), step),
+    )
+
+
+def _parts(mask: U8, radius_px: float) -> tuple[U8, U8]:
+    """Where a disc of the radius does not fit in, and where it does."""
+    padded = cv2.copyMakeBorder((mask != 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)
+    core = (depth > radius_px).astype(np.uint8)
+    if core.any():
+        # A corner of the rest is no extension: what is within a pixel of where the disc fits counts as rest.
+        thick = cv2.distanceTransform(1 - core, cv2.DIST_L2, 5) <= radius_px + 1.0
+    else:
+        thick = np.zeros(padded.shape, np.bool_)
+    inner = (slice(1, -1), slice(1, -1))
+    rest = (thick & (padded != 0))[inner].astype(np.uint8)
+    return (padded[inner] & (1 - rest)).astype(np.uint8), rest
+
+
+def _growth_mm_s(came: F32, thick: U8, time_s: float, scale: _Scale) -> float:
+    """How fast the rest's radius grows, were it round, over the last second and a half."""
+    rest = thick != 0
+    now = np.count_nonzero(rest)
+    before = np.count_nonzero(rest & ~(came > time_s - _RUNNING_S))
+    return (math.sqrt(now / math.pi) - math.sqrt(before / math.pi)) * scale.mm_per_px / _RUNNING_S
+
+
+def _extension(points: F64, came: F32, rest_mm_s: float, scale: _Scale) -> ThinExtension | None:
+    """One part, in px of the picture looked at; None where it is too short, too wide or too slow."""
+    known = np.isfinite(came)
+    if np.count_nonzero(known) < 8:
+        return None
+    _, along = _axis(points)
+    length = float(along.max() - along.min()) + 1.0
+    width = len(points) / length
+    if length * scale.mm_per_px < _SHORTEST_MM or length < _SLENDER * width:
+        return None
+    place, time = along[known], came[known].astype(np.float64)
+    if float((place - place.mean()) @ (time - time.mean())) < 0.0:
+        along = -along  # its tip is where cement came last
+    early, late = np.percentile(time, (10.0, 90.0))
+    speed = 0.8 * length / max(late - early, _SHORTEST_S)
+    if speed * scale.mm_per_px < max(_SLOWEST_MM_S, _AHEAD * rest_mm_s):
+        return None
+    u, v = points[np.argmax(along)].tolist()
+    return ThinExtension(tip_px=(u, v), length_px=length, width_px=width, speed_px_s=float(speed))
+
+
+def _axis(points: F64) -> tuple[F64, F64]:
+    """Direction of greatest extent, and each point's place along it."""
+    around = points - points.mean(axis=0)
+    _, directions = np.linalg.eigh(around.T @ around)
+    axis: F64 = directions[:, -1]
+    return axis, around @ axis
+
+
+def _in_picture(extension: ThinExtension, first: F64, step: int, path_id: str) -> ThinExtension:
+    u, v = extension.tip_px
+    return ThinExtension(
+        tip_px=(float(first[0] + step * u), float(first[1] + step * v)),
+        length_px=extension.length_px * step,
+        width_px=extension.width_px * step,
+        speed_px_s=extension.speed_px_s * step,
+        path_id=path_id,
+    )
+
+
+def _path_of(points: F64, first: F64, scale: _Scale, view: CementView, paths: Sequence[PlannedPath]) -> str:
+    """The path that the points lie along; "" for none."""
+    matrix = view.pixel_from_patient
+    if matrix is None:
+        return ""
+    places = first + scale.step * points
+    axis, _ = _axis(places)
+    for path in paths:
+        ends = ends_px(path, matrix)
+        if ends is None:
+            continue
+        along = ends[1] - ends[0]
+        length = float(np.hypot(*along))
+        if length < 1.0:
+            continue
+        unit = along / length
+        beside = np.abs((places - ends[0]) @ np.array((-unit[1], unit[0])))
+        reach = 0.5 * path.diameter_mm + _BESIDE_PATH_MM
+        straight = abs(float(axis @ unit)) >= math.cos(math.radians(_ALONG_PATH_DEG))
+        if straight and float(np.median(beside)) * scale.mm_per_px / scale.step <= reach:
+            return path.id
+    return ""
+
+
+def ends_px(path: PlannedPath, pixel_from_patient: Matrix34) -> npt.NDArray[np.float64] | None:
+    """(2, 2) u, v of a path's target and entry; None where one is at or behind the source."""
+    matrix = np.array(pixel_from_patient).reshape(3, 4)
+    ends = np.array((path.target_lps_mm, path.entry_lps_mm)) @ matrix[:, :3].T + matrix[:, 3]
+    return ends[:, :2] / ends[:, 2:] if np.isfinite(ends).all() and ends[:, 2].min() > 1.0 else None

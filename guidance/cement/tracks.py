@@ -1,0 +1,147 @@
+"""Cement that comes back along a planned path: beside the cannula, or in its track when it is withdrawn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from guidance.cement.extension import ends_px
+from guidance.cement.space import OpenSpace, Tissue
+from guidance.messages import U8, CementBody, CementView, PlannedPath, TrackInView
+
+_STEP_MM: Final = 1.0
+_LONGEST_MM: Final = 250.0
+_BESIDE_MM: Final = 1.2  # from the instrument's surface: cement that comes back has no other way
+_ACROSS: Final = (-1.0, -0.5, 0.0, 0.5, 1.0)
+_GAP_MM: Final = 3.0  # that cement may be hidden or missing for, and be the same column
+_AROUND_TARGET_MM: Final = 8.0  # within which the column must begin
+_MARROW_GAP_MM: Final = 6.0  # of soft voxels within bone: a lesion
+_LEAST_IN_PLANE: Final = 0.5  # a path seen from less aside does not show where along it cement is
+_HALF_FULL: Final = 0.35
+
+
+def path_tracks(
+    view: CementView, paths: Sequence[PlannedPath], exits_mm: Mapping[str, float | None], body: CementBody | None = None
+) -> tuple[TrackInView, ...]:
+    """How far cement comes back along each path; worst first, nothing of paths along which there is none.
+
+    Where the body is known in 3D, it is looked at; else the shadow, in which what lies before or behind the path
+    counts as on it: a warning that another view may deny.
+
+    Args:
+        view: of one frame.
+        paths: planned; the target is where cement comes out.
+        exits_mm: by path id, where each leaves the bone, from its target; see `bone_exit_mm`.
+        body: what is known of the cement in 3D.
+    """
+    mask, matrix, mm_per_px = view.mask, view.pixel_from_patient, view.mm_per_px
+    if not view.seen or mask is None or matrix is None or mm_per_px is None or view.area_px <= 0.0:
+        return ()
+    found = []
+    for path in paths:
+        length_mm = _length_mm(path)
+        if not 1.0 <= length_mm <= _LONGEST_MM:
+            continue
+        if body is not None and body.occupancy is not None and body.affine_lps_from_ijk is not None:
+            covered = _covered_in_space(path, length_mm, body)
+        else:
+            shown = _covered_in_view(path, length_mm, view, mask, mm_per_px)
+            if shown is None:
+                continue
+            covered = shown
+        back_mm = _column_mm(covered)
+        if back_mm <= 0.0:
+            continue
+        exit_mm = exits_mm.get(path.id)
+        left_mm = None if exit_mm is None else exit_mm - back_mm
+        found.append(TrackInView(path_id=path.id, back_mm=back_mm, left_mm=left_mm))
+    return tuple(sorted(found, key=lambda each: (each.left_mm is None, each.left_mm or 0.0, -each.back_mm)))
+
+
+def bone_exit_mm(path: PlannedPath, space: OpenSpace) -> float | None:
+    """How far from its target towards its entry a path lies in bone; None: the target does not lie in bone."""
+    target, entry = np.array(path.target_lps_mm), np.array(path.entry_lps_mm)
+    length_mm = float(np.linalg.norm(entry - target))
+    if not 0.0 < length_mm <= _LONGEST_MM:
+        return None
+    depths = np.arange(0.0, length_mm, _STEP_MM)
+    tissue = space.at(target + depths[:, None] * (entry - target) / length_mm)
+    bone = np.isin(tissue, (Tissue.CANCELLOUS, Tissue.CORTICAL, Tissue.METAL))
+    places = depths[bone]
+    if len(places) == 0 or places[0] > _MARROW_GAP_MM:
+        return None
+    gaps = np.flatnonzero(np.diff(places) > _MARROW_GAP_MM)
+    return float(places[gaps[0]] if len(gaps) else places[-1]) + 0.5 * _STEP_MM
+
+
+def _length_mm(path: PlannedPath) -> float:
+    return float(np.linalg.norm(np.subtract(path.entry_lps_mm, path.target_lps_mm)))
+
+
+def _covered_in_view(
+    path: PlannedPath, length_mm: float, view: CementView, mask: U8, mm_per_px: float
+) -> npt.NDArray[np.float64] | None:
+    """Per mm from the target: 1 cement, 0 none, NaN cannot be seen; None where the view looks along the path."""
+    assert view.pixel_from_patient is not None
+    ends = ends_px(path, view.pixel_from_patient)
+    if ends is None:
+        return None
+    along = ends[1] - ends[0]
+    shown_px = float(np.hypot(*along))
+    if shown_px * mm_per_px < _LEAST_IN_PLANE * length_mm:
+        return None
+    count = int(length_mm / _STEP_MM) + 1
+    reach_px = (0.5 * path.diameter_mm + _BESIDE_MM) / mm_per_px
+    aside = np.array((-along[1], along[0])) / shown_px * reach_px
+    depths = np.linspace(0.0, 1.0, count)
+    places = ends[0] + depths[:, None, None] * along + np.array(_ACROSS)[None, :, None] * aside
+    column, row = np.rint(places[..., 0]).astype(np.intp), np.rint(places[..., 1]).astype(np.intp)
+    on = (column >= 0) & (column < mask.shape[1]) & (row >= 0) & (row < mask.shape[0])
+    column, row = np.clip(column, 0, mask.shape[1] - 1), np.clip(row, 0, mask.shape[0] - 1)
+    cement = on & (mask[row, column] != 0)
+    hidden = ~on if view.blind is None else ~on | ((view.blind[row, column] != 0) & ~cement)
+    known = np.count_nonzero(~hidden, axis=1)
+    share = np.count_nonzero(cement, axis=1) / np.maximum(known, 1)
+    return np.where(known == 0, np.nan, (share >= 0.5).astype(np.float64))
+
+
+def _covered_in_space(path: PlannedPath, length_mm: float, body: CementBody) -> npt.NDArray[np.float64]:
+    """The same by the 3D estimate: 1 where it fills a part of the ring around the path."""
+    occupancy, affine = body.occupancy, body.affine_lps_from_ijk
+    assert occupancy is not None
+    assert affine is not None
+    target, entry = np.array(path.target_lps_mm), np.array(path.entry_lps_mm)
+    unit = (entry - target) / length_mm
+    other = np.cross(unit, np.eye(3)[np.argmin(np.abs(unit))])
+    other /= np.linalg.norm(other)
+    third = np.cross(unit, other)
+    turns = np.linspace(0.0, 2.0 * np.pi, 8, endpoint=False)
+    ring = np.cos(turns)[:, None] * other + np.sin(turns)[:, None] * third
+    ring = np.concatenate((np.zeros((1, 3)), (0.5 * path.diameter_mm + 0.5 * _BESIDE_MM) * ring))
+    depths = np.arange(0.0, length_mm, _STEP_MM)
+    points = (target + depths[:, None] * unit)[:, None] + ring
+    inverse = np.linalg.inv(affine)
+    index = np.rint(points @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.intp)
+    size = np.array(occupancy.shape[::-1])
+    on = ((index >= 0) & (index < size)).all(axis=-1)
+    i, j, k = np.moveaxis(np.clip(index, 0, size - 1), -1, 0)
+    filled = np.where(on, occupancy[k, j, i], 0.0)
+    covered: npt.NDArray[np.float64] = np.where(filled.mean(axis=1) >= _HALF_FULL, 1.0, 0.0)
+    return covered
+
+
+def _column_mm(covered: npt.NDArray[np.float64]) -> float:
+    """How far a column of cement that begins near the target reaches; 0: there is none."""
+    places = np.flatnonzero(covered == 1.0) * _STEP_MM
+    if len(places) == 0 or places[0] > _AROUND_TARGET_MM:
+        return 0.0
+    for before, after in itertools.pairwise(places):
+        between = covered[int(before / _STEP_MM) + 1 : int(after / _STEP_MM)]
+        missing_mm = np.count_nonzero(between == 0.0) * _STEP_MM
+        if missing_mm > _GAP_MM:
+            return float(before) + _STEP_MM
+    return float(places[-1]) + _STEP_MM
