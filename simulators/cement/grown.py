@@ -15,7 +15,16 @@ from simulators.cement.injection import CannulaScript, InjectionCurve
 from simulators.instruments import Cylinder
 
 LeakKind = Literal[
-    "foramen", "canal", "ventral_surface", "si_joint", "disc", "vein", "needle_track", "skin", "soft_tissue"
+    "foramen",
+    "canal",
+    "ventral_surface",
+    "si_joint",
+    "disc",
+    "vein",
+    "needle_track",
+    "skin",
+    "soft_tissue",
+    "joint",
 ]
 NEVER_S: Final = float("inf")
 

@@ -18,6 +18,9 @@ from simulators.instruments import Cylinder
 
 _DROP_MM: Final = 1.2  # the first drop at the tip
 _CORNERS: Final = 20000  # of the table from level to volume
+_BALL_SHARE: Final = 0.9  # of the cube root of a volume: half as much again as the ball's radius
+_SLACK: Final = 3.0  # half of the longest crossing of a cell
+_FARTHEST: Final = 400.0
 _MARGIN: Final = 3  # voxels around all that is ever reached
 _OUTSIDE_ML: Final = 0.1
 
@@ -37,7 +40,7 @@ class Phase:
     tip_lps_mm: F64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Opportunity:
     """A leak that can happen here: its kind, the name of its site in the medium, the zone that it goes into."""
 
@@ -82,13 +85,21 @@ def grow(
     level = np.full(medium.hu.shape, np.inf, np.float32)
     crossing = np.ones(medium.hu.shape, np.float32)
     levels, levels_ml = np.zeros(1), np.zeros(1)
+    needed_ml = injection.injected_ml(duration_s)
     for phase in phases:
         reached = float(np.interp(injection.injected_ml(phase.start_s), levels_ml, levels))
-        level, crossing = _continued(medium, phase, level, crossing, reached)
-        levels, levels_ml = _volumes(level, crossing, medium.capacity, medium.spacing_mm**3 / 1000.0)
+        before, reach = (level, crossing), _BALL_SHARE * np.cbrt(needed_ml * 1000.0)
+        while True:
+            level, crossing = _continued(medium, phase, *before, reached, reached + reach)
+            levels, levels_ml = _volumes(level, crossing, medium.capacity, medium.spacing_mm**3 / 1000.0)
+            # What the last level holds is only sure up to a crossing below it.
+            if np.interp(reached + reach - _SLACK, levels, levels_ml) >= needed_ml or reach > _FARTHEST:
+                break
+            reach *= 1.6
     end = float(np.interp(injection.injected_ml(duration_s), levels_ml, levels))
     level[level - 0.5 * crossing >= end] = np.inf
-    box = _box(np.isfinite(level))
+    old = surroundings.old_cement
+    box = _box(np.isfinite(level) if old is None else np.isfinite(level) | (old > 0.0))
     affine = medium.affine_lps_from_ijk.copy()
     affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in box[::-1]], np.float64)
     level, crossing = level[box].copy(), crossing[box].copy()
@@ -99,7 +110,6 @@ def grow(
     when[when > duration_s] = np.inf
     for array in (level, crossing, capacity, site_of, when):
         array.setflags(write=False)
-    old = surroundings.old_cement
     return GrownCement(
         affine_lps_from_ijk=affine,
         arrival_s=when,
@@ -128,15 +138,17 @@ def grow(
     )
 
 
-def _continued(medium: Medium, phase: Phase, level: F32, crossing: F32, reached: float) -> tuple[F32, F32]:
+def _continued(
+    medium: Medium, phase: Phase, level: F32, crossing: F32, reached: float, limit: float
+) -> tuple[F32, F32]:
     """What is full stays; from there and from the tip the front goes on at the phase's speeds."""
     full = level <= reached
     apart = np.linalg.norm(medium.points_lps_mm() - phase.tip_lps_mm.astype(np.float32), axis=-1)
     drop = (apart <= max(_DROP_MM, 0.9 * medium.spacing_mm)) & ~full
     known = np.where(full, level, np.float32(reached) + apart.astype(np.float32))
     speed = np.where(drop, np.maximum(phase.speed, 1.0), phase.speed).astype(np.float32)
-    new = arrival(speed, medium.spacing_mm, full | drop, known)
-    took = np.float32(medium.spacing_mm) / np.maximum(speed, 0.05)
+    new = arrival(speed, medium.spacing_mm, full | drop, known, limit)
+    took = np.float32(medium.spacing_mm) / np.maximum(speed, 0.1)
     return new, np.where(full, crossing, took).astype(np.float32)
 
 

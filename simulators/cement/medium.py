@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,7 +24,8 @@ _MARROW_HU: Final = 90.0  # less is no bone: soft tissue, or a hole in the bone
 _SOLID_HU: Final = 1600.0  # a voxel of bone only
 _LUMPS_MM: Final = 2.5  # size of what is coarser and finer in marrow
 _LUMPS: Final = 0.45  # standard deviation of the logarithm of its speed
-_SLOWEST, _FASTEST = 0.05, 12.0
+_SLOWEST, _FASTEST = 0.1, 12.0
+_EMPTY: Final = 0.97  # capacity where there is no bone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,10 +53,7 @@ class Medium:
 
     def points_lps_mm(self) -> F32:
         """(k, j, i, 3) voxel centres."""
-        k, j, i = (np.arange(n, dtype=np.float32) for n in self.hu.shape)
-        step, first = np.float32(self.spacing_mm), self.affine_lps_from_ijk[:3, 3].astype(np.float32)
-        zz, yy, xx = np.meshgrid(first[2] + step * k, first[1] + step * j, first[0] + step * i, indexing="ij")
-        return np.stack([xx, yy, zz], axis=-1)
+        return _centres(self.hu.shape, self.affine_lps_from_ijk)
 
     def index_of(self, point_lps_mm: Vector3 | F64) -> tuple[int, int, int]:
         """(k, j, i) of the nearest voxel, within the grid."""
@@ -63,7 +62,15 @@ class Medium:
         return int(k), int(j), int(i)
 
 
-def bone_medium(patient: HuVolume, seed_lps_mm: Vector3, *, spacing_mm: float, half_mm: Vector3, seed: int) -> Medium:
+def bone_medium(
+    patient: HuVolume,
+    seed_lps_mm: Vector3,
+    *,
+    spacing_mm: float,
+    half_mm: Vector3,
+    seed: int,
+    hole_mm: Callable[[F32], F32] | None = None,
+) -> Medium:
     """The marrow around a place, closed by its cortex.
 
     Args:
@@ -72,6 +79,7 @@ def bone_medium(patient: HuVolume, seed_lps_mm: Vector3, *, spacing_mm: float, h
         spacing_mm: of the grid.
         half_mm: half the grid's size along x, y, z.
         seed: of what is coarser and finer in the marrow.
+        hole_mm: (..., 3) LPS mm -> (...,) distance to where bone is gone, negative within; None: nowhere.
     """
     count = np.maximum(2 * np.rint(np.asarray(half_mm) / spacing_mm).astype(int) + 1, 3)
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
@@ -89,6 +97,8 @@ def bone_medium(patient: HuVolume, seed_lps_mm: Vector3, *, spacing_mm: float, h
         cval=-1000.0,
     )
     passable = (hu > _MARROW_HU) & (hu < _CORTEX_HU)
+    if hole_mm is not None:
+        passable |= (hole_mm(_centres(hu.shape, affine)) <= 0.0) & (hu < _CORTEX_HU)
     parts, _ = ndimage.label(passable)
     middle = tuple(int(n) // 2 for n in hu.shape)
     marrow = (parts == parts[middle]) & passable if parts[middle] else np.zeros(hu.shape, np.bool_)
@@ -96,28 +106,29 @@ def bone_medium(patient: HuVolume, seed_lps_mm: Vector3, *, spacing_mm: float, h
     speed = np.power(10.0, (_USUAL_HU - hu) / np.float32(_DECADE_HU)) * np.exp(np.float32(_LUMPS) * lumps)
     speed = np.clip(speed, _SLOWEST, _FASTEST).astype(np.float32)
     speed[~marrow] = 0.0
-    capacity = np.clip(1.0 - hu / np.float32(_SOLID_HU), 0.05, 0.97).astype(np.float32)
+    capacity = np.clip(1.0 - hu / np.float32(_SOLID_HU), 0.05, _EMPTY).astype(np.float32)
     return Medium(
         affine_lps_from_ijk=affine, hu=hu, speed=speed, capacity=capacity, site_of=np.zeros(hu.shape, np.uint8)
     )
 
 
-def opened(medium: Medium, inside: Bools, speed: float, name: str, *, lumps: F32 | None = None) -> Medium:
+def opened(medium: Medium, inside: Bools, speed: float, name: str | None) -> Medium:
     """The medium with one more region that cement can enter; marrow in it stays marrow, and becomes as fast.
 
     Args:
         inside: `[k, j, i]` the region.
         speed: relative to usual marrow.
-        name: of its site.
-        lumps: relative speed within it; None: the same everywhere.
+        name: of its site; None: it still is bone.
     """
     new_speed, capacity, site_of = medium.speed.copy(), medium.capacity.copy(), medium.site_of.copy()
-    own = np.float32(speed) if lumps is None else np.float32(speed) * lumps[inside]
-    new_speed[inside] = np.clip(np.maximum(new_speed[inside], own), 0.0, _FASTEST)
+    new_speed[inside] = np.clip(np.maximum(new_speed[inside], np.float32(speed)), 0.0, _FASTEST)
     outside = inside & (medium.speed <= 0.0)
-    capacity[outside] = 0.97
-    site_of[outside] = len(medium.site_names)
-    return replace(medium, speed=new_speed, capacity=capacity, site_of=site_of, site_names=(*medium.site_names, name))
+    capacity[outside] = _EMPTY
+    if name is None:
+        return replace(medium, speed=new_speed, capacity=capacity)
+    names = medium.site_names if name in medium.site_names else (*medium.site_names, name)
+    site_of[outside] = names.index(name)
+    return replace(medium, speed=new_speed, capacity=capacity, site_of=site_of, site_names=names)
 
 
 def closed(medium: Medium, inside: Bools) -> Medium:
@@ -125,6 +136,13 @@ def closed(medium: Medium, inside: Bools) -> Medium:
     speed = medium.speed.copy()
     speed[inside] = 0.0
     return replace(medium, speed=speed)
+
+
+def _centres(shape: tuple[int, ...], affine_lps_from_ijk: F64) -> F32:
+    k, j, i = (np.arange(n, dtype=np.float32) for n in shape)
+    step, first = np.float32(affine_lps_from_ijk[0, 0]), affine_lps_from_ijk[:3, 3].astype(np.float32)
+    zz, yy, xx = np.meshgrid(first[2] + step * k, first[1] + step * j, first[0] + step * i, indexing="ij")
+    return np.stack([xx, yy, zz], axis=-1)
 
 
 def _lumps(shape: tuple[int, ...], spacing_mm: float, seed: int) -> F32:
