@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from guidance.cement.balloon import BalloonFollower, BalloonState
 from guidance.cement.cannula import Cannula, Cannulas
 from guidance.cement.interval import Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
 from guidance.cement.kept_views import KeptView, KeptViews
@@ -36,6 +38,7 @@ _NEAR_MM, _FAR_MM = 200.0, 2000.0  # from the source: nobody is nearer, no detec
 _ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
 _NO_GEOMETRY: Final = "no geometry: cement is followed in the picture only"
 _NO_THICKNESS: Final = "display-processed pictures tell no thickness"
+_BALLOON: Final = "a balloon is followed, which is not cement"
 _CUT_OFF: Final = "cement leaves the picture, there may be more"
 
 
@@ -67,8 +70,17 @@ class BodyEstimator:
         self._cannulas = Cannulas()
         self._fitter = BodyFitter()
         self._slices = Slices(self._space)
+        self._balloon = BalloonFollower()
         self._last: Body | None = None
         self._refused = ""
+
+    def follow_balloon(self, told: bool) -> None:
+        """Whether what is new is a balloon full of contrast, as the operator says; its cavity is remembered."""
+        self._balloon.told = told
+
+    def expected(self, view: CementView) -> U8 | None:
+        """Where cement is expected in a picture like this one: the cavity that a balloon left; None without one."""
+        return self._balloon.expected(view)
 
     def set_fields(self, fields: Sequence[ZoneField]) -> None:
         """Other zones from now on."""
@@ -86,6 +98,10 @@ class BodyEstimator:
             view: of the tracker; its arrays are kept by reference until a newer one from there comes.
             instruments: seen in the same frame.
         """
+        was_there = self._balloon.state is not BalloonState.GONE
+        if self._balloon.follow(view) is BalloonState.GONE and was_there:
+            self._views = KeptViews()  # older views show the balloon, which is no longer there
+            self._last = None
         if not self._views.add(view):
             self._refused = view.reason or _NO_GEOMETRY
             return
@@ -104,6 +120,25 @@ class BodyEstimator:
         Args:
             now_ns: server's monotonic clock, for ages.
         """
+        found = self._cement(now_ns)
+        if self._last is not None and found.volume_ml is not None and self._balloon.state is not BalloonState.GONE:
+            self._balloon.filled(self._last.share, self._last.first_lps_mm, self._spacing_mm, found.volume_ml)
+        if self._balloon.state not in (BalloonState.FILLED, BalloonState.EMPTYING):
+            cavity = self._balloon.cavity
+            gone = self._balloon.state is BalloonState.GONE and cavity is not None
+            return replace(found, balloon_ml=cavity.ml) if gone and cavity is not None else found
+        return CementBody(
+            views=found.views,
+            volume_ml=0.0,
+            volume_low_ml=0.0,
+            volume_high_ml=self._hidden_ml,
+            sites=all_unknown(self._distances, _BALLOON),
+            oldest_s=found.oldest_s,
+            balloon_ml=_middle(found),
+            reason=_BALLOON,
+        )
+
+    def _cement(self, now_ns: int) -> CementBody:
         chosen = self._views.chosen()
         if not chosen:
             return CementBody(
@@ -139,6 +174,11 @@ class BodyEstimator:
     def _spacing_mm(self) -> float:
         return _SPACINGS_MM[self._level]
 
+    @property
+    def _hidden_ml(self) -> float:
+        """What is thinner than the threshold everywhere, over a square centimetre."""
+        return self._settings.front_threshold_mm * 100.0 / 1000.0
+
     def _binned(self, kept: KeptView) -> BinnedView | None:
         matrix = kept.pixel_from_patient
         depth = isocenter_depth_mm(kept.view.mm_per_px, matrix)
@@ -149,14 +189,12 @@ class BodyEstimator:
 
     def _without_cement(self, names: tuple[str, ...], oldest_s: float) -> CementBody:
         self._last = None
-        # What is thinner than the threshold everywhere, over a square centimetre.
-        hidden_ml = self._settings.front_threshold_mm * 100.0 / 1000.0
         two = len(names) > 1
         return CementBody(
             views=names,
             volume_ml=0.0 if two else None,
             volume_low_ml=0.0,
-            volume_high_ml=hidden_ml,
+            volume_high_ml=self._hidden_ml,
             sites=nothing_yet(self._distances),
             oldest_s=oldest_s,
             reason="" if two else _ONE_DIRECTION,
@@ -260,8 +298,11 @@ class BodyEstimator:
             prior = np.full(shape, _ROOM_UNKNOWN, np.float32)
         else:
             prior = room_for_cement(self._space.on(grid), self._space.hu_on(grid))
+        cavity = self._balloon.cavity if self._balloon.state is BalloonState.GONE else None
+        if cavity is not None and cavity.spacing_mm == self._spacing_mm:
+            _raise_by(prior, first, cavity.share, np.rint(cavity.first_lps_mm / cavity.spacing_mm).astype(np.intp))
         if self._last is not None:
-            _raise_by(prior, first, self._last)
+            _raise_by(prior, first, self._last.share, self._last.first_ijk)
         self._slices.weigh(prior, grid, now_ns)
         counted = np.ones(shape, np.uint8)
         if cannulas:
@@ -273,17 +314,24 @@ class BodyEstimator:
         return prior, counted
 
 
-def _raise_by(prior: F32, first: Lattice, last: Body) -> None:
-    """Cement does not flow back: where it was it is likelier."""
-    start = np.maximum(first, last.first_ijk)
-    end = np.minimum(first + np.array(prior.shape[::-1]), last.first_ijk + np.array(last.share.shape[::-1]))
+def _raise_by(prior: F32, first: Lattice, share: F32, first_of_share: Lattice) -> None:
+    """Cement does not flow back, and fills a cavity: where there was some it is likelier."""
+    start = np.maximum(first, first_of_share)
+    end = np.minimum(first + np.array(prior.shape[::-1]), first_of_share + np.array(share.shape[::-1]))
     if (start >= end).any():
         return
-    here = tuple(slice(a, b) for a, b in zip((start - first)[::-1], (end - first)[::-1], strict=True))
-    there = tuple(
-        slice(a, b) for a, b in zip((start - last.first_ijk)[::-1], (end - last.first_ijk)[::-1], strict=True)
+    here, there = (
+        tuple(slice(a, b) for a, b in zip((start - origin)[::-1], (end - origin)[::-1], strict=True))
+        for origin in (first, first_of_share)
     )
-    prior[here] *= 1.0 + np.float32(_WAS_THERE) * last.share[there]
+    prior[here] *= 1.0 + np.float32(_WAS_THERE) * share[there]
+
+
+def _middle(body: CementBody) -> float | None:
+    """The volume, or the middle of its interval."""
+    if body.volume_ml is not None or body.volume_low_ml is None or body.volume_high_ml is None:
+        return body.volume_ml
+    return 0.5 * (body.volume_low_ml + body.volume_high_ml)
 
 
 def _grown_mm(older: BinnedView, newest: BinnedView) -> float:
