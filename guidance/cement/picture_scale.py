@@ -1,0 +1,143 @@
+"""What a stream's numbers mean for cement: logarithm or not, where they end, overlay planes in high bits, blades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from guidance.cement.values import CementFrame
+from guidance.kernels.cement import FrameScale, bin_frame, grid_of
+from guidance.messages import U8, Pixels
+
+_BITS: Final = (8, 10, 12, 14, 16)
+_PLATEAU_SHARE: Final = 0.005  # of the pixels at the very lowest or highest number: a shutter, a saturated field
+_OVERLAY_SHARE: Final = 0.1  # text and graphics cover less of a picture
+_OVERLAY_AGREES: Final = 0.2  # of a neighbourhood's value, within which a pixel without its high bits must lie
+_OVERLAY_RANGE: Final = 0.25  # of what the lower bits can hold, that they must use
+_USUAL_SPREAD: Final = 0.35  # standard deviation of a pelvis' attenuation: numbers of unknown scale are taken as that
+_BLADE_SHARE: Final = 0.1  # of the field's median: behind a blade there is only scatter
+_BLADE_MARGIN: Final = 3  # bins: a blade's edge is blurred
+
+
+def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameScale:
+    """From the frames before the cement, all of one size and type.
+
+    Args:
+        frames: one at least, newest last.
+        step: pixels per bin; None: by the size.
+    """
+    newest = frames[-1]
+    pixels = newest.pixels
+    rows, columns = pixels.shape
+    used, grid_rows, grid_columns = grid_of(rows, columns, step)
+    bits = _overlay_bits(pixels)
+    sample = _plain(pixels, bits)
+    finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample.ravel()
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    low, high = -np.inf, np.inf
+    if sample.dtype.kind in "iu":
+        high = _top(sample.dtype, most)
+        low = float(np.iinfo(sample.dtype).min) if sample.dtype == np.int8 else min(least, 0.0)
+    if finite.size:
+        if np.count_nonzero(finite == most) > _PLATEAU_SHARE * finite.size:
+            high = min(high, most)
+        if np.count_nonzero(finite == least) > _PLATEAU_SHARE * finite.size:
+            low = max(low, least)
+    linear = newest.intensity.relationship == "LIN"
+    sign = float(newest.intensity.sign)
+    base, toward = 0.0, -sign
+    if linear:
+        floor = low if np.isfinite(low) and low < 0.0 else 0.0
+        base = floor if sign > 0 else (_top(sample.dtype, most) if sample.dtype.kind in "iu" else most)
+        low = max(low, floor)
+    else:
+        within = finite[(finite > low) & (finite < high)] if finite.size else finite
+        spread = float(within.std()) if within.size else 0.0
+        toward = -sign * _USUAL_SPREAD / spread if spread > 0.0 else -sign
+        sign = 1.0
+    return FrameScale(
+        step=used,
+        rows=grid_rows,
+        columns=grid_columns,
+        logarithm=linear,
+        toward=toward,
+        base=base,
+        sign=sign,
+        bits=bits,
+        low=low,
+        high=high,
+        field_px=field_of(newest),
+    )
+
+
+def field_of(frame: CementFrame) -> tuple[int, int, int, int]:
+    """Open field as told, within the picture; the whole picture where what is told would leave nothing."""
+    rows, columns = frame.pixels.shape
+    whole = (0, 0, columns - 1, rows - 1)
+    if frame.collimator_px is None:
+        return whole
+    left, top, right, bottom = frame.collimator_px
+    inside = (max(left, 0), max(top, 0), min(right, columns - 1), min(bottom, rows - 1))
+    return inside if inside[0] < inside[2] and inside[1] < inside[3] else whole
+
+
+def wider(scale: FrameScale, pixels: Pixels) -> FrameScale | None:
+    """The same for numbers beyond those seen before; None: there are none, so what is at the end is saturated."""
+    if pixels.dtype.kind not in "iu" or scale.bits or not scale.logarithm or scale.sign < 0.0:
+        return None
+    top = _top(pixels.dtype, float(pixels.max()))
+    return replace(scale, high=top) if top > scale.high else None
+
+
+def open_field(pixels: Pixels, scale: FrameScale) -> U8:
+    """(rows, columns) of the grid: 1 where neither blade nor shutter nor saturation is.
+
+    Blades and shutters lie at the border: what is dark and hangs together with the border is one of them; dense bone
+    and metal in the middle are not.
+    """
+    attenuation, valid, _, _ = bin_frame(pixels, scale)
+    if not scale.logarithm or not valid.any():
+        return valid
+    dark = (valid == 0) | (cv2.blur(attenuation, (3, 3)) > np.median(attenuation[valid > 0]) - np.log(_BLADE_SHARE))
+    padded = np.pad(dark.astype(np.uint8), 1, constant_values=1)
+    _, labels = cv2.connectedComponents(padded, connectivity=4)
+    blade = (labels == labels[0, 0])[1:-1, 1:-1].astype(np.uint8)
+    size = 2 * _BLADE_MARGIN + 1
+    blade = cv2.dilate(blade, np.ones((size, size), np.uint8), borderValue=0)
+    return np.ascontiguousarray(valid * (1 - blade), np.uint8)
+
+
+def _top(kind: npt.DTypeLike, most: float) -> float:
+    """The highest number that a picture with such numbers can hold."""
+    limit = float(np.iinfo(np.dtype(kind)).max)
+    return min([limit, *(2.0**bits - 1.0 for bits in _BITS if 2.0**bits - 1.0 >= most)])
+
+
+def _plain(pixels: Pixels, bits: int) -> npt.NDArray[Any]:
+    return pixels & pixels.dtype.type(bits) if bits else pixels
+
+
+def _overlay_bits(pixels: Pixels) -> int:
+    """Bits that are picture where others hold graphics (DICOM PS3.5 8.1.2, retired 60xx in unused bits); 0: all."""
+    if pixels.dtype not in (np.uint16, np.int16):
+        return 0
+    numbers = pixels.view(np.uint16)
+    for bits in (10, 12, 14):
+        limit = 1 << bits
+        high = numbers >= limit
+        share = np.count_nonzero(high) / high.size
+        if share == 0.0:
+            return 0
+        plain = numbers & np.uint16(limit - 1)
+        if share > _OVERLAY_SHARE or plain.max() < _OVERLAY_RANGE * limit:
+            continue
+        around = cv2.medianBlur(plain, 5).astype(np.float32)
+        agrees = np.abs(plain - around) <= _OVERLAY_AGREES * np.maximum(around, 1.0)
+        if np.count_nonzero(agrees & high) > 0.9 * np.count_nonzero(high):
+            return limit - 1
+    return 0

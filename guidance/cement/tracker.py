@@ -1,0 +1,279 @@
+"""New cement in one view: from the frame to what is told of it, with a state that stays over frames without sight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final
+
+import cv2
+import numpy as np
+
+from guidance.cement.opacity import Opacity
+from guidance.cement.picture_scale import field_of, wider
+from guidance.cement.reference import ReferencePicture
+from guidance.cement.values import CementFrame
+from guidance.config import CementSettings
+from guidance.kernels.cement import Look, Looked, NativeTracker
+from guidance.messages import F32, F64, U8, CementView
+from guidance.tracking.values import SeenInstrument
+
+REASONS: Final = {
+    "frame_size_changed": "the picture's size is not that of the reference",
+    "scalar_type_changed": "the picture's numbers are of another type than the reference's",
+    "intensity_changed": "the picture's numbers mean something else than the reference's",
+    "saturated": "the picture is saturated",
+    "black": "the picture is black",
+    "covered": "something lies over most of the picture",
+    "picture_changed": "the picture is not that of the reference: another view, or the patient turned",
+    "motion_too_large": "the patient has moved too far from where the reference was taken",
+}
+"""Words of each code with which cement cannot be told."""
+UNTOLD_CONTRAST: Final = 0.012
+"""Of half a millimetre of a usual cement, where no opacity is known."""
+_MEMORY_S: Final = 0.6  # longest averaging of what does not change ...
+_LEAST_MEMORY, _MOST_MEMORY = 4.0, 16.0  # ... in frames
+_QUIET_SLOPE: Final = 0.0005  # of the exposure's slope from frame to frame
+_STEP_SLOPE: Final = 0.05  # where the tube voltage was changed
+_STEP_FRAMES: Final = 4
+_GAIN_STEP: Final = 0.03  # natural logarithm of the exposure: a change that may have come with another voltage
+_GAP_FRAMES: Final = 3.0
+_NS: Final = 1e9
+_INSTRUMENT_MARGIN: Final = 0.5  # of the diameter
+
+
+class CementTracker:
+    """One view of one input.
+
+    Args:
+        reference: the pose before the cement.
+        opacity: of the cement in this beam; None: no thickness is told (display-processed pictures).
+        scatter: coarse grid (any size) of scatter's share of the signal, in [0, 0.9]; None: none is taken off.
+        settings: thinnest cement that counts, frames of new growth, gap.
+        started_ns: when tracking began, server's monotonic clock.
+        scatter_sigma: standard deviation of ln(1 - share).
+        known_mm: (rows, columns) of the picture: cement that was there when the reference was taken (from 3D), in a
+            pose that was first seen after the start; it counts as cement from the first frame.
+    """
+
+    def __init__(
+        self,
+        reference: ReferencePicture,
+        *,
+        opacity: Opacity | None,
+        scatter: F32 | None,
+        settings: CementSettings,
+        started_ns: int,
+        scatter_sigma: float = 0.0,
+        known_mm: F32 | None = None,
+    ) -> None:
+        self._reference, self._settings, self._started_ns = reference, settings, started_ns
+        self._scale = reference.scale
+        self._opacity = opacity if reference.linear else None
+        self._scatter_sigma = scatter_sigma
+        rows, columns = reference.attenuation.shape
+        share = np.zeros((rows, columns), np.float32)
+        if scatter is not None and reference.linear:
+            share = cv2.resize(np.asarray(scatter, np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+            share = np.clip(np.nan_to_num(share), 0.0, 0.9)
+        attenuation = reference.attenuation
+        known = None if known_mm is None else self._on_grid(known_mm)
+        if known is not None and self._opacity is not None:
+            attenuation = attenuation - self._shadow_of(known, share)
+        self._native = NativeTracker(
+            np.ascontiguousarray(attenuation, np.float32),
+            reference.valid,
+            reference.variance,
+            np.ascontiguousarray(share, np.float32),
+            reference_frames=float(max(reference.frames, 1)),
+            step=self._scale.step,
+            picture=reference.picture,
+        )
+        if known is not None:
+            marks = known >= settings.front_threshold_mm
+            self._native.already(np.ascontiguousarray(marks, np.uint8))
+        self._unseen_from_ns = reference.until_ns
+        self._last_ns: int | None = None
+        self._interval_s = 0.0
+        self._kvp, self._offset, self._step_frames = reference.kvp, 0.0, 0
+        self._unseen_s = max(reference.until_ns - started_ns, 0) / _NS if known_mm is not None else 0.0
+
+    def set_opacity(self, opacity: Opacity) -> None:
+        """Cement's opacity in another beam, after the voltage was changed."""
+        self._opacity = opacity if self._reference.linear else None
+
+    def resume(self, now_ns: int) -> None:
+        """The same pose again after a pause or another view: what is known stays, what was missed is said.
+
+        Args:
+            now_ns: time of the frame that comes next, on the frames' clock.
+        """
+        self._native.resume()
+        self._unseen_s = max(now_ns - (self._last_ns or self._unseen_from_ns), 0) / _NS
+        self._last_ns = None
+
+    def follow(
+        self,
+        frame: CementFrame,
+        instruments: Sequence[SeenInstrument] = (),
+        cannula_px: F64 | None = None,
+        expected: U8 | None = None,
+        *,
+        mm_per_px: float | None = None,
+    ) -> CementView:
+        """Look at the next frame of this view.
+
+        Args:
+            frame: of the reference's input and pose.
+            instruments: seen in this frame; what lies under them is not told.
+            cannula_px: (N, 5) u0, v0, u1, v1, radius: capsules of the picture within which cement does not count.
+            expected: (rows, columns) of the picture, 1 where cement is expected (a balloon's cavity).
+            mm_per_px: at the isocentre's depth.
+
+        Returns:
+            the view; with `seen` False where nothing can be told, and then the next good frame goes on from what was
+            known before.
+        """
+        code = self._unfit(frame)
+        if code:
+            return self._unseen(frame, code, mm_per_px)
+        self._note_time(frame)
+        scale = replace(self._scale, field_px=field_of(frame))
+        pixels = np.ascontiguousarray(frame.pixels)
+        look = self._look(frame, instruments, cannula_px, expected)
+        told = self._native.follow(pixels, scale, look)
+        if told.code == "saturated" and (wide := wider(scale, pixels)) is not None:
+            self._scale = wide
+            told = self._native.follow(pixels, wide, look)
+        if told.code:
+            return self._unseen(frame, told.code, mm_per_px)
+        self._note_exposure(told.alignment.offset)
+        view = self._view(frame, told, mm_per_px)
+        self._unseen_s = 0.0
+        return view
+
+    def _unfit(self, frame: CementFrame) -> str:
+        if frame.pixels.shape != self._reference.picture:
+            return "frame_size_changed"
+        if frame.pixels.dtype.str != self._reference.kind:
+            return "scalar_type_changed"
+        if (frame.intensity.relationship == "LIN") != self._reference.linear:
+            return "intensity_changed"
+        return ""
+
+    def _note_time(self, frame: CementFrame) -> None:
+        if self._last_ns is not None:
+            passed_s = (frame.time_ns - self._last_ns) / _NS
+            usual_s = self._interval_s
+            if usual_s > 0.0 and passed_s > max(self._settings.gap_s, _GAP_FRAMES * usual_s):
+                self.resume(frame.time_ns)
+            elif passed_s > 0.0:
+                self._interval_s = (
+                    passed_s if usual_s == 0.0 else usual_s + 0.2 * (min(passed_s, 2 * usual_s) - usual_s)
+                )
+        self._last_ns = frame.time_ns
+
+    def _note_exposure(self, offset: float) -> None:
+        self._step_frames = _STEP_FRAMES if abs(offset - self._offset) > _GAIN_STEP else max(self._step_frames - 1, 0)
+        self._offset = offset
+
+    def _look(
+        self, frame: CementFrame, instruments: Sequence[SeenInstrument], cannulas: F64 | None, expected: U8 | None
+    ) -> Look:
+        threshold_mm = self._settings.front_threshold_mm
+        opacity = self._opacity
+        least = UNTOLD_CONTRAST if opacity is None else float(opacity.contrast_of(threshold_mm))
+        if frame.kvp is not None and self._kvp is not None and abs(frame.kvp - self._kvp) > 0.1:
+            self._step_frames = _STEP_FRAMES
+        self._kvp = frame.kvp if frame.kvp is not None else self._kvp
+        interval = self._interval_s
+        memory = _LEAST_MEMORY if interval <= 0.0 else min(max(_MEMORY_S / interval, _LEAST_MEMORY), _MOST_MEMORY)
+        return Look(
+            time_s=(frame.time_ns - self._started_ns) / _NS,
+            least_contrast=max(least, 1e-4),
+            contrast_step=0.0 if opacity is None else opacity.step,
+            thickness_mm=None if opacity is None else opacity.thickness_mm,
+            slope_sigma=_STEP_SLOPE if self._step_frames else _QUIET_SLOPE,
+            memory_frames=memory,
+            growth_frames=self._settings.growth_frames,
+            instruments=_capsules(instruments),
+            cannulas=None if cannulas is None else np.ascontiguousarray(cannulas, np.float64),
+            expected=None if expected is None else np.ascontiguousarray(expected, np.uint8),
+        )
+
+    def _view(self, frame: CementFrame, told: Looked, mm_per_px: float | None) -> CementView:
+        fit, step = told.alignment, self._scale.step
+        opacity = self._opacity
+        sigma = None
+        if opacity is not None:
+            systematic = told.thickness_sum_mm_px * float(np.hypot(opacity.relative_sigma, self._scatter_sigma))
+            sigma = float(np.hypot(systematic, told.noise_sigma_mm_px))
+        words = ""
+        if self._unseen_s > 0.0:
+            words = f"not seen in this view for {self._unseen_s:.1f} s before"
+        return CementView(
+            device=frame.device,
+            sequence=frame.sequence,
+            frame_number=frame.frame_number,
+            received_ns=frame.received_ns,
+            time_s=(frame.time_ns - self._started_ns) / _NS,
+            seen=True,
+            code="unseen_before" if words else "",
+            reason=words,
+            pixel_from_patient=frame.pixel_from_patient,
+            mm_per_px=mm_per_px,
+            mask=told.mask,
+            blind=told.blind,
+            thickness_mm=told.thickness_mm if opacity is not None else None,
+            front_px=told.front_px,
+            area_px=told.area_px,
+            thickness_sum_mm_px=told.thickness_sum_mm_px if opacity is not None else None,
+            thickness_sigma_mm_px=sigma,
+            grown=told.grown,
+            arrival_s=told.arrival_s,
+            front_speed_px_s=told.speed_px_s,
+            speed_px_s=told.speed_map_px_s if told.bins else None,
+            motion=(fit.du * step, fit.dv * step, float(np.rad2deg(fit.turn))),
+            gain=float(np.exp(-fit.offset)),
+            noise=told.noise,
+            unseen_s=self._unseen_s,
+            out_of_picture=told.out_of_picture,
+        )
+
+    def _unseen(self, frame: CementFrame, code: str, mm_per_px: float | None) -> CementView:
+        return CementView(
+            device=frame.device,
+            sequence=frame.sequence,
+            frame_number=frame.frame_number,
+            received_ns=frame.received_ns,
+            time_s=(frame.time_ns - self._started_ns) / _NS,
+            seen=False,
+            code=code,
+            reason=REASONS[code],
+            pixel_from_patient=frame.pixel_from_patient,
+            mm_per_px=mm_per_px,
+            unseen_s=self._unseen_s,
+        )
+
+    def _on_grid(self, picture: F32) -> F32:
+        scale = self._scale
+        used = picture[: scale.rows * scale.step, : scale.columns * scale.step]
+        binned = used.reshape(scale.rows, scale.step, scale.columns, scale.step).mean(axis=(1, 3), dtype=np.float32)
+        return np.asarray(binned, np.float32)
+
+    def _shadow_of(self, thickness_mm: F32, share: F32) -> F32:
+        """What known cement adds to the attenuation, scatter as it is."""
+        assert self._opacity is not None
+        through = np.exp(-self._opacity.contrast_of(thickness_mm))
+        return np.asarray(-np.log(share + (1.0 - share) * through), np.float32)
+
+
+def _capsules(instruments: Sequence[SeenInstrument]) -> F64 | None:
+    """(N, 5) u0, v0, u1, v1, radius of every piece of every centreline."""
+    rows = []
+    for seen in instruments:
+        line = np.asarray(seen.centreline_px, np.float64)
+        radius = (0.5 + _INSTRUMENT_MARGIN) * seen.diameter_px
+        rows += [(*a, *b, radius) for a, b in pairwise(line)]
+    return np.array(rows, np.float64) if rows else None

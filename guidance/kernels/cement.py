@@ -1,0 +1,367 @@
+"""New cement in one view, frame by frame: the native tracker's face."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from guidance.kernels import _core
+from guidance.messages import F32, F64, U8
+
+WORKING_SIDE: Final = 640
+"""Bins along the longer side at most: more only cost time, for noise spreads what is seen over more than a bin."""
+TOLD: Final = ("", "saturated", "black", "covered", "picture_changed", "motion_too_large")
+"""Why cement cannot be told in a frame, by the native answer's number; the first: it can."""
+_NO_CAPSULES: Final = np.zeros((0, 5))
+_NO_TABLE: Final = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameScale:
+    """How a picture's numbers become attenuation on the working grid.
+
+    Attributes:
+        step: pixels per bin and axis; what is left over of the picture is not used.
+        rows, columns: bins, even.
+        logarithm: the numbers are proportional to what the detector got.
+        toward: attenuation per number where they are not.
+        base, sign: signal = (number - base) * sign.
+        bits: of 16-bit numbers, those that are picture; 0: all.
+        low, high: numbers at or beyond are no measurement.
+        field_px: left, top, right, bottom of what is picture, inclusive.
+    """
+
+    step: int
+    rows: int
+    columns: int
+    logarithm: bool
+    toward: float
+    base: float
+    sign: float
+    bits: int
+    low: float
+    high: float
+    field_px: tuple[int, int, int, int]
+
+    def numbers(self) -> F64:
+        return np.array(
+            [float(self.logarithm), self.toward, self.base, self.sign, float(self.bits), self.low, self.high]
+        )
+
+    def field(self) -> npt.NDArray[np.int32]:
+        return np.array(self.field_px, np.int32)
+
+
+def grid_of(rows: int, columns: int, step: int | None = None) -> tuple[int, int, int]:
+    """Pixels per bin, and even numbers of bins, of a picture.
+
+    Args:
+        rows, columns: of the picture.
+        step: pixels per bin; None: as many as leave `WORKING_SIDE` bins.
+    """
+    used = -(-max(rows, columns) // WORKING_SIDE) if step is None else step
+    return used, rows // used // 2 * 2, columns // used // 2 * 2
+
+
+def bin_frame(pixels: npt.NDArray[Any], scale: FrameScale) -> tuple[F32, U8, float, float]:
+    """Attenuation in bins.
+
+    Args:
+        pixels: (rows, columns) uint8, int8, uint16, int16 or float32, C order.
+        scale: what the numbers mean.
+
+    Returns:
+        attenuation (0 where it is not valid), valid (1 or 0), and the shares of the field's pixels that are at the
+        upper end or not finite, and at the lower end.
+    """
+    attenuation = np.empty((scale.rows, scale.columns), np.float32)
+    valid = np.empty(attenuation.shape, np.uint8)
+    saturated, black = _core.cement_bins(pixels, scale.step, scale.numbers(), scale.field(), attenuation, valid)
+    return attenuation, valid, saturated, black
+
+
+def warp(frame: F32, valid: U8, du: float, dv: float, turn: float) -> tuple[F32, U8]:
+    """Take a frame to where the reference is: cubic convolution (Keys, IEEE Trans. ASSP 29(6), 1981, a = -1/2).
+
+    Args:
+        frame, valid: (rows, columns).
+        du, dv: shift of the frame, bins.
+        turn: radians from +u to +v about the grid's middle.
+
+    Returns:
+        values and where they are valid: all sixteen neighbours are.
+    """
+    out, out_valid = np.empty_like(frame), np.empty_like(valid)
+    _core.cement_warp(frame, valid, du, dv, turn, out, out_valid)
+    return out, out_valid
+
+
+def contours(field: F32) -> tuple[tuple[F64, ...], float]:
+    """Closed lines where a field goes through 0, and the area above 0, holes taken off.
+
+    Args:
+        field: (rows, columns); beyond its border it counts as negative by as much.
+
+    Returns:
+        (N, 2) u, v each, lines around what is above 0 with a positive area (half the sum of u v' - u' v), holes with a
+        negative one; and the sum of the areas.
+
+    Source: marching squares, saddles by the mean of the corners.
+    """
+    return _core.cement_contours(field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """Motion and exposure of a frame against a reference.
+
+    Attributes:
+        du, dv: where a point of the reference stands in the frame, bins.
+        turn: radians, from +u to +v about the grid's middle.
+        offset, slope: frame = reference + offset + slope * (reference - its mean).
+        share: of what was compared, that agrees.
+    """
+
+    du: float
+    dv: float
+    turn: float
+    offset: float
+    slope: float
+    share: float
+
+
+class Aligner:
+    """Frames against one reference, by least squares on shift, turn, offset and slope with Cauchy's weights.
+
+    Args:
+        reference, valid: (rows, columns) even, 32 at least.
+        variance: of one frame's noise.
+    """
+
+    def __init__(self, reference: F32, valid: U8, variance: F32) -> None:
+        self._native = _core.CementAlignment(reference, valid, variance)
+
+    def fit(self, frame: F32, valid: U8, start: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Alignment:
+        """Align one frame, from a motion that is guessed."""
+        du, dv, turn, offset, slope, share = self._native.fit(frame, valid, *start)
+        return Alignment(du=du, dv=dv, turn=turn, offset=offset, slope=slope, share=share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Looked:
+    """What the tracker says of one frame; maps are read-only and have the frame's pixels.
+
+    Attributes:
+        code: one of `TOLD`.
+        alignment: motion in bins, exposure.
+        noise: standard deviation of one bin's contrast after filtering, median.
+        area_px: of the outlines.
+        thickness_sum_mm_px, noise_sigma_mm_px: sum over the mask; its deviation from noise and exposure.
+        speed_px_s: the fastest part of the front; None: not known.
+        bins: of the grid that are cement.
+        out_of_picture: cement touches what cannot be seen.
+        front_px: outlines.
+        mask, blind, grown, thickness_mm, arrival_s, speed_map_px_s: as in `CementView`.
+    """
+
+    code: str
+    alignment: Alignment
+    noise: float
+    area_px: float
+    thickness_sum_mm_px: float
+    noise_sigma_mm_px: float
+    speed_px_s: float | None
+    bins: int
+    out_of_picture: bool
+    front_px: tuple[F64, ...]
+    mask: U8
+    blind: U8
+    grown: U8
+    thickness_mm: F32
+    arrival_s: F32
+    speed_map_px_s: F32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """With what a frame is looked at.
+
+    Attributes:
+        time_s: since the start.
+        least_contrast: of the primary beam, of the thinnest cement that counts; > 0.
+        contrast_step, thickness_mm: table of thicknesses by primary contrast from 0, evenly spaced; None: no thickness.
+        slope_sigma: how far the exposure's slope may go from the last frame's.
+        memory_frames: longest averaging of what does not change.
+        growth_frames: what came within them is new.
+        instruments, cannulas: (N, 5) u0, v0, u1, v1, radius in px: what lies within is not told.
+        expected: (rows, columns) of the picture, 1 where cement is expected; None: nowhere more than elsewhere.
+    """
+
+    time_s: float
+    least_contrast: float
+    contrast_step: float = 0.0
+    thickness_mm: F32 | None = None
+    slope_sigma: float = 0.001
+    memory_frames: float = 8.0
+    growth_frames: int = 10
+    instruments: F64 | None = None
+    cannulas: F64 | None = None
+    expected: U8 | None = None
+
+
+class _Maps:
+    """One set of maps; used again only when nobody holds any of them."""
+
+    __slots__ = ("_idle", "arrival", "blind", "box", "grown", "mask", "speed", "thickness")
+
+    def __init__(self, rows: int, columns: int) -> None:
+        shape = (rows, columns)
+        self.mask: U8 = np.zeros(shape, np.uint8)
+        self.blind: U8 = np.ones(shape, np.uint8)
+        self.grown: U8 = np.zeros(shape, np.uint8)
+        self.thickness: F32 = np.zeros(shape, np.float32)
+        self.arrival: F32 = np.full(shape, np.nan, np.float32)
+        self.speed: F32 = np.full(shape, np.nan, np.float32)
+        self.box = np.array([0, 0, -1, -1], np.int32)
+        self._idle = self._references()
+
+    def _references(self) -> int:
+        return (
+            sys.getrefcount(self.mask)
+            + sys.getrefcount(self.blind)
+            + sys.getrefcount(self.grown)
+            + sys.getrefcount(self.thickness)
+            + sys.getrefcount(self.arrival)
+            + sys.getrefcount(self.speed)
+        )
+
+    @property
+    def held(self) -> bool:
+        """True while somebody holds one of the maps, or a view of it (exact in CPython with its global lock)."""
+        return self._references() > self._idle
+
+
+def _shown(owner: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only view: whoever holds it holds its owner's memory."""
+    view = owner.view()
+    view.flags.writeable = False
+    return view
+
+
+class MapRing:
+    """Maps that are reused: none is allocated per frame while few are held.
+
+    Args:
+        rows, columns: of the pictures.
+        keep: sets it remembers; one that is forgotten lives as long as its maps.
+    """
+
+    def __init__(self, rows: int, columns: int, keep: int = 6) -> None:
+        self._shape, self._keep = (rows, columns), keep
+        self._sets: list[_Maps] = []
+        self.allocated = 0
+
+    def acquire(self) -> _Maps:
+        """A set that nobody holds, the most recently used first (its memory is warm)."""
+        for number, maps in enumerate(self._sets):
+            if not maps.held:
+                self._sets.insert(0, self._sets.pop(number))
+                return maps
+        maps = _Maps(*self._shape)
+        self.allocated += 1
+        self._sets.insert(0, maps)
+        del self._sets[self._keep :]
+        return maps
+
+
+class NativeTracker:
+    """Keeps what is known of one view between its frames.
+
+    Args:
+        reference, valid: (rows, columns) mean attenuation before the cement, and where it is known; even, 32 at least.
+        variance: (rows, columns) of one frame's noise.
+        scatter_share: (rows, columns) of the signal, in [0, 0.9].
+        reference_frames: that the reference is the mean of; > 0.
+        step: pixels per bin.
+        picture: rows and columns of the pictures.
+        jitter: bins that a slope of the reference may be displaced by without being noticed.
+    """
+
+    def __init__(
+        self,
+        reference: F32,
+        valid: U8,
+        variance: F32,
+        scatter_share: F32,
+        *,
+        reference_frames: float,
+        step: int,
+        picture: tuple[int, int],
+        jitter: float = 0.05,
+    ) -> None:
+        self._native = _core.CementTracker(step, reference_frames, jitter, reference, valid, variance, scatter_share)
+        self._ring = MapRing(*picture)
+
+    def resume(self) -> None:
+        """After a pause: what is known stays, the next frames count for more."""
+        self._native.resume()
+
+    def already(self, marks: U8) -> None:
+        """(rows, columns) of the grid: 1 where cement is known to be."""
+        self._native.already(marks)
+
+    def follow(self, pixels: npt.NDArray[Any], scale: FrameScale, look: Look) -> Looked:
+        """Look at one frame; the interpreter's lock is free meanwhile.
+
+        Raises:
+            ValueError, TypeError: shapes or types that do not fit.
+        """
+        maps = self._ring.acquire()
+        numbers = (
+            look.time_s,
+            look.least_contrast,
+            look.contrast_step,
+            look.slope_sigma,
+            look.memory_frames,
+            float(look.growth_frames),
+        )
+        answer = self._native.follow(
+            pixels,
+            scale.numbers(),
+            scale.field(),
+            np.array(numbers),
+            _NO_TABLE if look.thickness_mm is None else look.thickness_mm,
+            _NO_CAPSULES if look.instruments is None else look.instruments,
+            _NO_CAPSULES if look.cannulas is None else look.cannulas,
+            look.expected,
+            maps.mask,
+            maps.blind,
+            maps.grown,
+            maps.thickness,
+            maps.arrival,
+            maps.speed,
+            maps.box,
+        )
+        code, du, dv, turn, offset, slope, share, noise, area, total, sigma, speed, bins, out, front = answer
+        return Looked(
+            code=TOLD[code],
+            alignment=Alignment(du=du, dv=dv, turn=turn, offset=offset, slope=slope, share=share),
+            noise=noise,
+            area_px=area,
+            thickness_sum_mm_px=total,
+            noise_sigma_mm_px=sigma,
+            speed_px_s=speed if speed >= 0.0 else None,
+            bins=bins,
+            out_of_picture=out,
+            front_px=front,
+            mask=_shown(maps.mask),
+            blind=_shown(maps.blind),
+            grown=_shown(maps.grown),
+            thickness_mm=_shown(maps.thickness),
+            arrival_s=_shown(maps.arrival),
+            speed_map_px_s=_shown(maps.speed),
+        )
