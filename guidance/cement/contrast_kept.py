@@ -18,6 +18,8 @@ _LEAST_CONTRAST: Final = 0.005
 _LEAST_CORRELATION: Final = 0.6
 _TUKEY: Final = 4.7
 _ROUNDS: Final = 5
+_METAL_SIGMAS: Final = 4.0
+_METAL_ROUNDS: Final = 3  # each narrows the scale that the next is judged by
 _NEIGHBOURS: Final = 60.0  # bins that are wrong together
 
 
@@ -32,12 +34,17 @@ class ContrastKept:
 
     def __init__(self, signal: F32, weight: F32, contrast: F32) -> None:
         used = (weight > 0.9) & (signal > 0.0) & np.isfinite(contrast)
+        shown = -np.log(np.where(used, np.maximum(signal, np.float32(1e-9)), np.float32(1.0)))
+        told = np.where(used, contrast, np.float32(0.0)).astype(np.float32)
+        inside = used
+        for _ in range(_METAL_ROUNDS):
+            used = used & ~_strange(shown - told, used)
         self._weight = used.astype(np.float32)
-        self._around = [self._blurred(self._weight, bins) for bins in (_FINE_BINS, _WIDE_BINS)]
-        # Beside a border the blurs see one side only.
-        self._used = used & (self._around[0] > 0.9)
-        self._shown = -np.log(np.where(used, np.maximum(signal, np.float32(1e-9)), np.float32(1.0)))
-        self._told: F64 = self._structure(np.where(used, contrast, np.float32(0.0)))
+        self._around = [_blurred(self._weight, bins) for bins in (_FINE_BINS, _WIDE_BINS)]
+        # Beside a border the blurs see one side only; what is strange is filled from around it.
+        self._used = inside & (_blurred(inside.astype(np.float32), _FINE_BINS) > 0.9) & (self._around[0] > 0.5)
+        self._shown = shown
+        self._told: F64 = self._structure(told)
 
     def of(self, scatter_share: F32) -> tuple[float, float]:
         """Shown over predicted contrast if so much of the signal is scatter.
@@ -69,12 +76,24 @@ class ContrastKept:
 
     def _structure(self, values: npt.NDArray[np.float32]) -> F64:
         fine, wide = (
-            self._blurred(values * self._weight, bins) / np.maximum(around, np.float32(1e-6))
+            _blurred(values * self._weight, bins) / np.maximum(around, np.float32(1e-6))
             for bins, around in zip((_FINE_BINS, _WIDE_BINS), self._around, strict=True)
         )
         return np.asarray((fine - wide)[self._used], np.float64)
 
-    @staticmethod
-    def _blurred(values: npt.NDArray[np.float32], bins: float) -> F32:
-        blurred = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), bins, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(blurred, np.float32)
+
+def _strange(off: npt.NDArray[np.float32], used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Where a picture has what the volume has not (a cannula, a clip): bins far off all others, and those beside."""
+    if not used.any():
+        return ~used
+    weight = used.astype(np.float32)
+    around = np.maximum(_blurred(weight, _WIDE_BINS), np.float32(1e-6))
+    left = off - _blurred(off * weight, _WIDE_BINS) / around
+    scale = 1.4826 * float(np.median(np.abs(left[used]))) + 1e-6
+    far = (used & (np.abs(left) > _METAL_SIGMAS * scale)).astype(np.uint8)
+    return np.asarray(cv2.dilate(far, np.ones((3, 3), np.uint8)) > 0, np.bool_)
+
+
+def _blurred(values: npt.NDArray[np.float32], bins: float) -> F32:
+    blurred = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), bins, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(blurred, np.float32)

@@ -14,6 +14,7 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.interpolate import PchipInterpolator
 
 from guidance.cement.body_shadow import BodyShadow
 from guidance.cement.contrast_kept import ContrastKept
@@ -29,12 +30,14 @@ _USUAL_RATIO: Final = 0.7
 _RATIO_SIGMA_LN: Final = 0.5
 _RATIO_WATER_MM: Final = 200.0
 _RATIOS: Final = np.geomspace(0.05, 5.0, 16)
+_BETWEEN: Final = 12
 _WIDTHS_MM: Final = (25.0, 45.0, 80.0)  # standard deviations of the blur, at the detector
 _ROUNDS: Final = 3
 _BLADE_SIGMA_LN: Final = 0.12
 _BLADE_REACH_MM: Final = 60.0
 _BLADE_PENUMBRA_MM: Final = 6.0
 _LEAST_BLADE_CELLS: Final = 12
+_LEAST_CELLS: Final = 4
 _DARK_SLACK: Final = 1.05
 _DARK_SIGMA: Final = 0.05
 _LARGEST_SHARE: Final = 0.9
@@ -100,7 +103,7 @@ def scatter_of(
     is_open = is_open & np.isfinite(values) & (values > 0.0)
     signal, weight = _coarse(values, is_open, size)
     field = weight > 0.5
-    if not field.any():
+    if np.count_nonzero(field) < _LEAST_CELLS:
         return _nothing_known(size)
     evidence: list[tuple[str, F64]] = []
     models = [_Model(signal, weight, ratio, width / cell_mm) for width in _WIDTHS_MM for ratio in _RATIOS]
@@ -204,9 +207,7 @@ def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) 
 def _weighed(
     evidence: Sequence[tuple[str, F64]], models: Sequence[_Model], field: npt.NDArray[np.bool_], ratios: F64
 ) -> Scatter:
-    total = np.sum([log for _, log in evidence], axis=0)
-    chance = np.exp(total - total.max())
-    chance /= chance.sum()
+    chance = _chances(np.sum([log for _, log in evidence], axis=0).reshape(len(_WIDTHS_MM), len(_RATIOS))).ravel()
     shares = np.stack([model.share() for model in models])
     mean = np.tensordot(chance.astype(np.float32), shares, axes=1).astype(np.float32)
     middles = np.array([float(np.median(share[field])) for share in shares])
@@ -225,6 +226,21 @@ def _weighed(
         ratio=float(np.sum(chance * ratios)),
         sources=tuple(told),
     )
+
+
+def _chances(logs: F64) -> F64:
+    """Chance of each supposition, from log evidence (widths, ratios); between ratios it goes as a smooth curve."""
+    fine = np.linspace(0.0, len(_RATIOS) - 1.0, _BETWEEN * (len(_RATIOS) - 1) + 1)
+    curve = PchipInterpolator(np.arange(len(_RATIOS)), logs, axis=1)(fine)
+    chance = np.exp(curve - curve.max())
+    chance /= chance.sum()
+    before = np.minimum(fine.astype(int), len(_RATIOS) - 2)
+    after = fine - before
+    found = np.zeros_like(logs)
+    for row, weight in zip(found, chance, strict=True):
+        np.add.at(row, before, weight * (1.0 - after))
+        np.add.at(row, before + 1, weight * after)
+    return found
 
 
 def _nothing_known(size: tuple[int, int]) -> Scatter:
