@@ -60,7 +60,7 @@ def cement_material(fields: Mapping[str, Any]) -> CementMaterial:
     ]
     brand, opacity = fields.get("brand"), fields.get("opacity_per_mm")
     if brand is None and opacity is None:
-        errors.append(FieldError("brand", "or opacity_per_mm is required"))
+        errors.append(FieldError("brand", "is required, or opacity_per_mm"))
     told = ""
     try:
         told = "" if brand is None else checked_text(brand)

@@ -20,10 +20,19 @@ PATH_RGB = (0x56, 0xB4, 0xE9)
 _JPEG = cv2.imencode(".jpg", np.full((SIZE_PX, SIZE_PX), GREY, np.uint8))[1].tobytes()
 
 
-def send_frame(api: FakeCaseApi, sequence: int, *, device: str = "Fluoro", picture: bool = True, **said: Any) -> None:
+def send_frame(
+    api: FakeCaseApi,
+    sequence: int,
+    *,
+    device: str = "Fluoro",
+    picture: bool = True,
+    overlay: tuple[OverlayVector, ...] = (),
+    **said: Any,
+) -> None:
     """Tell the page about a frame: horizontal line of path `P1` at v = 100 from u = 50 to 200, 9 px wide.
 
     Args:
+        overlay: what else is drawn.
         said: members of the input's state that differ from streaming, trusted, 20 ms old.
     """
     trusted = said.get("geometry_state", GeometryState.TRUSTED) is GeometryState.TRUSTED
@@ -49,6 +58,7 @@ def send_frame(api: FakeCaseApi, sequence: int, *, device: str = "Fluoro", pictu
             ),
             OverlayVector(kind="text", color="#ffffff", points=(20.0, 190.0), text="LIVE", width_px=90.0, size_px=40.0),
             OverlayVector(kind="text", color="#ffffff", points=(20.0, 240.0), text="R", width_px=30.0, size_px=40.0),
+            *overlay,
         ),
     )
     state = api.geometry()

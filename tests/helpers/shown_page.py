@@ -12,6 +12,7 @@ from guidance.ports import CementApi, PlanningApi, RegistrationApi
 from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi
 from tests.helpers.cement import FakeCementApi
+from tests.helpers.live_feed import SIZE_PX
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
 
@@ -42,3 +43,14 @@ async def shown(
             assert [problem for problem in page.problems if "422" not in problem and "409" not in problem] == []
     finally:
         await server.stop()
+
+
+async def pixel(page: Page, u: float, v: float) -> list[int]:
+    """RGB on the canvas at a pixel of the live picture."""
+    value = await page.evaluate(
+        "(() => { const c = document.querySelector('canvas'); const n = " + str(SIZE_PX) + ";"
+        "const s = Math.min(c.width, c.height) / n;"
+        f"const x = (c.width - s * n) / 2 + s * ({u} + 0.5), y = (c.height - s * n) / 2 + s * ({v} + 0.5);"
+        "return [...c.getContext('2d').getImageData(x, y, 1, 1).data.slice(0, 3)]; })()"
+    )
+    return [int(part) for part in value]

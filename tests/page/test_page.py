@@ -17,10 +17,10 @@ from guidance.shapes import LatencyFigures
 from tests.helpers.browser import Page, open_page
 from tests.helpers.case_api import FakeCaseApi, ready_volume
 from tests.helpers.cement import FakeCementApi
-from tests.helpers.live_feed import GREY, PATH_RGB, SIZE_PX, send_frame
+from tests.helpers.live_feed import GREY, PATH_RGB, send_frame
 from tests.helpers.planning_api import FakePlanningApi
 from tests.helpers.registration_api import FakeRegistrationApi
-from tests.helpers.shown_page import shown
+from tests.helpers.shown_page import pixel, shown
 
 FIELDS = {"entry_lps_mm": [-40, 30, 10], "target_lps_mm": [0, 0, 0], "diameter_mm": 3.2}
 
@@ -57,17 +57,6 @@ async def no_banner(page: Page, device: str = "Fluoro") -> None:
 
 async def frame_is_shown(page: Page, sequence: int, device: str = "Fluoro") -> None:
     await page.wait_for(f"document.querySelector('[data-device={device}] canvas')?.dataset.sequence === '{sequence}'")
-
-
-async def pixel(page: Page, u: float, v: float) -> list[int]:
-    """RGB on the canvas at a pixel of the live picture."""
-    value = await page.evaluate(
-        "(() => { const c = document.querySelector('canvas'); const n = " + str(SIZE_PX) + ";"
-        "const s = Math.min(c.width, c.height) / n;"
-        f"const x = (c.width - s * n) / 2 + s * ({u} + 0.5), y = (c.height - s * n) / 2 + s * ({v} + 0.5);"
-        "return [...c.getContext('2d').getImageData(x, y, 1, 1).data.slice(0, 3)]; })()"
-    )
-    return [int(part) for part in value]
 
 
 async def brightest(page: Page, left: int, baseline: int) -> int:

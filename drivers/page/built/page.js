@@ -1,6 +1,8 @@
-// Built from src/page.ts, sha256 bc02ba47714185d03f36e831c3e370fc4657839f1d550b8aa90754c247e3a35f; change that, then run: make page
+// Built from src/page.ts, sha256 4c967eb0ff5f4af02d31db80554befe404e40986f6bb76e4d8fd9ec5f5adfb33; change that, then run: make page
 // Ties the page together: the stream to the views, the API to the panels.
+import { AlertBar } from "./alerts.js";
 import { request } from "./api.js";
+import { CementPanel } from "./cement.js";
 import { CorridorSearch } from "./corridor.js";
 import { byId, setText } from "./dom.js";
 import { HistoryButtons } from "./history.js";
@@ -19,6 +21,8 @@ const volumes = new VolumePanel(() => void refresh());
 const zones = new ZonePanel(() => void refresh());
 const plan = new PlanPanel(() => void refresh(), (path, clearance) => zones.tell(path, clearance));
 const registration = new RegistrationPanel(() => void refresh());
+const cement = new CementPanel(() => void refresh());
+const alerts = new AlertBar();
 new CorridorSearch(() => void refresh());
 new HistoryButtons(() => void refresh());
 function view(device) {
@@ -45,6 +49,8 @@ function showState(state) {
     paths.tell(state);
     plan.tell(state);
     registration.tell(state);
+    cement.tell(state);
+    alerts.tell(state);
 }
 async function showPicture(header, jpeg) {
     await view(header.device).show(header, jpeg);

@@ -1,4 +1,4 @@
-// Built from src/paths.ts, sha256 c7365fdfacbad083187ec088d5f29b2c9e2c16adbb8f99a8f0cf5baf17ef500b; change that, then run: make page
+// Built from src/paths.ts, sha256 50ebdfaf1a1c48912a9fd18ddf975059935b02a969783d48c9c26df12c87d325; change that, then run: make page
 // The planned paths: list, make, change, delete.
 import { asProblem, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";

@@ -1,4 +1,4 @@
-// Built from src/picture.ts, sha256 58c8b22826973109544a1dfdcb7e7dfe008a40919eb6d858bbd8c12800d8d212; change that, then run: make page
+// Built from src/picture.ts, sha256 2787b0f487457f06fb01622ed7272ec4a6d85048529bb016618b30db26b4f238; change that, then run: make page
 // One input: its live picture, the overlay that came in the same message, and in words what can be trusted.
 import { h, setText } from "./dom.js";
 const OLD_AFTER_MS = 1000;
@@ -125,7 +125,9 @@ export class PictureView {
         this.vectorsShown = this.mayShowPaths();
         // A newer state may have taken the trust back before a newer picture came: then nothing is drawn. Words about the
         // frame's state are not drawn either, for "LIVE" would stay on a picture that stopped; the page says them anew.
-        const drawn = this.vectorsShown ? this.header.overlay.filter((vector) => vector.path_id || vector.zone_id || vector.text.length <= 1) : [];
+        // Cement was seen in this very picture: it stays on it without any geometry.
+        const drawn = this.header.overlay.filter((vector) => vector.cement
+            || (this.vectorsShown && (vector.path_id || vector.zone_id || vector.text.length <= 1)));
         for (const vector of drawn)
             drawVector(context, vector, scale, ratio);
         this.canvas.dataset["sequence"] = String(this.header.sequence);

@@ -1,4 +1,4 @@
-// Built from src/plan.ts, sha256 c489ed96c7c4cffd8a6b7e0f5f22428b099724a670a6f1f1b59a46fa5368eb13; change that, then run: make page
+// Built from src/plan.ts, sha256 307257a1d2aab23a64e18c6f31027288bce7949f93abbbd4ee838612cd0190b3; change that, then run: make page
 // The chosen path: how near it comes to everything, how far it has come, and from where to look at it.
 import { asProblem, request } from "./api.js";
 import { byId, h, setText, showWhenChanged } from "./dom.js";

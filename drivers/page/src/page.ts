@@ -1,6 +1,8 @@
 // Ties the page together: the stream to the views, the API to the panels.
 
+import { AlertBar } from "./alerts.js";
 import { request } from "./api.js";
+import { CementPanel } from "./cement.js";
 import { CorridorSearch } from "./corridor.js";
 import { byId, setText } from "./dom.js";
 import { HistoryButtons } from "./history.js";
@@ -22,6 +24,8 @@ const volumes = new VolumePanel(() => void refresh());
 const zones = new ZonePanel(() => void refresh());
 const plan = new PlanPanel(() => void refresh(), (path, clearance) => zones.tell(path, clearance));
 const registration = new RegistrationPanel(() => void refresh());
+const cement = new CementPanel(() => void refresh());
+const alerts = new AlertBar();
 new CorridorSearch(() => void refresh());
 new HistoryButtons(() => void refresh());
 
@@ -49,6 +53,8 @@ function showState(state: LiveState): void {
   paths.tell(state);
   plan.tell(state);
   registration.tell(state);
+  cement.tell(state);
+  alerts.tell(state);
 }
 
 async function showPicture(header: PictureHeader, jpeg: Blob): Promise<void> {

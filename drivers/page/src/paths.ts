@@ -7,7 +7,7 @@ import type { LiveState, Path } from "./types.js";
 
 export class PathPanel {
   private paths: Path[] = [];
-  private live: LiveState = { inputs: {} };
+  private live: Pick<LiveState, "inputs"> = { inputs: {} };
   private chosenId = "";
 
   constructor(private readonly changed: () => void) {

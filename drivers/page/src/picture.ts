@@ -126,7 +126,9 @@ export class PictureView {
     this.vectorsShown = this.mayShowPaths();
     // A newer state may have taken the trust back before a newer picture came: then nothing is drawn. Words about the
     // frame's state are not drawn either, for "LIVE" would stay on a picture that stopped; the page says them anew.
-    const drawn = this.vectorsShown ? this.header.overlay.filter((vector) => vector.path_id || vector.zone_id || vector.text.length <= 1) : [];
+    // Cement was seen in this very picture: it stays on it without any geometry.
+    const drawn = this.header.overlay.filter((vector) => vector.cement
+      || (this.vectorsShown && (vector.path_id || vector.zone_id || vector.text.length <= 1)));
     for (const vector of drawn) drawVector(context, vector, scale, ratio);
     this.canvas.dataset["sequence"] = String(this.header.sequence);
     this.canvas.dataset["paths"] = this.vectorsShown ? "shown" : "hidden";

@@ -21,7 +21,7 @@ export class PlanPanel {
   private clearance: Clearance | null = null;
   private views: Views | null = null;
   private problem = "";
-  private live: LiveState = { inputs: {} };
+  private live: Pick<LiveState, "inputs"> = { inputs: {} };
 
   // `told` hears of each new clearance.
   constructor(private readonly changed: () => void, private readonly told: (path: Path | null, clearance: Clearance | null) => void) {}
@@ -38,7 +38,7 @@ export class PlanPanel {
     this.write(zoneNames);
   }
 
-  tell(live: LiveState): void {
+  tell(live: Pick<LiveState, "inputs">): void {
     this.live = live;
     this.offsets();
   }
@@ -142,7 +142,7 @@ export class PlanPanel {
 }
 
 // Angle between an input's central ray (third row of its matrix, which grows away from the source) and a view's.
-function offset(view: View, device: string, input: InputGeometry, live: LiveState): string {
+function offset(view: View, device: string, input: InputGeometry, live: Pick<LiveState, "inputs">): string {
   const matrix = input.pixel_from_patient;
   const trusted = input.geometry_state === "trusted" || input.geometry_state === "degraded";
   if (!matrix || !trusted || Math.hypot(matrix[8] ?? 0, matrix[9] ?? 0, matrix[10] ?? 0) === 0) return "";

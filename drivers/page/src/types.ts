@@ -53,6 +53,56 @@ export interface Registered {
 
 export interface LiveState {
   inputs: Record<string, InputGeometry>;
+  cement: Cement;
+  alerts: Alert[];
+}
+
+export type CementState = "idle" | "tracking" | "paused" | "lost";
+export type Priority = "none" | "low" | "medium" | "high";
+
+export interface CementSite {
+  zone_id: string;
+  name: string;
+  kind: "keep_out" | "target";
+  distance_mm: number | null;
+  status: "clear" | "approaching" | "contact_possible" | "contact" | null;
+  priority: Priority;
+  text: string;
+}
+
+export interface Cement {
+  state: CementState;
+  reason: string;
+  dimensions: "2d" | "3d" | null;
+  area_mm2: number | null;
+  volume_ml: number | null;
+  volume_low_ml: number | null;
+  volume_high_ml: number | null;
+  front_speed_mm_s: number | null;
+  sites: CementSite[];
+  brand: string | null;
+  opacity_per_mm: number | null;
+  elapsed_s: number | null;
+  mixed_s: number | null;
+  working_time: { phase: string; left_s: number | null; reason: string } | null;
+  injected_ml: number | null;
+  balloon_ml: number | null;
+  outside_ml: number | null;
+  inputs: Record<string, { area_px: number | null; mm_per_px: number | null; blind_share: number | null }>;
+  reasons: Record<string, string>;
+}
+
+export interface CementBrand {
+  brand: string;
+  name: string;
+}
+
+export interface Alert {
+  id: string;
+  priority: Priority;
+  text: string;
+  present: boolean;
+  acknowledged_by: string | null;
 }
 
 export interface OverlayVector {
@@ -65,6 +115,7 @@ export interface OverlayVector {
   size_px: number;
   path_id: string;
   zone_id: string;
+  cement: boolean;
 }
 
 export interface PictureHeader {

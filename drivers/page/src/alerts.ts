@@ -1,0 +1,59 @@
+// Latched alerts over the pictures: priority as IEC 60601-1-8 marks it, words, and who has seen them.
+
+import { asProblem, request } from "./api.js";
+import { byId, h, showWhenChanged } from "./dom.js";
+import { Said, editor, field, showFaults } from "./forms.js";
+import type { Alert, LiveState } from "./types.js";
+
+const SIGNS: Record<Alert["priority"], [string, string]> = {
+  high: ["bad", "!!!"], medium: ["caution", "!!"], low: ["caution", "!"], none: ["none", "–"],
+};
+const NAME = "guidance-operator";
+
+export class AlertBar {
+  private said = "";
+
+  tell(live: LiveState): void {
+    showWhenChanged(byId("alerts"), [live.alerts, this.said], () => [
+      ...live.alerts.map((alert) => this.row(alert)),
+      this.said ? h("p", { class: "alert bad", id: "alert-said" }, this.said) : null,
+    ]);
+  }
+
+  private row(alert: Alert): HTMLElement {
+    const [level, sign] = SIGNS[alert.priority];
+    const seen = alert.acknowledged_by !== null;
+    return h("div", { class: `alert ${seen ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority },
+      h("strong", { class: "sign", "aria-label": `${alert.priority} priority` }, sign),
+      h("span", { class: "what" }, alert.present ? alert.text : `${alert.text} (no longer)`),
+      seen
+        ? h("span", { class: "by" }, `seen by ${alert.acknowledged_by ?? ""}`)
+        : h("button", { class: "acknowledge", click: () => this.acknowledge(alert) }, "Acknowledge"));
+  }
+
+  // The first time it asks who; whoever sits at this browser is then known until it is closed.
+  private acknowledge(alert: Alert): void {
+    const known = sessionStorage.getItem(NAME);
+    if (known) {
+      void this.send(alert, known).catch((error: unknown) => { this.said = asProblem(error).detail; });
+      return;
+    }
+    editor(`Acknowledge: ${alert.text}`, [field("by", "Your name", "", { maxlength: "64", required: "" })], "Acknowledge",
+      async (form, summary) => {
+        const by = new Said(form).text("by");
+        try {
+          await this.send(alert, by);
+        } catch (error) {
+          showFaults(form, summary, asProblem(error));
+          return false;
+        }
+        sessionStorage.setItem(NAME, by);
+        return true;
+      });
+  }
+
+  private async send(alert: Alert, by: string): Promise<void> {
+    this.said = "";
+    await request("POST", `/alerts/${encodeURIComponent(alert.id)}/acknowledge`, { by });
+  }
+}
