@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from guidance.cement.space import CementSpace
 from guidance.consistency.volume import WatchVolume
 from guidance.geometry.intensity import PixelIntensity
-from guidance.messages import Matrix34, Pixels, PlannedPath
+from guidance.messages import Matrix34, Pixels, PlannedPath, Vector3
 from guidance.overlay.zones import NO_ZONES, ZonesOnPicture
 from guidance.tracking.values import SeenInstrument
 
@@ -25,6 +25,7 @@ class CementFrame:
         collimator_px: left, top, right, bottom of the open field as told; None: not told, it is found.
         kvp: tube voltage as told; None: not told.
         pixel_from_patient: (3, 4) row-major, volume's LPS mm to px, of trusted or degraded geometry; else None.
+        isocenter_lps_mm: in the volume's frame; what is told, else the volume's.
         pose: the same as it is told, whatever registration holds: as long as it is the same nothing has moved; None
             like the former.
         steady: the input's frame before was drawn in the same pose, so this one's geometry may go into the body.
@@ -40,6 +41,7 @@ class CementFrame:
     collimator_px: tuple[int, int, int, int] | None = None
     kvp: float | None = None
     pixel_from_patient: Matrix34 | None = None
+    isocenter_lps_mm: Vector3 = (0.0, 0.0, 0.0)
     pose: Matrix34 | None = None
     steady: bool = True
 

@@ -46,12 +46,14 @@ class CementMaterial:
         opacity_per_mm: told effective linear attenuation; None: from the brand's profile and the frame's beam.
         mixed_s_ago: seconds from mixing to the start of tracking; None: not told, the working time is not known.
         temperature_c: of the room.
+        balloon: what flows is contrast in a balloon, which is not cement.
     """
 
     brand: str = ""
     opacity_per_mm: float | None = None
     mixed_s_ago: float | None = None
     temperature_c: float = 20.0
+    balloon: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

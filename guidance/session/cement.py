@@ -14,9 +14,9 @@ from guidance.clock import ns_from_igtl
 from guidance.errors import CaseError, GeometryError
 from guidance.geometry.intensity import PixelIntensity, read_intensity
 from guidance.geometry.metadata import read_metadata
-from guidance.messages import CementMaterial, CementRun, CementSeen, FluoroFrame, InjectorReading, Matrix34
+from guidance.messages import CementMaterial, CementRun, CementSeen, FluoroFrame, InjectorReading, Matrix34, Vector3
 from guidance.session.planned import space_of, watch_of
-from guidance.session.state import DRAWABLE, InputTrack, Session
+from guidance.session.state import DRAWABLE, InputTrack, Session, active_volume, pivot_of
 
 LEAST_REFERENCE_FRAMES: Final = 5
 _SAME_POSE: Final = 1e-3  # px; a C-arm that stands still tells the same numbers
@@ -157,11 +157,28 @@ def cement_frame(session: Session, track: InputTrack) -> CementFrame | None:
         collimator_px=_blades(frame),
         kvp=_kvp(frame),
         pixel_from_patient=matrix,
+        isocenter_lps_mm=_isocenter_lps_mm(session, frame),
         pose=_told_pose(session, matrix),
         steady=before is None
         or before.frame is None
         or (before.verdict.state in DRAWABLE and _same_pose(before, track)),
     )
+
+
+def _isocenter_lps_mm(session: Session, frame: FluoroFrame) -> Vector3:
+    """Where the isocentre is in the volume's frame: as told, else the volume's own."""
+    try:
+        told = read_metadata(frame.metadata).isocenter_lps_mm
+    except GeometryError:
+        told = None
+    if told is None:
+        return pivot_of(active_volume(session))
+    registration = session.case.registration
+    if registration is None:
+        return told
+    moved = np.array(registration.seen_lps_from_volume_lps, np.float64).reshape(4, 4)
+    x, y, z = (np.linalg.inv(moved) @ (*told, 1.0))[:3].tolist()
+    return x, y, z
 
 
 def _steady(before: InputTrack | None, track: InputTrack) -> bool:

@@ -1,0 +1,112 @@
+"""Follows cement in the frames of all inputs: references, trackers per pose, the body in 3D, what lies around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from guidance.cement.eye import Eye, Surroundings
+from guidance.cement.fusion import BodyEstimator
+from guidance.cement.profiles import CementLibrary, cement_library
+from guidance.cement.reference import ReferenceFrames
+from guidance.cement.site_watch import SiteWatch
+from guidance.cement.slices import CementSlice
+from guidance.cement.space import CementSpace
+from guidance.cement.values import CementFrame, CementScene
+from guidance.cement.zone_fields import zone_fields
+from guidance.config import CementSettings
+from guidance.messages import CementBody, CementRun, CementSeen, CementView
+from guidance.overlay.zones import NO_ZONES
+
+_BODY_EVERY_NS: Final = 90_000_000  # cement flows 1 to 5 mm/s: within a tenth of a second it goes half a millimetre
+_NOTHING: Final = CementBody(reason="no view yet")
+
+
+class CementEngine:
+    """Everything that follows cement; one thread.
+
+    Args:
+        settings: section `cement`.
+        library: the cements that are known by name; None: the built-in ones.
+    """
+
+    def __init__(self, settings: CementSettings, library: CementLibrary | None = None) -> None:
+        self._settings = settings
+        self._library = library or cement_library()
+        self._references = ReferenceFrames()
+        self._run: CementRun | None = None
+        self._eyes: dict[str, Eye] = {}
+        self._surroundings = Surroundings(settings, self._library)
+        self._watch = SiteWatch()
+        self._zones = NO_ZONES
+        self._space: CementSpace | None = None
+        self._body = _NOTHING
+        self._body_ns: dict[str, int] = {}
+        self._estimator = BodyEstimator(None, (), settings)
+        self._unadded: dict[str, tuple[CementView, CementScene]] = {}
+
+    def keep(self, frame: CementFrame) -> None:
+        """A live frame while nothing is followed: it may become part of a reference."""
+        if self._run is not None:
+            self._run = None
+            self._eyes = {}
+        self._references.add(frame)
+
+    def slice_added(self, one: CementSlice) -> None:
+        """A CT slice came while cement flows."""
+        self._estimator.slice_added(one)
+
+    def follow(self, run: CementRun, frame: CementFrame, scene: CementScene) -> CementSeen:
+        """Follow cement in one frame.
+
+        Args:
+            run: which start of tracking; another number begins anew with what was kept until then.
+            frame: live; one that is not newer than the newest of its input tells the same again.
+            scene: what is around the cement.
+        """
+        if self._run is None or self._run.number != run.number:
+            self._begin(run)
+        self._see_scene(scene)
+        eye = self._eyes.get(frame.device)
+        if eye is None:
+            eye = self._eyes[frame.device] = Eye(run, self._surroundings, self._before(run, frame.device))
+        view = eye.look(frame, scene, self._estimator)
+        self._add(view, frame, scene)
+        return self._watch.seen(run.number, view, scene, self._body, space=self._surroundings.space)
+
+    def _begin(self, run: CementRun) -> None:
+        self._run = run
+        self._eyes, self._body_ns, self._body = {}, {}, _NOTHING
+        self._watch = SiteWatch()
+        self._estimator = self._new_estimator()
+
+    def _new_estimator(self) -> BodyEstimator:
+        estimator = BodyEstimator(self._space, zone_fields(self._zones), self._settings)
+        estimator.follow_balloon(self._run is not None and self._run.material.balloon)
+        return estimator
+
+    def _before(self, run: CementRun, device: str) -> Sequence[tuple[CementFrame, ...]]:
+        """What was seen of an input before the start, by pose."""
+        last = dict(run.after_sequence).get(device, -1)
+        poses = [tuple(kept for kept in pose if kept.sequence <= last) for pose in self._references.poses(device)]
+        return [pose for pose in poses if pose]
+
+    def _see_scene(self, scene: CementScene) -> None:
+        if scene.space is not self._space:
+            self._space = scene.space
+            self._surroundings.set_space(scene.space)
+            self._estimator = self._new_estimator()
+        if scene.zones is not self._zones:
+            self._zones = scene.zones
+            self._estimator.set_fields(zone_fields(scene.zones))
+        self._estimator.set_paths(scene.paths)
+
+    def _add(self, view: CementView, frame: CementFrame, scene: CementScene) -> None:
+        """Take the view into the body, and have the body worked out now and then."""
+        if not view.seen or not frame.steady:
+            return
+        self._estimator.add(view, scene.instruments)
+        last_ns = self._body_ns.get(frame.device)
+        if last_ns is None or not 0 <= frame.time_ns - last_ns < _BODY_EVERY_NS:
+            self._body_ns[frame.device] = frame.time_ns
+            self._body = self._estimator.body(frame.received_ns)

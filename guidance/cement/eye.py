@@ -1,0 +1,270 @@
+"""One input's eye on cement: which pose it looks from, the tracker of that pose, and what a new pose begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from guidance.cement.body_shadow import BodyProjector, BodyShadow
+from guidance.cement.fusion import BodyEstimator
+from guidance.cement.opacity import Opacity
+from guidance.cement.profiles import CementLibrary
+from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
+from guidance.cement.scatter import Scatter, scatter_of
+from guidance.cement.space import CementSpace, OpenSpace, opened
+from guidance.cement.tracker import CementTracker
+from guidance.cement.values import CementFrame, CementScene
+from guidance.config import CementSettings
+from guidance.errors import CaseError, GeometryError
+from guidance.messages import F64, CementRun, CementView, Matrix34
+
+_MOST_POSES: Final = 6
+_SAME_KVP: Final = 0.5
+_CHANGED_FRAMES: Final = 5  # in a row that show another picture, before it is taken for another view
+
+
+class Surroundings:
+    """What all inputs share: settings, cements, the volume.
+
+    Attributes:
+        settings, library: as given.
+        space: where cement can be; None: not known.
+        projector: of the volume's attenuation; None: no volume.
+    """
+
+    def __init__(self, settings: CementSettings, library: CementLibrary) -> None:
+        self.settings, self.library = settings, library
+        self.space: OpenSpace | None = None
+        self.projector: BodyProjector | None = None
+
+    def set_space(self, space: CementSpace | None) -> None:
+        """Another volume from now on; one that cannot be used is none."""
+        self.space = self.projector = None
+        if space is None:
+            return
+        try:
+            self.space = opened(space)
+        except GeometryError:
+            return
+        self.projector = BodyProjector(self.space)
+
+
+@dataclass(slots=True, eq=False)
+class _Pose:
+    """One line of sight.
+
+    Attributes:
+        frames: before the cement, or the first ones of a new view; empty once the tracker is made.
+        anchor: the newest of them.
+        tracker: None until it is needed.
+        kvp: that its opacity is for.
+        new: it was first seen after the start.
+        water_mm: thickness of the patient; None: not known.
+        refused: why it cannot be followed; "" where it can.
+    """
+
+    frames: tuple[CementFrame, ...]
+    anchor: CementFrame
+    new: bool
+    tracker: CementTracker | None = None
+    kvp: float | None = None
+    water_mm: float | None = None
+    refused: str = ""
+
+
+class Eye:
+    """Follows one input through its poses; one thread, one run.
+
+    Args:
+        run: of which it is.
+        surroundings: shared with the other inputs.
+        before: frames before the start by pose, the pose seen last first.
+    """
+
+    def __init__(self, run: CementRun, surroundings: Surroundings, before: Sequence[tuple[CementFrame, ...]]) -> None:
+        self._run, self._surroundings = run, surroundings
+        self._poses = [_Pose(frames=frames, anchor=frames[-1], new=False) for frames in before]
+        self._current: _Pose | None = None
+        self._changed: list[CementFrame] = []
+        self._last: CementView | None = None
+
+    def look(self, frame: CementFrame, scene: CementScene, estimator: BodyEstimator) -> CementView:
+        """What the frame shows; of one that was looked at before the same, with its geometry of now."""
+        last = self._last
+        if last is not None and frame.sequence <= last.sequence:
+            mm_per_px = mm_per_px_of(frame)
+            return replace(last, pixel_from_patient=frame.pixel_from_patient, mm_per_px=mm_per_px)
+        pose = self._pose_of(frame)
+        view = self._looked(pose, frame, scene, estimator)
+        if view.code == "picture_changed" and frame.pose is None:
+            view = self._elsewhere(view, frame, scene, estimator)
+        else:
+            self._changed = []
+        self._last = view
+        return view
+
+    def _pose_of(self, frame: CementFrame) -> _Pose:
+        """The pose that the frame is of; a new one where it is none of the known."""
+        current = self._current
+        if current is not None and (frame.pose is None or current.anchor.pose is None):
+            return current  # only the picture can tell
+        for pose in self._poses:
+            if same_pose(pose.anchor, frame):
+                return self._enter(pose, frame)
+        if frame.pose is None or all(pose.anchor.pose is None for pose in self._poses):
+            # Nothing tells where these were: the one seen last.
+            if self._poses:
+                return self._enter(self._poses[0], frame)
+        elif current is not None and not _same_kind(current.anchor, frame):
+            return current  # its size or type is not the reference's, which is said
+        return self._enter(self._add_pose(frame), frame)
+
+    def _add_pose(self, frame: CementFrame) -> _Pose:
+        pose = _Pose(frames=(), anchor=frame, new=True)
+        self._poses.insert(0, pose)
+        del self._poses[_MOST_POSES:]
+        return pose
+
+    def _enter(self, pose: _Pose, frame: CementFrame) -> _Pose:
+        if pose is not self._current:
+            if pose.tracker is not None:
+                pose.tracker.resume(frame.time_ns)
+            self._current = pose
+            self._poses.remove(pose)
+            self._poses.insert(0, pose)
+        return pose
+
+    def _looked(self, pose: _Pose, frame: CementFrame, scene: CementScene, estimator: BodyEstimator) -> CementView:
+        mm_per_px = mm_per_px_of(frame)
+        if pose.tracker is None:
+            refused = self._prepare(pose, frame, estimator)
+            if refused:
+                return self._unseen(frame, refused, mm_per_px)
+        tracker = pose.tracker
+        assert tracker is not None
+        if frame.kvp is not None and pose.kvp is not None and abs(frame.kvp - pose.kvp) > _SAME_KVP:
+            pose.kvp = frame.kvp
+            opacity = self._opacity(frame.kvp, pose.water_mm)
+            if opacity is not None:
+                tracker.set_opacity(opacity)
+        last = self._last
+        here = last is not None and last.pixel_from_patient == frame.pixel_from_patient
+        expected = estimator.expected(last) if last is not None and here else None
+        if expected is not None and expected.shape != frame.pixels.shape:
+            expected = None
+        return tracker.follow(frame, scene.instruments, None, expected, mm_per_px=mm_per_px)
+
+    def _elsewhere(
+        self, view: CementView, frame: CementFrame, scene: CementScene, estimator: BodyEstimator
+    ) -> CementView:
+        """Without geometry the picture alone tells that the view is another: a known one, or in time a new one."""
+        here = self._current
+        for pose in [pose for pose in self._poses if pose is not here and _same_kind(pose.anchor, frame)]:
+            if pose.tracker is None and not pose.frames:
+                continue
+            other = self._looked(pose, frame, scene, estimator)
+            if other.seen:
+                self._current, self._changed = pose, []
+                return other
+        self._changed.append(frame)
+        if len(self._changed) >= _CHANGED_FRAMES:
+            pose = self._add_pose(frame)
+            pose.frames, self._changed, self._current = tuple(self._changed), [], pose
+        return view
+
+    def _prepare(self, pose: _Pose, frame: CementFrame, estimator: BodyEstimator) -> str:
+        """Make the pose's tracker; why not yet, in words, or "" where it is made."""
+        if pose.new and len(pose.frames) < LEAST_FRAMES and frame not in pose.frames:
+            pose.frames = (*pose.frames, frame)
+            if len(pose.frames) < LEAST_FRAMES:
+                return f"a new view: {len(pose.frames)} of {LEAST_FRAMES} frames to compare with"
+        try:
+            reference = reference_picture(pose.frames, least=1)
+        except CaseError as error:
+            pose.frames = () if pose.new else pose.frames
+            pose.new = True
+            return str(error.args[0])
+        shadow = self._shadow(reference)
+        pose.water_mm = shadow.water_mm if shadow is not None else None
+        pose.kvp = reference.kvp
+        scatter = self._scatter(reference, shadow)
+        known = None
+        if pose.new and reference.pixel_from_patient is not None:
+            known = estimator.expected_thickness(_matrix(reference.pixel_from_patient), *reference.picture)
+        pose.tracker = CementTracker(
+            reference,
+            opacity=self._opacity(reference.kvp, pose.water_mm),
+            scatter=scatter.share if scatter is not None else None,
+            scatter_sigma=scatter.primary_sigma if scatter is not None else 0.0,
+            settings=self._surroundings.settings,
+            started_ns=self._run.started_ns,
+            known_mm=known,
+        )
+        pose.frames = ()
+        return ""
+
+    def _opacity(self, kvp: float | None, water_mm: float | None) -> Opacity | None:
+        settings = self._surroundings.settings
+        try:
+            return self._surroundings.library.opacity(
+                self._run.material,
+                kvp=kvp,
+                filtration_mm_al=settings.filtration_mm_al,
+                filtration_mm_cu=settings.filtration_mm_cu,
+                water_mm=water_mm,
+            )
+        except CaseError:
+            return None  # a brand is refused at the start; without opacity the front is followed all the same
+
+    def _shadow(self, reference: ReferencePicture) -> BodyShadow | None:
+        projector, settings = self._surroundings.projector, self._surroundings.settings
+        if projector is None or reference.pixel_from_patient is None:
+            return None
+        return projector.shadow(
+            _matrix(reference.pixel_from_patient),
+            *reference.picture,
+            kvp=reference.kvp,
+            filtration_mm_al=settings.filtration_mm_al,
+            filtration_mm_cu=settings.filtration_mm_cu,
+        )
+
+    def _scatter(self, reference: ReferencePicture, shadow: BodyShadow | None) -> Scatter | None:
+        if not reference.linear:
+            return None
+        return scatter_of(reference.counts(), reference.valid, body=shadow)
+
+    def _unseen(self, frame: CementFrame, reason: str, mm_per_px: float | None) -> CementView:
+        return CementView(
+            device=frame.device,
+            sequence=frame.sequence,
+            frame_number=frame.frame_number,
+            received_ns=frame.received_ns,
+            time_s=(frame.time_ns - self._run.started_ns) / 1e9,
+            seen=False,
+            code="no_reference",
+            reason=reason,
+            pixel_from_patient=frame.pixel_from_patient,
+            mm_per_px=mm_per_px,
+        )
+
+
+def mm_per_px_of(frame: CementFrame) -> float | None:
+    """Size of a pixel at the isocentre's depth; None without geometry."""
+    if frame.pixel_from_patient is None:
+        return None
+    matrix = _matrix(frame.pixel_from_patient)
+    matrix = matrix / np.linalg.norm(matrix[2, :3])
+    depth_mm = float(matrix[2] @ np.append(np.asarray(frame.isocenter_lps_mm, np.float64), 1.0))
+    focal_px = float(np.linalg.norm(np.cross(matrix[0, :3], matrix[2, :3])))
+    return depth_mm / focal_px if depth_mm > 0.0 and focal_px > 0.0 else None
+
+
+def _same_kind(one: CementFrame, other: CementFrame) -> bool:
+    return one.pixels.shape == other.pixels.shape and one.pixels.dtype == other.pixels.dtype
+
+
+def _matrix(numbers: Matrix34) -> F64:
+    return np.array(numbers, np.float64).reshape(3, 4)
