@@ -1,4 +1,4 @@
-"""The simulated suite: one CBCT run over DICOM, then a C-arm going round the views of the planned paths."""
+"""The simulated suite: a CBCT run over DICOM, a C-arm going round the views of planned paths, then an injection."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from simulators.carm_metadata import Telling
 from simulators.carm_stream import CArmStream
 from simulators.cbct import DEFAULT_FIELD_MM, DicomPeer, cbct_volume, send_cbct
 from simulators.cbct_objects import CbctRun, ObjectKind
+from simulators.cement.demo import demo_imaging, demo_shots
+from simulators.cement.grown import GrownCement
+from simulators.cement.stream import CementStream, Growth
 from simulators.gantry import Gantry, lps_from_equipment
 from simulators.instruments import Cylinder
 from simulators.openigtlink_peers import StreamReport
@@ -46,6 +49,7 @@ class SuitePlan:
         telling: form of the geometry; its Frame of Reference is the run's.
         rate_hz: of the stream.
         instruments: put into the patient, seen on the pictures only.
+        cement: what `injection` looks at; None: there is none.
         seed: of noise and UIDs.
     """
 
@@ -60,6 +64,7 @@ class SuitePlan:
     telling: Telling = field(default_factory=Telling)
     rate_hz: float = 30.0
     instruments: tuple[Cylinder, ...] = ()
+    cement: GrownCement | None = None
     seed: int = 1
 
 
@@ -73,6 +78,7 @@ class SimulatedSuite:
         ends = [np.asarray(path[key], float) for path in plan.paths for key in ("entry_lps_mm", "target_lps_mm")]
         x, y, z = np.mean(ends, axis=0).tolist()
         self.report = StreamReport()
+        self._made: ProjectionVolume | None = None
         self.center_lps_mm: Vector3 = (x, y, z)
         self.cbct_run = CbctRun(
             seed=plan.seed,
@@ -122,11 +128,37 @@ class SimulatedSuite:
 
     async def stream(self, frames: int | None = None) -> StreamReport:
         """The C-arm, from its first view on."""
-        volume = self.plan.volume
-        projection = await asyncio.to_thread(ProjectionVolume, volume.voxels_hu, volume.affine_lps_from_ijk)
-        scene = Scene(projection, self.plan.instruments)
+        scene = Scene(await self._projection(), self.plan.instruments)
         stream = CArmStream(scene, [self.script()], connect=self.plan.openigtlink, report=self.report)
         return await stream.run(frames=frames)
+
+    async def injection(self, growth: Growth | None = None) -> CementStream:
+        """The C-arm that looks at an injection, after its round: AP, with a look from the side now and then.
+
+        Args:
+            growth: how far the injector is; None: it runs as planned.
+
+        Raises:
+            ConfigError: the plan has no cement.
+        """
+        plan = self.plan
+        if plan.cement is None:
+            raise ConfigError("the suite injects nothing", code="no_cement", mend="choose a volume that has a place")
+        uid = self.cbct_run.frame_of_reference_uid
+        imaging = demo_imaging(
+            await self._projection(),
+            plan.cement,
+            replace(plan.telling, frame_of_reference_uid=uid),
+            plan.instruments,
+            plan.patient_position,
+        )
+        return CementStream(imaging, demo_shots(), connect=plan.openigtlink, growth=growth, report=self.report)
+
+    async def _projection(self) -> ProjectionVolume:
+        if self._made is None:
+            volume = self.plan.volume
+            self._made = await asyncio.to_thread(ProjectionVolume, volume.voxels_hu, volume.affine_lps_from_ijk)
+        return self._made
 
     async def run(self, progress: Progress | None = None, frames: int | None = None) -> StreamReport:
         """First the CBCT, then the C-arm."""

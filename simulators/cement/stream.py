@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class CementStream:
 
     Args:
         imaging: who takes the pictures.
-        shots: which, in order of time; those before 0 are the reference.
+        shots: which, in order of time; those before 0 are the reference. They may have no end.
         connect, listen: as of `Peers`.
         growth: how far the injection is; None: it runs as planned.
         report: where to count; None: a new one.
@@ -34,7 +34,7 @@ class CementStream:
     def __init__(
         self,
         imaging: CementImaging,
-        shots: Sequence[Shot],
+        shots: Iterable[Shot],
         *,
         connect: tuple[str, int] | None = None,
         listen: tuple[str, int] | None = None,
@@ -46,7 +46,7 @@ class CementStream:
         self.begun = asyncio.Event()  # cement may flow
         self.peers = Peers(self.report, connect=connect, listen=listen)
         self.last: CementPicture | None = None
-        self._imaging, self._shots = imaging, tuple(shots)
+        self._imaging, self._shots = imaging, shots
         self._growth = growth or (lambda t_s: t_s)
         self._extra = [0] * len(imaging.views)
         self._stamp_ns = 0
@@ -73,9 +73,11 @@ class CementStream:
 
     async def _play(self, hold: bool) -> None:
         await self.peers.connected.wait()
-        origin_s = time.monotonic() - self._shots[0].t_s
+        origin_s = 0.0
         before: Shot | None = None
         for shot in self._shots:
+            if before is None:
+                origin_s = time.monotonic() - shot.t_s
             if shot.t_s >= 0.0 and not self.reference_taken.is_set():
                 self.reference_taken.set()
                 if hold and before is not None:
