@@ -50,6 +50,7 @@ class InputProgress:
         interval_ns: time between its frames; 0: not known.
         bad_since_ns: since when no frame could be told; None: the newest could.
         current: frames come.
+        fresh: the look's frame is not older than a gap.
     """
 
     seen: CementSeen
@@ -58,6 +59,7 @@ class InputProgress:
     interval_ns: int = 0
     bad_since_ns: int | None = None
     current: bool = True
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,7 +133,7 @@ class CementProgress:
     @property
     def looks(self) -> tuple[Look, ...]:
         """All directions of this run, current ones first."""
-        now = [replace(each.look, current=each.current) for each in self.inputs.values() if each.look is not None]
+        now = [replace(each.look, current=each.fresh) for each in self.inputs.values() if each.look is not None]
         return (*now, *(look for each in self.inputs.values() for look in each.former))
 
 
@@ -286,7 +288,8 @@ def _state(progress: CementProgress, now_ns: int, settings: CementSettings) -> t
 def _in_time(each: InputProgress, now_ns: int, settings: CementSettings) -> InputProgress:
     longest_ns = max(settings.gap_s * _NS_PER_S, _INTERVALS * each.interval_ns)
     current = now_ns - each.seen.view.received_ns <= longest_ns
-    return each if current == each.current else replace(each, current=current)
+    fresh = each.look is not None and now_ns - each.look.seen.view.received_ns <= longest_ns
+    return each if (current, fresh) == (each.current, each.fresh) else replace(each, current=current, fresh=fresh)
 
 
 def _with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -> InputProgress:
@@ -302,8 +305,10 @@ def _with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) 
         left = replace(look, current=False)
         former = (*former, left)[-_FORMER_KEPT:]
         look = None
-    former = tuple(each for each in former if not _same_view(each.direction, direction))
-    approaches = approaches_of(look.approaches if look is not None else {}, seen)
+    again = next((each for each in former if _same_view(each.direction, direction)), None)
+    former = tuple(each for each in former if each is not again)
+    before = look or again
+    approaches = approaches_of(before.approaches if before is not None else {}, seen)
     return InputProgress(
         seen=seen,
         look=Look(device=view.device, direction=direction, seen=seen, approaches=approaches),

@@ -74,7 +74,7 @@ class SiteWatch:
         """
         if scene.zones is not self._zones:
             self._zones, self._shadows = scene.zones, ZoneShadows(scene.zones)
-        if scene.paths is not self._paths or space is not self._space:
+        if scene.paths != self._paths or space is not self._space:
             self._paths, self._space = scene.paths, space
             self._exits_mm = {path.id: bone_exit_mm(path, space) for path in scene.paths} if space is not None else {}
         if not view.seen:

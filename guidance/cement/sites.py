@@ -195,7 +195,7 @@ def site_state(
     hidden = solid is None and all(_hidden(look, zone.id) > _HALF_HIDDEN for look, _ in current)
     if status is SiteStatus.CLEAR and (hidden or not current):
         status, clearance = None, None
-        reason = reason or "it cannot be seen in this view"
+        reason = reason or ("it cannot be seen in this view" if current else "it is not seen now")
     check = view_to_check(
         [look.direction for look in looks if look.current],
         [look.device for look in looks if look.current],
@@ -305,7 +305,10 @@ def _reason(zone_id: str, looks: Sequence[Look]) -> str:
                 return site.reason
         if look.seen.view.pixel_from_patient is None:
             return "no geometry: distances are not known"
-    return "its outline is not worked out yet" if looks else "no picture yet"
+    if not looks:
+        return "no picture yet"
+    told = any(zone_id in look.approaches for look in looks)
+    return "" if told else "its outline is not worked out yet"
 
 
 def _clear_so_far(zone: Zone) -> SiteState:

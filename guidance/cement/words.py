@@ -116,8 +116,8 @@ def _keep_out_words(state: SiteState) -> str:
     if state.status is SiteStatus.APPROACHING:
         seconds = state.time_to_contact_s
         return f"{distance:.1f} mm left" + (f", contact in {seconds:.1f} s or later" if seconds is not None else "")
-    left_mm = state.clearance_left_mm
-    return f"clear, {distance:.0f} mm left" if left_mm is None else f"clear, {left_mm:.0f} mm left"
+    left_mm = distance if state.clearance_left_mm is None else state.clearance_left_mm
+    return f"clear, {math.floor(left_mm)} mm left"
 
 
 def _target_words(state: SiteState) -> str:

@@ -1,0 +1,108 @@
+"""How fast a distance shrinks: 95 % early, calm in noise, quick in jumps."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guidance.cement.approach import Approach, observed, time_to_contact_s
+
+SIGMA_MM = 0.2
+
+
+def followed(distances, *, rate_hz=15.0, sigma_mm=SIGMA_MM):
+    approach = None
+    for number, distance in enumerate(distances):
+        approach = observed(approach, float(distance), sigma_mm, number / rate_hz)
+    return approach
+
+
+@pytest.mark.parametrize("rate_hz", [3.0, 7.5, 15.0, 30.0])
+@pytest.mark.parametrize("speed_mm_s", [0.6, 2.0, 6.0])
+def test_a_steady_front_is_told_early_and_not_far_too_early(rate_hz, speed_mm_s):
+    random = np.random.default_rng(17)
+    early, shares = 0, []
+    runs = 150
+    for _ in range(runs):
+        times = np.arange(0.0, 3.0, 1.0 / rate_hz)
+        truth = 6.0 + speed_mm_s * (times[-1] - times)
+        approach = followed(truth + random.normal(0.0, 0.2, len(times)), rate_hz=rate_hz)
+        told, left = time_to_contact_s(approach), truth[-1] / speed_mm_s
+        if told is None:
+            continue
+        early += told <= left
+        shares.append(told / left)
+    assert len(shares) >= 0.9 * runs
+    assert early >= 0.93 * len(shares)
+    assert np.median(shares) > 0.45
+
+
+def test_a_front_that_stands_still_has_no_time():
+    random = np.random.default_rng(3)
+    told = [time_to_contact_s(followed(4.0 + random.normal(0.0, 0.25, 45))) for _ in range(200)]
+    assert sum(time is not None for time in told) <= 0.06 * len(told)
+
+
+def test_a_front_that_goes_away_has_no_time():
+    assert time_to_contact_s(followed(3.0 + 0.1 * np.arange(40))) is None
+
+
+def test_at_the_outline_no_time_is_left():
+    assert time_to_contact_s(followed([0.5, 0.2, -0.1, -0.4, -0.8])) == 0.0
+
+
+def test_one_wild_frame_changes_nothing_and_two_do():
+    steady = [8.0] * 20
+    one = followed([*steady, 0.5])
+    assert one.distance_mm == pytest.approx(8.0, abs=0.2)
+    assert followed([*steady, 0.5, 8.0]).distance_mm == pytest.approx(8.0, abs=0.2)
+    assert followed([*steady, 0.5, 0.4]).distance_mm == pytest.approx(0.4, abs=0.01)
+    # Two wild ones on different sides are no jump.
+    assert followed([*steady, 0.5, 15.0]).distance_mm == pytest.approx(8.0, abs=0.3)
+
+
+def test_time_that_does_not_go_on_is_left_out():
+    before = followed([5.0, 4.9, 4.8])
+    assert observed(before, 1.0, SIGMA_MM, before.at_s) is before
+    assert observed(before, 1.0, SIGMA_MM, before.at_s - 3.0) is before
+
+
+def test_after_a_pause_the_speed_is_not_known():
+    approach = observed(followed([5.0 - 0.2 * number for number in range(20)]), 1.2, SIGMA_MM, 30.0)
+    assert approach.distance_mm == 1.2
+    assert time_to_contact_s(approach) is None
+
+
+def test_what_was_there_from_the_start_is_known():
+    assert followed([-1.0, -1.0, -1.2, -1.3]).began_inside
+    assert not followed([-0.1, 0.8, 0.5, -0.2, -0.6]).began_inside
+    assert not followed([1.0, 0.5, 0.0, -0.5]).began_inside
+
+
+numbers = st.floats(-50.0, 50.0)
+
+
+@given(st.lists(numbers, min_size=1, max_size=40), st.floats(0.0, 5.0), st.sampled_from([0.5, 3.0, 30.0]))
+def test_it_never_breaks(distances, sigma_mm, rate_hz):
+    approach = followed(distances, rate_hz=rate_hz, sigma_mm=sigma_mm)
+    numbers = (approach.distance_mm, approach.speed_mm_s, approach.variance_mm2, approach.variance_mm2_s2)
+    assert all(math.isfinite(number) for number in numbers)
+    assert approach.variance_mm2 >= 0.0
+    assert approach.variance_mm2_s2 >= 0.0
+    told = time_to_contact_s(approach)
+    assert told is None or (math.isfinite(told) and told >= 0.0)
+
+
+@given(st.floats(0.5, 20.0), st.floats(0.1, 10.0), st.floats(0.0, 3.0), st.floats(0.0, 3.0))
+def test_more_uncertainty_never_gives_more_time(distance, closing, sigma, more):
+    def told(sigma_mm):
+        approach = Approach(
+            distance_mm=distance, speed_mm_s=-closing, variance_mm2_s2=(0.2 * closing) ** 2, at_s=1.0,
+            sigma_mm=sigma_mm, count=9,
+        )  # fmt: skip
+        return time_to_contact_s(approach)
+
+    assert told(sigma + more) <= told(sigma) + 1e-9
+    assert told(sigma) <= distance / closing + 1e-9
