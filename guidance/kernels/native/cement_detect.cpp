@@ -48,14 +48,16 @@ GUIDANCE_CLONES void marks_above(const float* __restrict fine, const float* __re
   for (std::size_t n = 0; n < count; ++n) to[n] = fine[n] > level[n] && seen[n] && !told[n] && !foreign[n] ? 1 : 0;
 }
 
-GUIDANCE_CLONES void free_halves(const float* __restrict a, const float* __restrict b,
-                                 const std::uint8_t* __restrict taken_a, const std::uint8_t* __restrict taken_b,
-                                 std::size_t count, float* __restrict value, float* __restrict weight) {
+GUIDANCE_CLONES void free_halves(const float* __restrict a, const float* __restrict b, const float* __restrict off_a,
+                                 const float* __restrict off_b, const std::uint8_t* __restrict taken_a,
+                                 const std::uint8_t* __restrict taken_b, std::size_t count, float* __restrict value,
+                                 float* __restrict weight) {
   for (std::size_t n = 0; n < count; ++n) {
     const std::size_t m = 2 * n;
     const float w0 = taken_a[m] ? 0.0F : 0.25F, w1 = taken_a[m + 1] ? 0.0F : 0.25F;
     const float w2 = taken_b[m] ? 0.0F : 0.25F, w3 = taken_b[m + 1] ? 0.0F : 0.25F;
-    value[n] = w0 * a[m] + w1 * a[m + 1] + w2 * b[m] + w3 * b[m + 1];
+    value[n] = w0 * (a[m] - off_a[m]) + w1 * (a[m + 1] - off_a[m + 1]) + w2 * (b[m] - off_b[m]) +
+               w3 * (b[m + 1] - off_b[m + 1]);
     weight[n] = w0 + w1 + w2 + w3;
   }
 }
@@ -76,7 +78,20 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
     left = *middle;
   }
   level_ = left;
-  for (float& value : fine_) value -= left;
+  // What changes everywhere: scatter, and drifts.
+  for (std::size_t n = 0; n < count_; ++n) excluded_[n] |= foreign_[n];
+  background_.predict();
+  background_.fit(mean_.data(), now_valid_.data(), excluded_.data(), left);
+  for (std::size_t r = 0; r < rows; ++r) {
+    float* const all = scratch_.data();
+    background_.row(r, all, scatter_.data() + r * columns);
+    float* const line = fine_.data() + r * columns;
+    float* const whole = now_.data() + r * columns;
+    for (std::size_t c = 0; c < columns; ++c) {
+      line[c] -= all[c] + left;
+      whole[c] = all[c] + left;
+    }
+  }
   const auto reference_share = static_cast<float>(1.0 / setup_.reference_frames);
   const auto gain = static_cast<float>(kFineGain * noise_scale_ * noise_scale_);
   fine_levels(fine_.data(), spread_.data(), variance_.data(), systematic_.data(), share_.data(), now_valid_.data(),
@@ -107,15 +122,15 @@ void Tracker::judge_candidates(const Look& look) {
   for (std::size_t n = 0; n < count_; ++n) blind_[n] |= (now_valid_[n] ? 0 : 1) | told_[n] | foreign_[n];
   for (std::size_t r = 0; r < half_rows_; ++r) {
     const std::size_t a = 2 * r * columns, to = r * half_columns_;
-    free_halves(mean_.data() + a, mean_.data() + a + columns, blind_.data() + a, blind_.data() + a + columns,
-                half_columns_, half_change_.data() + to, half_weight_.data() + to);
+    free_halves(mean_.data() + a, mean_.data() + a + columns, now_.data() + a, now_.data() + a + columns,
+                blind_.data() + a, blind_.data() + a + columns, half_columns_, half_change_.data() + to,
+                half_weight_.data() + to);
   }
   smooth(half_change_.data(), half_rows_, half_columns_, half_scratch_.data(), half_smooth_.data());
   smooth(half_smooth_.data(), half_rows_, half_columns_, half_scratch_.data(), half_fine_.data());
   smooth(half_weight_.data(), half_rows_, half_columns_, half_scratch_.data(), half_smooth_.data());
   smooth(half_smooth_.data(), half_rows_, half_columns_, half_scratch_.data(), half_weight_.data());
   const auto reference_share = static_cast<float>(1.0 / setup_.reference_frames);
-  const auto level = static_cast<float>(level_);
   sample_.clear();
   for (std::size_t r = 0; r < half_rows_; ++r)
     for (std::size_t c = 0; c < half_columns_; ++c) {
@@ -123,7 +138,7 @@ void Tracker::judge_candidates(const Look& look) {
       half_marks_[n] = 0;
       half_z_[n] = 0.0F;
       if (half_weight_[n] < kCoarseCover) continue;
-      const float value = half_fine_[n] / half_weight_[n] - level;
+      const float value = half_fine_[n] / half_weight_[n];
       const float variance = 0.25F * kCoarseGain * (spread_[at] + reference_share * variance_[at]) / half_weight_[n];
       const auto scale = static_cast<float>(coarse_scale_ * coarse_scale_);
       const float sigma = std::sqrt(scale * variance + half_systematic_[n] + kModel * kModel);

@@ -10,7 +10,7 @@ namespace guidance::cement {
 namespace {
 
 constexpr float kInside = 0.05F;         // of the level: what is cement lies above it, what is not below
-constexpr float kLeastPrimary = 0.01F;   // of the primary beam: less is not told from scatter
+constexpr float kLeastPrimary = 0.02F;   // of the primary beam: less is not told from scatter
 constexpr double kDrift = 0.0015;        // contrast: what the exposure's fit may miss under the cement
 constexpr int kFit = 3, kFitLeast = 14;  // half the window that a speed is told from, its least pixels
 constexpr double kSpeedQuantile = 0.9;
@@ -66,6 +66,7 @@ void Tracker::measure(const Look& look, Answer& answer) {
     answer.noise = noise_scale_ * std::sqrt(static_cast<double>(*middle));
   }
   double variance = 0.0, slopes = 0.0;
+  background_.clear_loss();
   for (int r = std::max(top - 2, 0); r <= std::min(bottom + 2, rows - 1); ++r)
     for (int c = std::max(left - 2, 0); c <= std::min(right + 2, columns - 1); ++c) {
       const std::size_t at = static_cast<std::size_t>(r) * setup_.columns + static_cast<std::size_t>(c);
@@ -81,15 +82,19 @@ void Tracker::measure(const Look& look, Answer& answer) {
         if (!seen(r - 1, c) || !seen(r + 1, c) || !seen(r, c - 1) || !seen(r, c + 1)) answer.out_of_picture = true;
       }
       if (look.thickness == nullptr || !(shown_[at] > 0.0F)) continue;
-      const float share = share_[at], through = std::exp(-shown_[at]);
-      const float primary = std::max((through - share) / (1.0F - share), kLeastPrimary);
+      // Scatter has fallen with the primary around.
+      const float fallen = std::exp(-scatter_[at]), through = std::exp(-shown_[at]) * fallen;
+      const float share = std::max(share_[at] - (1.0F - fallen), 0.0F), kept = 1.0F - share_[at];
+      const float primary = std::clamp((through - share) / kept, kLeastPrimary, 1.0F);
       const float place = -std::log(primary) / static_cast<float>(look.contrast_step);
       const auto last = static_cast<float>(look.thicknesses - 2);
       const auto entry = static_cast<std::size_t>(std::clamp(place, 0.0F, last));
       const float slope = look.thickness[entry + 1] - look.thickness[entry];
       now_[at] = look.thickness[entry] + slope * std::min(place - static_cast<float>(entry), 1.0F);
       if (!cement_[at]) continue;
-      const double per_contrast = slope / look.contrast_step * through / std::max(through - share, kLeastPrimary);
+      background_.add_loss(static_cast<std::size_t>(r), static_cast<std::size_t>(c),
+                           background_.signal(at) * (1.0F - primary));
+      const double per_contrast = slope / look.contrast_step * through / (primary * kept);
       variance += per_contrast * per_contrast * (spread_[at] + reference_share * variance_[at]);
       slopes += per_contrast;
     }

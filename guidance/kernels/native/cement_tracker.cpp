@@ -24,13 +24,15 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
       count_(setup.rows * setup.columns),
       half_rows_(setup.rows / 2),
       half_columns_(setup.columns / 2),
-      alignment_(reference, valid, variance, setup.rows, setup.columns) {
+      alignment_(reference, valid, variance, setup.rows, setup.columns),
+      background_(reference, valid, share, setup.rows, setup.columns) {
   const std::size_t half = half_rows_ * half_columns_;
   base_.assign(reference, reference + count_);
   variance_.assign(variance, variance + count_);
   share_.assign(share, share + count_);
   valid_.assign(valid, valid + count_);
-  for (Plane* plane : {&systematic_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &shown_, &z_})
+  for (Plane* plane :
+       {&systematic_, &scatter_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &shown_, &z_})
     plane->assign(count_, 0.0F);
   scratch_.assign(4 * setup.columns + 16, 0.0F);
   arrival_.assign(count_, std::numeric_limits<float>::quiet_NaN());

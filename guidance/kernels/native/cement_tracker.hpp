@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cement.hpp"
+#include "cement_background.hpp"
 
 namespace guidance::cement {
 
@@ -88,12 +89,13 @@ class Tracker {
   Setup setup_;
   std::size_t count_, half_rows_, half_columns_;
   Alignment alignment_;
+  Background background_;
   Fit fit_;
   int frame_ = 0;
   double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
 
   // On the grid.
-  Plane base_, variance_, share_, systematic_;
+  Plane base_, variance_, share_, systematic_, scatter_;
   Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
       blind_, mark_scratch_, unseen_;
