@@ -123,6 +123,11 @@ async def test_alert_stands_over_the_pictures_until_somebody_has_seen_it(
         await says(page, "#cement-state", "Following")
         flow(cement, 1, 1.0)
         await says(page, "[data-alert=A1]", "!!!", "S1 left", "Acknowledge")
+        ink, ground = await page.evaluate(
+            "(() => { const alert = document.querySelector('[data-alert=A1]');"
+            "return [getComputedStyle(alert.querySelector('.what')).color, getComputedStyle(alert).backgroundColor]; })()"
+        )
+        assert (ink, ground) == ("rgb(0, 0, 0)", "rgb(255, 122, 61)")
         above = "document.querySelector('#alerts').getBoundingClientRect().bottom"
         assert await page.evaluate(f"{above} <= document.querySelector('.view').getBoundingClientRect().top")
         assert await page.evaluate("document.querySelector('.view').clientHeight") > 300

@@ -1,4 +1,4 @@
-// Built from src/cement.ts, sha256 c52940d607a84fc935726f4ef423576fb817ab6d5fa6276eca49bb19effa7beb; change that, then run: make page
+// Built from src/cement.ts, sha256 320b3a17f9c9c8708ba618ad591aba37f468020a4b1822fac5d6843ab74ca089; change that, then run: make page
 // Cement: start and stop, its clocks and figures, and every zone with what is left to it.
 import { asProblem, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
@@ -44,7 +44,7 @@ export class CementPanel {
         showWhenChanged(byId("cement-sites"), followed.map((site) => [site.zone_id, site.status, site.priority, site.text]), () => followed.map((site) => {
             const target = site.kind === "target";
             const [level, words] = target ? ["none", "◎ target"] : site.status ? STATUSES[site.status] : ["none", "? not known"];
-            return h("li", { "data-site": site.zone_id, "data-priority": site.priority }, h("span", { class: `tag ${level}` }, words), h("div", { class: "what" }, h("span", {}, site.text)));
+            return h("li", { "data-site": site.zone_id, "data-priority": site.priority }, h("span", { class: `tag ${level}` }, words), h("div", { class: "what" }, h(site.priority === "none" ? "span" : "strong", {}, site.text)));
         }));
     }
     async load() {

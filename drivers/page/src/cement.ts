@@ -55,7 +55,7 @@ export class CementPanel {
         const target = site.kind === "target";
         const [level, words] = target ? ["none", "◎ target"] : site.status ? STATUSES[site.status] : ["none", "? not known"];
         return h("li", { "data-site": site.zone_id, "data-priority": site.priority },
-          h("span", { class: `tag ${level}` }, words), h("div", { class: "what" }, h("span", {}, site.text)));
+          h("span", { class: `tag ${level}` }, words), h("div", { class: "what" }, h(site.priority === "none" ? "span" : "strong", {}, site.text)));
       }));
   }
 
