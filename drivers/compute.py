@@ -14,6 +14,8 @@ import numpy as np
 
 from drivers.buffers import Lease, LeasePool
 from drivers.frame_measuring import FrameMeasuring
+from guidance.cement.engine import CementEngine
+from guidance.cement.values import CementFrame
 from guidance.kernels import compose_frame, window_levels
 from guidance.messages import FluoroFrame
 from guidance.overlay.pieces import Scene, Text, scene_of
@@ -30,12 +32,16 @@ _OVERDUE_NS: Final = 400_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameJob:
-    """One frame to draw; `again` where its own picture was published before."""
+    """One frame to draw; `again` where its own picture was published before.
+
+    `reference` is kept afterwards, for cement that may be followed later; None: nothing is.
+    """
 
     track: InputTrack
     frame: FluoroFrame
     again: bool
     make_scene: Callable[[], Scene]
+    reference: CementFrame | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +82,7 @@ class ComputeThread:
         deliver: called in the compute thread with each drawn frame; must only hand it over.
         measured: the same with each measured frame.
         fail: called in the compute thread with an error, which is a bug of ours; the thread has ended then.
+        cement: follows cement; in the compute thread only.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class ComputeThread:
         deliver: Callable[[ComposedFrame], None],
         measured: Callable[[FrameMeasured], None],
         fail: Callable[[BaseException], None],
+        cement: CementEngine,
     ) -> None:
         self._deliver = deliver
         self._measured = measured
@@ -90,7 +98,7 @@ class ComputeThread:
         self._newest: dict[str, FrameJob] = {}
         self._unmeasured: dict[str, MeasureFrame] = {}
         self._around: dict[str, _LookAround] = {}
-        self._measuring = FrameMeasuring()
+        self._measuring = FrameMeasuring(cement)
         self._wake = threading.Condition()
         self._stopping = False
         self._pool = LeasePool()
@@ -140,6 +148,8 @@ class ComputeThread:
                         self._measuring.look_around(asked)
                     case FrameJob():
                         self._deliver(self._composed(job))
+                        if job.reference is not None:
+                            self._measuring.keep(job.reference)
                         if (around := self._around.get(job.frame.device)) is not None:
                             self._around[job.frame.device] = replace(around, drawn=True)
         except BaseException as error:

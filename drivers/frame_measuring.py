@@ -1,4 +1,4 @@
-"""Measures frames in the compute thread: held against the volume, and searched for instruments."""
+"""Measures frames in the compute thread: held against the volume, searched for instruments, followed for cement."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from guidance.cement.engine import CementEngine
+from guidance.cement.values import CementFrame
 from guidance.consistency.measure import FrameMeasurer
 from guidance.consistency.measurement import Measurement
 from guidance.consistency.volume import WatchVolume
@@ -27,16 +29,21 @@ _UNTOLD = PixelIntensity(relationship="DISP")
 
 
 class FrameMeasuring:
-    """Answers `MeasureFrame`; one thread."""
+    """Answers `MeasureFrame`; one thread.
 
-    def __init__(self) -> None:
+    Args:
+        cement: follows cement in all inputs.
+    """
+
+    def __init__(self, cement: CementEngine) -> None:
+        self._cement = cement
         self._measurers: dict[str, tuple[WatchVolume, FrameMeasurer]] = {}
         self._sightings: dict[str, Sightings] = {}
         self._seen: dict[str, frozenset[str]] = {}
         self._epoch = -1
 
     def measured(self, asked: MeasureFrame) -> FrameMeasured:
-        """Hold one frame against the volume, and look along the paths where instruments are seen already."""
+        """Hold one frame against the volume, look along the paths where instruments are seen, and follow cement."""
         intensity = _intensity(asked)
         measured = FrameMeasured(
             track=asked.track, pixel_from_patient=asked.pixel_from_patient, watch=asked.watch, measurement=None
@@ -45,7 +52,15 @@ class FrameMeasuring:
             measurement = self._held_against(asked, asked.watch, intensity)
             found = () if asked.metal is None else self._instruments(asked, asked.metal, intensity)
             measured = replace(measured, measurement=measurement, found=found)
+        if asked.cement is not None:
+            wanted = asked.cement
+            scene = replace(wanted.scene, instruments=tuple(found.view.seen for found in measured.found))
+            measured = replace(measured, cement=self._cement.follow(wanted.run, wanted.frame, scene))
         return measured
+
+    def keep(self, frame: CementFrame) -> None:
+        """A live frame before cement is followed, to be compared with later."""
+        self._cement.keep(frame)
 
     def _held_against(self, asked: MeasureFrame, watch: WatchVolume, intensity: PixelIntensity) -> Measurement:
         frame = asked.track.frame

@@ -15,6 +15,7 @@ from drivers.compute import ComposedFrame, ComputeThread, FrameJob
 from drivers.openigtlink_output import OverlayOutput
 from drivers.page_pictures import PagePictures
 from guidance.case import Case, drawable_paths
+from guidance.cement.engine import CementEngine
 from guidance.config import OverlaySettings
 from guidance.kernels import crc64
 from guidance.overlay.cement_lines import cement_on_picture
@@ -37,6 +38,7 @@ class OverlayPublisher:
         settings: `[overlay]`.
         output: OpenIGTLink clients.
         page: makes the page's pictures; does nothing while nobody looks.
+        cement: follows cement, in the compute thread.
         may_be_shown: asked of each drawn frame when it is about to go out; the process may have stood still meanwhile.
         on_published: told (latency in ms) when the first byte of a new frame's overlay is out, or, without a
             client, when it was ready.
@@ -49,6 +51,7 @@ class OverlayPublisher:
         settings: OverlaySettings,
         output: OverlayOutput,
         page: PagePictures,
+        cement: CementEngine,
         *,
         may_be_shown: Callable[[InputTrack], bool],
         on_published: Callable[[float], None],
@@ -63,7 +66,7 @@ class OverlayPublisher:
         self._on_measured = on_measured
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._compute = ComputeThread(self._composed, self._measured, self._failed)
+        self._compute = ComputeThread(self._composed, self._measured, self._failed, cement)
         self._times_ns: dict[str, deque[int]] = {}
         self._newest: dict[str, int] = {}  # sequence of the newest frame that went out, by device
         self._mapped: dict[str, int] = {}  # the same of its cement's map
@@ -102,7 +105,11 @@ class OverlayPublisher:
             uncertainty=effect.track.uncertainty,
             cement=cement_on_picture(session.cement, session.alerts, effect.track.device),
         )
-        self._compute.submit(FrameJob(track=effect.track, frame=frame, again=effect.again, make_scene=make_scene))
+        self._compute.submit(
+            FrameJob(
+                track=effect.track, frame=frame, again=effect.again, make_scene=make_scene, reference=effect.reference
+            )
+        )
 
     def measure(self, asked: MeasureFrame) -> None:
         """Have a frame held against the volume."""

@@ -35,6 +35,7 @@ from drivers.server_figures import ServerFigures
 from drivers.status import heartbeat
 from drivers.tasks import start_task
 from guidance.case import Author
+from guidance.cement.engine import CementEngine
 from guidance.config import Settings
 from guidance.errors import ConfigError
 from guidance.geometry.calibration import CalibrationTable, calibration_table_from_text
@@ -128,6 +129,7 @@ class GuidanceServer:
             settings.overlay,
             self._output,
             self._page,
+            CementEngine(settings.cement, cements),
             may_be_shown=self._live.may_be_shown,
             on_published=self._live.on_published,
             on_measured=self._live.on_measured,

@@ -11,7 +11,8 @@ import numpy as np
 from drivers.commands.fault_outcome import DrillCase, Outcome, ShownFrame
 from drivers.commands.fault_scene import Pictures, case_with, targets_lps_mm
 from drivers.frame_measuring import FrameMeasuring
-from guidance.config import ConsistencySettings, GeometrySettings
+from guidance.cement.engine import CementEngine
+from guidance.config import CementSettings, ConsistencySettings, GeometrySettings
 from guidance.messages import F64, GeometryState, TransformSample
 from guidance.session import (
     DrawFrame,
@@ -70,7 +71,7 @@ class _Drill:
         self._case = case
         self._targets = targets_lps_mm(case.patient.paths)
         self._decoder = Decoder(maximum_body_bytes=_MAXIMUM_BODY)
-        self._measuring = FrameMeasuring()
+        self._measuring = FrameMeasuring(CementEngine(CementSettings()))
         self._truth: dict[int, tuple[F64, int]] = {}
         self._exposed_ns: dict[int, int] = {}
         self._sequence = 0

@@ -1,4 +1,4 @@
-"""`guidance simulate carm|cbct|suite`: a simulated device alone, against any server."""
+"""`guidance simulate carm|cbct|injector|suite`: a simulated device alone, against any server."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ import numpy as np
 
 from drivers.commands import simulate_arguments as words
 from drivers.commands.progress import show_progress
+from drivers.commands.simulate_injector import add_injector, injector_of, run_injector
 from guidance.errors import ConfigError
 from guidance.kernels.drr import ProjectionVolume
 from simulators.carm_stream import CArmStream, biplane
 from simulators.cbct import DicomPeer, cbct_volume, send_cbct, write_cbct
+from simulators.cement.demo import demo_injection
+from simulators.demo_zones import demo_zones
+from simulators.injector_stream import InjectorReport
 from simulators.openigtlink_peers import StreamReport
 from simulators.scene import Scene
 from simulators.suite import SimulatedSuite, SuitePlan
@@ -42,6 +46,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     words.add_dicom(cbct)
     cbct.add_argument("--folder", type=Path, help="write files here instead of sending them")
     cbct.set_defaults(run=_cbct)
+    injector = devices.add_parser("injector", help="a cement injector over MQTT", description=_DESCRIPTION)
+    add_injector(injector)
+    injector.set_defaults(run=_injector)
     suite = devices.add_parser("suite", help="a CBCT run, then the C-arm", description=_DESCRIPTION)
     words.add_common(suite)
     words.add_openigtlink(suite)
@@ -49,6 +56,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     suite.add_argument("--frames", type=int, help="end after so many [never]")
     suite.add_argument("--rate-hz", type=float, default=30.0, help="pictures per second [30]")
     suite.add_argument("--without-cbct", action="store_true", help="the C-arm alone, as the suite has it")
+    suite.add_argument(
+        "--cement-after-s",
+        type=float,
+        metavar="S",
+        help="after `--frames` of the round, AP and lateral; cement flows so long after the reference",
+    )
     suite.set_defaults(run=_suite)
 
 
@@ -134,9 +147,19 @@ def _cbct(arguments: argparse.Namespace) -> int:
 def _suite(arguments: argparse.Namespace) -> int:
     teller = Teller(arguments.json)
     volume, which = words.chosen_volume(arguments.volume, teller.words)
+    cement = None
+    if arguments.cement_after_s is not None:
+        cement = demo_injection(which, volume, demo_zones(which))
+        if cement is None or arguments.frames is None:
+            raise ConfigError(
+                "no injection in this volume, or no end of the C-arm's round before it",
+                code="no_cement",
+                mend="`--volume procedural` or `real`, and `--frames N`",
+            )
     suite = SimulatedSuite(
         SuitePlan(
             volume=volume,
+            cement=cement,
             paths=words.chosen_paths(arguments, volume, which),
             dicom=_peer(arguments),
             openigtlink=(arguments.host, arguments.port),
@@ -153,13 +176,36 @@ def _suite(arguments: argparse.Namespace) -> int:
             teller.words(f"resampling to {arguments.spacing_mm:g} mm")
             count = await suite.send_cbct(teller.progress)
             teller.words(f"{count} objects stored; the C-arm begins")
-        return await suite.stream(arguments.frames)
+        await suite.stream(arguments.frames)
+        return suite.report if arguments.cement_after_s is None else await _injected(suite, arguments, teller)
 
     _run_until_stopped(run(), suite.report, teller)
     return 0
 
 
-def _run_until_stopped(work: Awaitable[StreamReport], report: StreamReport, teller: Teller) -> None:
+async def _injected(suite: SimulatedSuite, arguments: argparse.Namespace, teller: Teller) -> StreamReport:
+    """AP and lateral for a reference, time for somebody to begin to follow, then cement, for ever."""
+    stream = await suite.injection()
+    running = asyncio.ensure_future(stream.run(hold=True))
+    try:
+        await stream.reference_taken.wait()
+        teller.words(f"the reference is taken; cement flows in {arguments.cement_after_s:g} s")
+        await asyncio.sleep(arguments.cement_after_s)
+        stream.begun.set()
+        teller.words("cement flows")
+        return await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def _injector(arguments: argparse.Namespace) -> int:
+    report = InjectorReport()
+    _run_until_stopped(run_injector(injector_of(arguments), arguments, report), report, Teller(arguments.json))
+    return 0
+
+
+def _run_until_stopped(work: Awaitable[object], report: StreamReport | InjectorReport, teller: Teller) -> None:
     """Run until it ends or SIGINT or SIGTERM comes, then say what was sent."""
 
     async def guarded() -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from drivers.compute import ComputeThread, FrameJob
+from guidance.cement.engine import CementEngine
+from guidance.config import CementSettings
 from guidance.consistency import watch_volume
 from guidance.consistency.measurement import Measurement
 from guidance.messages import PlannedPath, SphereShape, Zone, ZoneKind, ZoneSite
@@ -44,7 +46,7 @@ def test_zones_lie_under_the_paths_of_a_composed_frame() -> None:
         layers.append(error)
         done.set()
 
-    thread = ComputeThread(deliver, lambda measured: None, fail)
+    thread = ComputeThread(deliver, lambda measured: None, fail, CementEngine(CementSettings()))
     thread.start()
     try:
         thread.submit(FrameJob(track=track, frame=track.frame, again=False, make_scene=lambda: scene))
@@ -77,7 +79,9 @@ class Measuring:
 
 @contextlib.contextmanager
 def measuring() -> Iterator[tuple[ComputeThread, Measuring]]:
-    thread, work = ComputeThread(lambda composed: None, lambda measured: None, lambda error: None), Measuring()
+    cement = CementEngine(CementSettings())
+    thread = ComputeThread(lambda composed: None, lambda measured: None, lambda error: None, cement)
+    work = Measuring()
     thread._measuring = work  # its two methods are all that is called
     thread.start()
     try:

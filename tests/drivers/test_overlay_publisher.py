@@ -12,7 +12,8 @@ from drivers.buffers import Lease
 from drivers.compute import ComposedFrame, FrameJob
 from drivers.overlay_publisher import OverlayPublisher
 from drivers.page_pictures import PagePictures
-from guidance.config import HttpSettings, OverlaySettings
+from guidance.cement.engine import CementEngine
+from guidance.config import CementSettings, HttpSettings, OverlaySettings
 from guidance.kernels import frame_buffers
 from guidance.messages import FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.scene import frame_scene
@@ -54,6 +55,7 @@ async def _published(*effects: DrawFrame, count: int) -> tuple[OverlayPublisher,
         OverlaySettings(),
         receivers,
         receivers,
+        CementEngine(CementSettings()),
         may_be_shown=lambda track: track.verdict.code != "too old by now",
         on_published=lambda latency_ms: None,
         on_measured=lambda measured: None,
