@@ -16,6 +16,19 @@ _LEAST_JUMP_MM: Final = 1.0
 _EARLY: Final = 1.645  # one-sided 95 %
 _LEAST_CLOSING_MM_S: Final = 0.05
 _LONGEST_STEP_S: Final = 2.0  # after a longer one nothing of the speed is known
+# A drop's front is fast and slows down within a second; what overlaps in that time did not run there.
+_SETTLING_S: Final = 1.0
+# Times as fast as the cement's radius grows: a front up to the first goes with the body, from the second on it runs.
+_WITH_BODY: Final = 1.5
+_RUNS_AHEAD: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The whole of the cement in one view as a disc: its radius, and how fast that grows."""
+
+    radius_mm: float
+    speed_mm_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +41,8 @@ class Approach:
         at_s: of the newest observation.
         sigma_mm: what all observations have in common (geometry), which no averaging takes away.
         count: observations so far; a single one is no finding.
-        began_inside: the first two were 0 or less: what is there lay there when it was first seen.
+        since_s: of the first one.
+        began_inside: it was 0 or less within the first second: cement came there, it did not run there.
         doubted_mm, doubted_s: an observation far off, kept until the next one confirms or denies it.
     """
 
@@ -40,6 +54,7 @@ class Approach:
     at_s: float
     sigma_mm: float
     count: int = 1
+    since_s: float
     began_inside: bool = False
     doubted_mm: float | None = None
     doubted_s: float = 0.0
@@ -56,13 +71,21 @@ def observed(before: Approach | None, distance_mm: float, sigma_mm: float, at_s:
         at_s: by the clock that speeds are told in; an observation that is not later than the newest is left out.
     """
     if before is None:
-        return Approach(distance_mm=distance_mm, at_s=at_s, sigma_mm=sigma_mm, began_inside=distance_mm <= 0.0)
+        return Approach(
+            distance_mm=distance_mm, at_s=at_s, sigma_mm=sigma_mm, since_s=at_s, began_inside=distance_mm <= 0.0
+        )
     step_s = at_s - before.at_s
     if not step_s > 0.0:
         return before
     if step_s > _LONGEST_STEP_S:
-        fresh = Approach(distance_mm=distance_mm, at_s=at_s, sigma_mm=sigma_mm, count=2)
-        return replace(fresh, began_inside=before.began_inside)
+        return Approach(
+            distance_mm=distance_mm,
+            at_s=at_s,
+            sigma_mm=sigma_mm,
+            count=2,
+            since_s=before.since_s,
+            began_inside=before.began_inside,
+        )
     predicted_mm, variance, covariance, speed_variance = _predicted(before, step_s)
     innovation = distance_mm - predicted_mm
     spread = variance + _JITTER_MM**2
@@ -80,15 +103,23 @@ def observed(before: Approach | None, distance_mm: float, sigma_mm: float, at_s:
         at_s=at_s,
         sigma_mm=sigma_mm,
         count=before.count + 1,
-        began_inside=before.began_inside and (before.count > 1 or distance_mm <= 0.0),
+        since_s=before.since_s,
+        began_inside=_began_inside(before, distance_mm, at_s),
     )
 
 
-def time_to_contact_s(approach: Approach) -> float | None:
+def time_to_contact_s(approach: Approach, growth: Growth | None = None) -> float | None:
     """The time after which contact has come with a chance of 5 %: real contact is later in 95 of 100 cases.
 
+    A front that runs keeps its speed. One that goes with the whole body slows down with it: of a steady inflow the
+    cube of the radius grows steadily.
+
+    Args:
+        growth: of the body; None: the front keeps its speed.
+
     Returns:
-        None where the distance does not shrink by more than its noise explains; 0 at or inside the outline.
+        None where the distance does not shrink by more than its noise explains, or within the first second, when a
+        drop's front tells nothing of later; 0 at or inside the outline.
 
     Source: smaller root of (d + v t)^2 = z^2 var(d + v t), as Fieller's interval of a ratio.
     """
@@ -96,6 +127,8 @@ def time_to_contact_s(approach: Approach) -> float | None:
         return 0.0
     closing, spread = -approach.speed_mm_s, approach.variance_mm2_s2
     if approach.count < 2 or closing < max(_EARLY * math.sqrt(spread), _LEAST_CLOSING_MM_S):
+        return None
+    if approach.at_s - approach.since_s < _SETTLING_S:
         return None
     z2 = _EARLY**2
     variance = approach.variance_mm2 + approach.sigma_mm**2
@@ -105,7 +138,19 @@ def time_to_contact_s(approach: Approach) -> float | None:
     if c <= 0.0:
         return 0.0  # what is left is less than what is not known
     root = math.sqrt(max(b * b - 4.0 * a * c, 0.0))
-    return max(0.0, 2.0 * c / (-b + root)) if -b + root > 0.0 else None
+    if -b + root <= 0.0:
+        return None
+    return max(0.0, 2.0 * c / (-b + root)) * _slowing(approach, closing, growth)
+
+
+def _slowing(approach: Approach, closing: float, growth: Growth | None) -> float:
+    """How much longer the way takes than at the present speed, at least 1."""
+    if growth is None or not growth.radius_mm > 0.0 or not growth.speed_mm_s > 0.0:
+        return 1.0
+    ahead = (closing / growth.speed_mm_s - _WITH_BODY) / (_RUNS_AHEAD - _WITH_BODY)
+    with_body = 1.0 - min(max(ahead, 0.0), 1.0)
+    way = approach.distance_mm / growth.radius_mm
+    return 1.0 + with_body * (((1.0 + way) ** 3 - 1.0) / (3.0 * way) - 1.0)
 
 
 def _predicted(before: Approach, step_s: float) -> tuple[float, float, float, float]:
@@ -131,4 +176,10 @@ def _begun_anew(before: Approach, distance_mm: float, sigma_mm: float, at_s: flo
         at_s=at_s,
         sigma_mm=sigma_mm,
         count=before.count + 1,
+        since_s=before.since_s,
+        began_inside=_began_inside(before, distance_mm, at_s),
     )
+
+
+def _began_inside(before: Approach, distance_mm: float, at_s: float) -> bool:
+    return before.began_inside or (distance_mm <= 0.0 and at_s - before.since_s <= _SETTLING_S)

@@ -16,7 +16,7 @@ from guidance.cement.conditions import (
     work_conditions,
 )
 from guidance.cement.injector import InjectorTrack
-from guidance.cement.sites import Held, Look, approaches_in_space, approaches_of, site_state, unknown_site
+from guidance.cement.sites import Held, Look, approaches_in_space, approaches_of, radius_of, site_state, unknown_site
 from guidance.cement.words import angle_deg, direction_of
 from guidance.config import CementSettings
 from guidance.messages import (
@@ -309,9 +309,10 @@ def _with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) 
     former = tuple(each for each in former if each is not again)
     before = look or again
     approaches = approaches_of(before.approaches if before is not None else {}, seen)
+    radius = radius_of(before.radius if before is not None else None, seen)
     return InputProgress(
         seen=seen,
-        look=Look(device=view.device, direction=direction, seen=seen, approaches=approaches),
+        look=Look(device=view.device, direction=direction, seen=seen, approaches=approaches, radius=radius),
         former=former,
         interval_ns=interval_ns,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from guidance.cement.approach import Approach, observed, time_to_contact_s
+from guidance.cement.approach import Approach, Growth, observed, time_to_contact_s
 from guidance.cement.words import site_text, view_to_check
 from guidance.config import CementSettings
 from guidance.messages import (
@@ -89,6 +89,7 @@ class Look:
         direction: unit vector from the source to the detector, patient LPS; None: no geometry.
         seen: the newest frame from there in which cement could be told.
         approaches: by zone id.
+        radius: of the cement, were its shadow round; None: no geometry, or no cement yet.
         current: frames come from there now.
     """
 
@@ -96,7 +97,13 @@ class Look:
     direction: Vector3 | None
     seen: CementSeen
     approaches: Mapping[str, Approach]
+    radius: Approach | None = None
     current: bool = True
+
+    @property
+    def growth(self) -> Growth | None:
+        """How fast the cement grows as a whole; None: not known."""
+        return Growth(self.radius.distance_mm, self.radius.speed_mm_s) if self.radius is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,14 @@ def approaches_of(before: Mapping[str, Approach], seen: CementSeen) -> Mapping[s
             before.get(site.zone_id), site.distance_px * mm_per_px, site.sigma_px * mm_per_px, seen.view.time_s
         )
     return after
+
+
+def radius_of(before: Approach | None, seen: CementSeen) -> Approach | None:
+    """The radius's filter with the newest frame."""
+    mm_per_px, area_px = seen.view.mm_per_px, seen.view.area_px
+    if mm_per_px is None or not (math.isfinite(mm_per_px) and math.isfinite(area_px)) or area_px <= 0.0:
+        return before
+    return observed(before, math.sqrt(area_px / math.pi) * mm_per_px, 0.0, seen.view.time_s)
 
 
 def approaches_in_space(before: Mapping[str, Approach], body: CementBody, time_s: float) -> Mapping[str, Approach]:
@@ -185,7 +200,8 @@ def site_state(
     touches = space is not None and space.touches
     told = solid if solid is not None else nearest[1] if nearest is not None else None
     assert told is not None
-    time_left = None if solid is None and not current else time_to_contact_s(told)
+    grown_by = nearest[0].growth if nearest is not None else None
+    time_left = None if solid is None and not current else time_to_contact_s(told, grown_by)
     now = _grade(told, time_left, touches, bool(overlaps), held.grade, settings)
     held = _held(held, now, time_s)
     status: SiteStatus | None = _STATUS[held.grade]

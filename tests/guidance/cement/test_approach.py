@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.cement.approach import Approach, observed, time_to_contact_s
+from guidance.cement.approach import Approach, Growth, observed, time_to_contact_s
 
 SIGMA_MM = 0.2
 
@@ -37,6 +37,35 @@ def test_a_steady_front_is_told_early_and_not_far_too_early(rate_hz, speed_mm_s)
     assert len(shares) >= 0.9 * runs
     assert early >= 0.93 * len(shares)
     assert np.median(shares) > 0.45
+
+
+def ball(seconds, *, rate_hz=15.0, gap_mm=6.0):
+    """Distances to an outline, and radii, of cement that comes steadily: 0.15 ml/s."""
+    times = np.arange(1, seconds * rate_hz) / rate_hz
+    radii = 10.0 * (0.75 / np.pi * 0.15 * times) ** (1 / 3)
+    return radii[-1] + gap_mm - radii, radii, times
+
+
+def test_a_growing_ball_slows_down():
+    """At the speed that it has after 3 s, 6 mm would take 9 s; they take 31 s."""
+    distances, radii, times = ball(3.0)
+    approach, radius = followed(distances), followed(radii, sigma_mm=0.0)
+    end_s = np.pi * 4 / 3 * ((radii[-1] + 6.0) / 10.0) ** 3 / 0.15
+    told = time_to_contact_s(approach, Growth(radius.distance_mm, radius.speed_mm_s))
+    assert time_to_contact_s(approach) < 0.4 * (end_s - times[-1])
+    assert 0.4 * (end_s - times[-1]) < told < end_s - times[-1]
+
+
+def test_a_front_that_runs_ahead_of_the_body_keeps_its_speed():
+    approach = followed([6.0 + 3.0 * (2.0 - number / 15) for number in range(31)])
+    straight = time_to_contact_s(approach)
+    assert time_to_contact_s(approach, Growth(8.0, 0.4)) == pytest.approx(straight)
+    assert time_to_contact_s(approach, Growth(8.0, 2.9)) > 1.2 * straight
+
+
+def test_the_first_second_tells_no_time():
+    assert time_to_contact_s(followed([9.0 - 0.4 * number for number in range(14)])) is None
+    assert time_to_contact_s(followed([9.0 - 0.4 * number for number in range(17)])) is not None
 
 
 def test_a_front_that_stands_still_has_no_time():
@@ -77,8 +106,9 @@ def test_after_a_pause_the_speed_is_not_known():
 
 def test_what_was_there_from_the_start_is_known():
     assert followed([-1.0, -1.0, -1.2, -1.3]).began_inside
-    assert not followed([-0.1, 0.8, 0.5, -0.2, -0.6]).began_inside
-    assert not followed([1.0, 0.5, 0.0, -0.5]).began_inside
+    # Within the first second it came there; later it ran there.
+    assert followed([3.0 - 0.4 * number for number in range(12)]).began_inside
+    assert not followed([3.0 - 0.15 * number for number in range(30)]).began_inside
 
 
 numbers = st.floats(-50.0, 50.0)
@@ -99,7 +129,7 @@ def test_it_never_breaks(distances, sigma_mm, rate_hz):
 def test_more_uncertainty_never_gives_more_time(distance, closing, sigma, more):
     def told(sigma_mm):
         approach = Approach(
-            distance_mm=distance, speed_mm_s=-closing, variance_mm2_s2=(0.2 * closing) ** 2, at_s=1.0,
+            distance_mm=distance, speed_mm_s=-closing, variance_mm2_s2=(0.2 * closing) ** 2, at_s=3.0, since_s=0.0,
             sigma_mm=sigma_mm, count=9,
         )  # fmt: skip
         return time_to_contact_s(approach)

@@ -257,7 +257,7 @@ def test_one_view_overlaps_and_in_space_it_is_clear():
 def test_cement_that_came_in_a_zones_shadow_is_a_lesser_alarm_than_cement_that_went_there():
     born = followed([-3.0] * 10)
     assert (site_of(born).status, site_of(born).priority) == (POSSIBLE, LOW)
-    went = followed([1.0] * 5 + [0.5, 0.0, -0.5, -1.0, -1.5, -2.0])
+    went = followed([1.0] * 20 + [0.5, 0.0, -0.5, -1.0, -1.5, -2.0])
     assert (site_of(went).status, site_of(went).priority) == (POSSIBLE, HIGH)
 
 
