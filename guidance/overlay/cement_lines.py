@@ -99,18 +99,21 @@ class CementPieces:
 NO_PIECES: Final = CementPieces((), ())
 
 
-def cement_pieces(cement: CementOnPicture, sequence: int, sheet: Sheet) -> CementPieces:
+def cement_pieces(cement: CementOnPicture, sequence: int, sheet: Sheet, *, trusted: bool) -> CementPieces:
     """What is drawn of the cement on one frame; nothing on any other frame than the one that it was seen in.
 
     Args:
         cement: what is known.
         sequence: of the frame that is drawn.
         sheet: its sizes.
+        trusted: the frame's geometry may be used now; else the front alone is drawn, for where zones are is not known.
     """
     seen = cement.seen
     if cement.state is CementState.IDLE or seen is None or seen.view.sequence != sequence or not seen.view.seen:
         return NO_PIECES
     lines = _front_lines(seen.view, sheet)
+    if not trusted:
+        return CementPieces(tuple(lines), ())
     marks, texts = _marks(seen.sites, cement.sites, sheet)
     return CementPieces((*lines, *marks), texts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from guidance.messages import Alert, AlertPriority, CementBody, CementState, CementView, SiteStatus
+from guidance.messages import Alert, AlertPriority, CementBody, CementState, SiteStatus
 from guidance.overlay.cement_lines import CementOnPicture
 from guidance.overlay.colors import ALARM, CALM, NOTICE
 from guidance.overlay.words import Words
@@ -46,12 +46,13 @@ def alert_words(alerts: tuple[Alert, ...]) -> tuple[Words, ...]:
     return tuple(said)
 
 
-def cement_words(cement: CementOnPicture, sequence: int) -> tuple[Words, ...]:
+def cement_words(cement: CementOnPicture, sequence: int, *, trusted: bool) -> tuple[Words, ...]:
     """How cement is followed, how much there is, and the nearest zone that is still clear.
 
     Args:
         cement: what is known.
         sequence: of the frame that the words are for.
+        trusted: the frame's geometry may be used now; else nothing is said in mm, nor of zones.
     """
     view = cement.seen.view if cement.seen is not None else None
     match cement.state:
@@ -67,20 +68,19 @@ def cement_words(cement: CementOnPicture, sequence: int) -> tuple[Words, ...]:
         return (Words("CEMENT: not followed in this picture", NOTICE),)
     if not view.seen:
         return (Words(_joined("CEMENT NOT SEEN", view.reason), NOTICE),)
-    said = [Words(f"CEMENT {_amount(view, cement.body)}", CALM)]
-    if view.pixel_from_patient is None:
-        said.append(Words("cement: 2D only, no geometry: no distances, no warning of zones", NOTICE))
-    elif view.reason:
+    mm_per_px = view.mm_per_px if trusted else None
+    said = [Words(f"CEMENT {_amount(view.area_px, mm_per_px, cement.body)}", CALM)]
+    if mm_per_px is None:
+        return (*said, Words("cement: 2D only, no geometry: no distances, no warning of zones", NOTICE))
+    if view.reason:
         said.append(Words(f"cement: {view.reason}", NOTICE))
     return (*said, *_clear_words(cement))
 
 
-def _amount(view: CementView, body: CementBody) -> str:
-    parts = []
-    if view.mm_per_px is None:
-        parts.append(f"{_rounded(view.area_px)} px")
-    else:
-        parts.append(f"{_rounded(view.area_px * view.mm_per_px**2)} mm²")
+def _amount(area_px: float, mm_per_px: float | None, body: CementBody) -> str:
+    if mm_per_px is None:
+        return f"{_rounded(area_px)} px"
+    parts = [f"{_rounded(area_px * mm_per_px**2)} mm²"]
     low, high = body.volume_low_ml, body.volume_high_ml
     if body.volume_ml is not None:
         parts.append(f"{body.volume_ml:.1f} ml")

@@ -78,9 +78,9 @@ def frame_scene(
         # What must be acted on stands first, and large; what is followed last.
         said = alert_words(cement.alerts) + said
         if settings.cement:
-            pieces = cement_pieces(cement, track.frame.sequence, drawing.sheet)
+            pieces = cement_pieces(cement, track.frame.sequence, drawing.sheet, trusted=matrix is not None)
     if matrix is None:
-        said += _cement_words(cement, track.frame.sequence, settings)
+        said += _cement_words(cement, track.frame.sequence, settings, trusted=False)
         return _with_cement(scene_of((), placed_words(said, drawing.sheet).texts, ()), pieces)
     outlined = None
     if settings.zones and (zones.surfaces or zones.missing):
@@ -95,7 +95,8 @@ def frame_scene(
     if drawing.aids is not None:
         strokes = path_strokes(drawing, matrix, asked)
         said += aid_words(drawing.aids, matrix, strokes.looked_down, strokes.rings_mm)
-    said += needle_words(paths, track.instruments) + _cement_words(cement, track.frame.sequence, settings)
+    said += needle_words(paths, track.instruments)
+    said += _cement_words(cement, track.frame.sequence, settings, trusted=True)
     scene = _scene(drawing, matrix, asked, placed_words(said, drawing.sheet), outlined)
     seen = [instrument.seen for instrument in track.instruments if instrument.seen is not None]
     if seen:
@@ -105,10 +106,12 @@ def frame_scene(
     return _with_cement(scene, pieces)
 
 
-def _cement_words(cement: CementOnPicture | None, sequence: int, settings: OverlaySettings) -> tuple[Words, ...]:
+def _cement_words(
+    cement: CementOnPicture | None, sequence: int, settings: OverlaySettings, *, trusted: bool
+) -> tuple[Words, ...]:
     if cement is None or cement.state is CementState.IDLE:
         return ()
-    return cement_words(cement, sequence) if settings.cement else CEMENT_OFF
+    return cement_words(cement, sequence, trusted=trusted) if settings.cement else CEMENT_OFF
 
 
 def _with_cement(scene: Scene, pieces: CementPieces) -> Scene:
