@@ -11,7 +11,7 @@ import msgspec
 
 from drivers.mqtt import MqttPublisher
 from guidance import VERSION
-from guidance.cement.alert_answers import AlertList
+from guidance.cement.alert_answers import AlertAnswer, AlertList
 from guidance.cement.answers import CementAnswer
 from guidance.messages import GeometryState, InputState, Severity
 from guidance.session import InputTrack, Session
@@ -64,13 +64,22 @@ def publish_cement(mqtt: MqttPublisher, told: CementAnswer) -> None:
 
 
 def publish_alerts(mqtt: MqttPublisher, before: AlertList, after: AlertList) -> None:
-    """Every alert that is new or has changed, and once more one that is gone."""
+    """Every alert that has something new to say, and once more one that is gone.
+
+    Millimetres and seconds alone are none: thirty events a second would push what matters out of the outbox while the
+    broker is away. `/cement` has them with every frame.
+    """
     known = {alert.id: alert for alert in before.items}
     for alert in after.items:
-        if known.pop(alert.id, None) != alert:
+        held = known.pop(alert.id, None)
+        if held is None or _said(held) != _said(alert):
             mqtt.publish_alert(alert_payload(alert))
     for gone in known.values():
         mqtt.publish_alert(alert_payload(msgspec.structs.replace(gone, present=False)))
+
+
+def _said(alert: AlertAnswer) -> tuple[object, ...]:
+    return alert.raised_at, alert.priority, alert.status, alert.present, alert.acknowledged_at, alert.view_to_check
 
 
 def publish_figures(
