@@ -1,4 +1,4 @@
-"""`guidance demo`: the server, a simulated suite on a CT, four paths, and the page; Ctrl-C ends all."""
+"""`guidance demo`: the server, a simulated suite on a CT, four paths, cement, and the page; Ctrl-C ends all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -15,12 +16,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from drivers.commands.demo_cement import Injection, inject, look
 from drivers.commands.demo_volume import find_or_fetch_pelvis
 from drivers.commands.progress import show_progress
 from drivers.commands.server_process import ServerProcess
+from drivers.settings import load_settings
 from guidance.errors import CaseError
 from guidance.shapes import NOTICE
 from simulators.cbct import DicomPeer
+from simulators.cement.demo import demo_injection
 from simulators.demo_paths import Which, demo_paths, demo_pin
 from simulators.demo_zones import demo_zones
 from simulators.pelvis import ProceduralPelvis
@@ -32,6 +36,7 @@ _PIN_ALONG: Final = 2  # a path of one side: the others stay without an instrume
 _CBCT_SPACING_MM: Final = 0.7
 _VOLUME_WITHIN_S: Final = 120.0
 _POLL_S: Final = 0.25
+_TOUR_S: Final = 27.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--procedural", action="store_true", help="the procedural pelvis, whatever else there is")
     parser.add_argument("--headless", action="store_true", help="print no page address, take free ports")
     parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of stream")
+    parser.add_argument(
+        "--tour-seconds",
+        type=float,
+        default=_TOUR_S,
+        metavar="N",
+        help=f"how long the C-arm goes round the paths before cement is injected [{_TOUR_S:g}: once round]",
+    )
+    parser.add_argument("--without-cement", action="store_true", help="the C-arm goes round the paths for ever")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=_run)
 
@@ -89,7 +102,10 @@ async def _demo(arguments: argparse.Namespace) -> int:
 async def _play(
     server: ServerProcess, patient: _Patient, stop: asyncio.Event, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    paths = demo_paths(patient.which, patient.volume.center_lps_mm)
+    paths, zones = demo_paths(patient.which, patient.volume.center_lps_mm), demo_zones(patient.which)
+    cement = None
+    if not arguments.without_cement:
+        cement = await asyncio.to_thread(demo_injection, patient.which, patient.volume, zones)
     plan = SuitePlan(
         volume=patient.volume,
         paths=paths,
@@ -97,6 +113,7 @@ async def _play(
         openigtlink=("127.0.0.1", server.ports["openigtlink_input"]),
         spacing_mm=_CBCT_SPACING_MM,
         instruments=(demo_pin(paths[_PIN_ALONG]),),
+        cement=cement,
     )
     suite = SimulatedSuite(plan)
     began = time.monotonic()
@@ -106,12 +123,13 @@ async def _play(
     volume_s = time.monotonic() - began
     for path in paths:
         await asyncio.to_thread(server.call, "POST", "/api/v1/paths", path)
-    for zone in demo_zones(patient.which):
+    for zone in zones:
         await asyncio.to_thread(server.call, "POST", "/api/v1/zones", zone)
     if not arguments.headless:
         print(f"\n  {NOTICE}.\n  Page: http://127.0.0.1:{server.ports['http']}/   (Ctrl-C ends all)\n", flush=True)
     states: Counter[str] = Counter()
-    streaming = asyncio.create_task(suite.stream())
+    injection = Injection()
+    streaming = asyncio.create_task(_tour_and_injection(server, suite, injection, arguments.tour_seconds))
     began = time.monotonic()
     try:
         while not stop.is_set() and not streaming.done():
@@ -123,7 +141,9 @@ async def _play(
             geometry = await asyncio.to_thread(server.call, "GET", "/api/v1/geometry")
             states.update(entry["geometry_state"] for entry in geometry["inputs"].values())
             status = await asyncio.to_thread(server.call, "GET", "/api/v1/status")
-            _status_line(status, geometry)
+            for text in await look(server, injection):
+                _say(f"\nALERT  {text}")
+            _status_line(status, geometry, injection)
         elapsed_s = time.monotonic() - began
         geometry = await asyncio.to_thread(server.call, "GET", "/api/v1/geometry")
         status = await asyncio.to_thread(server.call, "GET", "/api/v1/status")
@@ -156,8 +176,20 @@ async def _play(
         "frames_per_s": round(received / elapsed_s, 2) if elapsed_s > 0 else 0.0,
         "latency_ms": status["latency_ms"],
         "geometry_states_seen": dict(states),
+        "cement": None if cement is None or injection.begun_s is None else injection.summary(cement),
         "notice": NOTICE,
     }
+
+
+async def _tour_and_injection(
+    server: ServerProcess, suite: SimulatedSuite, injection: Injection, tour_s: float
+) -> None:
+    """The C-arm goes round the paths; then, where there is a place for it, cement is injected."""
+    if suite.plan.cement is None:
+        await suite.stream()
+    await suite.stream(max(1, round(tour_s * suite.plan.rate_hz)))
+    _say("\ncement is injected beside a foramen that a crack leads into")
+    await inject(server, suite, injection, load_settings(None).mqtt)
 
 
 async def _first(sending: asyncio.Task[int], stop: asyncio.Event) -> None:
@@ -201,7 +233,7 @@ def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def _status_line(status: dict[str, Any], geometry: dict[str, Any]) -> None:
+def _status_line(status: dict[str, Any], geometry: dict[str, Any], injection: Injection) -> None:
     if not sys.stderr.isatty():
         return
     latency = status["latency_ms"]
@@ -211,7 +243,8 @@ def _status_line(status: dict[str, Any], geometry: dict[str, Any]) -> None:
     ]
     if latency["p50"] is not None:
         words.append(f"latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms")
-    print(f"\r{'   '.join(words):<100}", end="", file=sys.stderr, flush=True)
+    words.append(injection.words())
+    print(f"\r{'   '.join(words):<140}", end="", file=sys.stderr, flush=True)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -222,3 +255,12 @@ def _print_summary(summary: dict[str, Any]) -> None:
     if latency["p50"] is not None:
         print(f"latency     p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, worst {latency['worst']:.2f} ms")
     print(f"geometry    {summary['geometry_states_seen']}")
+    cement = summary["cement"]
+    if cement is not None:
+        told = "not known" if cement["volume_ml"] is None else f"{cement['volume_ml']:.2f} ml"
+        if cement["volume_low_ml"] is not None and cement["volume_high_ml"] is not None:
+            told += f" ({cement['volume_low_ml']:.2f} to {cement['volume_high_ml']:.2f} ml)"
+        print(f"cement      {told} told, {cement['volume_true_ml']} ml true; {cement['why_not'] or 'followed'}")
+        print(f"            in truth it is in the foramen after {cement['contact_true_s'] or math.inf:.1f} s")
+        for alert in cement["alerts"]:
+            print(f"            {alert['after_s']:6.1f} s  {alert['text']}")
