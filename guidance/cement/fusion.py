@@ -9,14 +9,15 @@ from typing import Final
 import numpy as np
 
 from guidance.cement.balloon import BalloonFollower, BalloonState
-from guidance.cement.cannula import Cannula, Cannulas
+from guidance.cement.cannula import Cannulas
 from guidance.cement.interval import Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
 from guidance.cement.kept_views import KeptView, KeptViews
+from guidance.cement.prior import Filled, prior_of
 from guidance.cement.projection import body_thickness
 from guidance.cement.rays import BinnedView, binned, enclosed_box
 from guidance.cement.slices import CementSlice, Slices
-from guidance.cement.space import CementSpace, OpenSpace, opened, room_for_cement
-from guidance.cement.touching import Body, all_unknown, nothing_yet, outside_ml, sites_of
+from guidance.cement.space import CementSpace, OpenSpace, opened
+from guidance.cement.touching import Body, Measuring, all_unknown, nothing_yet
 from guidance.cement.zone_fields import Lattice, ZoneDistances, ZoneField
 from guidance.config import CementSettings
 from guidance.kernels.cement_body import BodyFitter
@@ -31,13 +32,12 @@ _LEAST_GROWTH_MM: Final = 1.0
 _MOST_GROWTH_MM: Final = 15.0
 _GROWTH: Final = 2.0  # leaks run ahead of the middle front
 _REACH_OF_GROWTH: Final = 3.0  # where an older view makes cement e^-3 times as likely, the box ends
-_ROOM_UNKNOWN: Final = 0.8
-_WAS_THERE: Final = 1.0  # how much likelier a voxel is that was full in the last body
-_LUMEN: Final = 4.0  # how much likelier cement is in a cannula than around it
 _NEAR_MM, _FAR_MM = 200.0, 2000.0  # from the source: nobody is nearer, no detector farther
 _ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
 _NO_GEOMETRY: Final = "no geometry: cement is followed in the picture only"
 _NO_THICKNESS: Final = "display-processed pictures tell no thickness"
+_NO_PLACE: Final = "the views contradict each other: nothing lies in both shadows"
+_ONE_SHOWS: Final = "cement is seen from one direction only"
 _BALLOON: Final = "a balloon is followed, which is not cement"
 _CUT_OFF: Final = "cement leaves the picture, there may be more"
 
@@ -148,12 +148,12 @@ class BodyEstimator:
         names = tuple(_name(one) for one in chosen)
         oldest_s = max(max(now_ns - one.view.received_ns, 0) for one in chosen) / 1e9
         views = [self._binned(one) for one in chosen]
-        newest = views[-1]
-        if newest is None:
-            return self._without_cement(names, oldest_s)
         placed = [(one, bins) for one, bins in zip(chosen, views, strict=True) if bins is not None]
-        if len(placed) < 2:
-            return self._one_view(newest, names[-1:], oldest_s)
+        if not placed:
+            return self._without_cement(names, oldest_s)
+        if len(placed) == 1:
+            # One that shows none beside one that shows some: what is there is too thin for it, or hidden.
+            return self._one_view(placed[0][1], (_name(placed[0][0]),), seen_from=len(names), oldest_s=oldest_s)
         return self._fused(placed, now_ns, names, oldest_s)
 
     def expected_thickness(self, pixel_from_patient: F64, rows: int, columns: int) -> F32 | None:
@@ -183,7 +183,8 @@ class BodyEstimator:
         matrix = kept.pixel_from_patient
         depth = isocenter_depth_mm(kept.view.mm_per_px, matrix)
         if self._last is not None:
-            middle = self._spacing_mm * (self._last.first_ijk + 0.5 * np.array(self._last.share.shape[::-1]))
+            last = self._last
+            middle = last.first_lps_mm + 0.5 * last.spacing_mm * (np.array(last.share.shape[::-1]) - 1)
             depth = max(float(matrix[2, :3] @ middle + matrix[2, 3]), 100.0)
         return binned(kept.view, matrix, spacing_mm=self._spacing_mm, depth_mm=depth)
 
@@ -200,9 +201,9 @@ class BodyEstimator:
             reason="" if two else _ONE_DIRECTION,
         )
 
-    def _one_view(self, view: BinnedView, names: tuple[str, ...], oldest_s: float) -> CementBody:
-        self._last = None
-        sites = all_unknown(self._distances, _ONE_DIRECTION)
+    def _one_view(self, view: BinnedView, names: tuple[str, ...], *, seen_from: int, oldest_s: float) -> CementBody:
+        why = _ONE_DIRECTION if seen_from == 1 else _ONE_SHOWS
+        sites = all_unknown(self._distances, why)
         if view.thickness_mm is None:
             return CementBody(views=names, sites=sites, oldest_s=oldest_s, reason=_NO_THICKNESS)
         volume = of_one_view(view, self._space, self._paths)
@@ -213,7 +214,7 @@ class BodyEstimator:
             volume_high_ml=None if cut_off else volume.high_ml,
             sites=sites,
             oldest_s=oldest_s,
-            reason=f"{_ONE_DIRECTION}; {_CUT_OFF}" if cut_off else _ONE_DIRECTION,
+            reason=f"{why}; {_CUT_OFF}" if cut_off else why,
         )
 
     def _fused(
@@ -227,22 +228,29 @@ class BodyEstimator:
         views = [bins for _, bins in placed]
         box = self._box(views, grown_mm)
         if box is None:
-            reason = "the views contradict each other: nothing lies in both shadows"
-            self._last = None
-            return CementBody(views=names, sites=all_unknown(self._distances, reason), oldest_s=oldest_s, reason=reason)
-        first_ijk, shape = box
-        prior, counted = self._prior(first_ijk, shape, self._cannulas.now(newest_ns), now_ns)
+            return CementBody(
+                views=names, sites=all_unknown(self._distances, _NO_PLACE), oldest_s=oldest_s, reason=_NO_PLACE
+            )
+        first_ijk, grid = box
+        prior, counted = prior_of(
+            grid,
+            first_ijk,
+            space=self._space,
+            before=self._before(),
+            slices=self._slices,
+            cannulas=self._cannulas.now(newest_ns),
+            now_ns=now_ns,
+        )
         rays = [bins.rays(older_mm=mm, spacing_mm=self._spacing_mm) for bins, mm in zip(views, grown_mm, strict=True)]
         measured = all(bins.thickness_mm is not None for bins in views)
-        fit = self._fitter.fit(
-            prior, counted, np.asarray(first_ijk, np.float64) * self._spacing_mm, self._spacing_mm, rays
-        )
-        body = Body(fit.share, fit.possible, counted, first_ijk, self._spacing_mm)
+        fit = self._fitter.fit(prior, counted, np.array(grid.origin_lps_mm), grid.spacing_mm, rays)
+        body = Body(fit.share, counted, first_ijk, self._spacing_mm)
         self._last = body
+        measuring = Measuring(body, self._distances)
         if not measured:
             return CementBody(
                 views=names,
-                sites=sites_of(body, self._distances),
+                sites=measuring.sites(),
                 occupancy=body.share,
                 affine_lps_from_ijk=body.affine_lps_from_ijk,
                 oldest_s=oldest_s,
@@ -255,14 +263,14 @@ class BodyEstimator:
             ]
         )
         factor, volume = self._slices.corrected(volume, body, now_ns)
-        outside = outside_ml(body, self._distances)
+        outside = measuring.outside_ml()
         cut_off = all(bins.view.out_of_picture for bins, old in zip(views, older, strict=True) if not old)
         return CementBody(
             views=names,
             volume_ml=volume.ml,
             volume_low_ml=volume.low_ml,
             volume_high_ml=None if cut_off else volume.high_ml,
-            sites=sites_of(body, self._distances),
+            sites=measuring.sites(),
             occupancy=body.share,
             affine_lps_from_ijk=body.affine_lps_from_ijk,
             oldest_s=oldest_s,
@@ -270,10 +278,8 @@ class BodyEstimator:
             reason=_CUT_OFF if cut_off else "",
         )
 
-    def _box(
-        self, views: Sequence[BinnedView], grown_mm: Sequence[float | None]
-    ) -> tuple[Lattice, tuple[int, int, int]] | None:
-        """First lattice point and shape of what is looked at; coarser from now on where it would be too much."""
+    def _box(self, views: Sequence[BinnedView], grown_mm: Sequence[float | None]) -> tuple[Lattice, WorkingGrid] | None:
+        """First lattice point and grid of what is looked at; coarser from now on where it would be too much."""
         margins_mm = [0.0 if mm is None else _REACH_OF_GROWTH * mm for mm in grown_mm]
         corners = enclosed_box(views, margins_mm, near_mm=_NEAR_MM, far_mm=_FAR_MM)
         if corners is None:
@@ -285,46 +291,20 @@ class BodyEstimator:
                 break
             self._level += 1
             self._distances = ZoneDistances(self._fields, self._spacing_mm)
-            self._last = None
         i, j, k = (int(n) for n in high - low)
-        return low, (k, j, i)
+        x, y, z = (float(n) * self._spacing_mm for n in low)
+        return low, WorkingGrid((x, y, z), self._spacing_mm, (k, j, i))
 
-    def _prior(
-        self, first: Lattice, shape: tuple[int, int, int], cannulas: Sequence[Cannula], now_ns: int
-    ) -> tuple[F32, U8]:
-        x, y, z = (float(n) * self._spacing_mm for n in first)
-        grid = WorkingGrid((x, y, z), self._spacing_mm, shape)
-        if self._space is None:
-            prior = np.full(shape, _ROOM_UNKNOWN, np.float32)
-        else:
-            prior = room_for_cement(self._space.on(grid), self._space.hu_on(grid))
+    def _before(self) -> list[Filled]:
+        """Cement of the last body, and the cavity of a balloon that is gone, where they are on this lattice."""
+        found = []
         cavity = self._balloon.cavity if self._balloon.state is BalloonState.GONE else None
         if cavity is not None and cavity.spacing_mm == self._spacing_mm:
-            _raise_by(prior, first, cavity.share, np.rint(cavity.first_lps_mm / cavity.spacing_mm).astype(np.intp))
-        if self._last is not None:
-            _raise_by(prior, first, self._last.share, self._last.first_ijk)
-        self._slices.weigh(prior, grid, now_ns)
-        counted = np.ones(shape, np.uint8)
-        if cannulas:
-            points = grid.points(0, shape[0])
-            for one in cannulas:
-                held = one.holds(points).reshape(shape)
-                counted[held] = 0
-                prior[held] = np.maximum(prior[held], np.float32(_ROOM_UNKNOWN)) * np.float32(_LUMEN)
-        return prior, counted
-
-
-def _raise_by(prior: F32, first: Lattice, share: F32, first_of_share: Lattice) -> None:
-    """Cement does not flow back, and fills a cavity: where there was some it is likelier."""
-    start = np.maximum(first, first_of_share)
-    end = np.minimum(first + np.array(prior.shape[::-1]), first_of_share + np.array(share.shape[::-1]))
-    if (start >= end).any():
-        return
-    here, there = (
-        tuple(slice(a, b) for a, b in zip((start - origin)[::-1], (end - origin)[::-1], strict=True))
-        for origin in (first, first_of_share)
-    )
-    prior[here] *= 1.0 + np.float32(_WAS_THERE) * share[there]
+            first = np.rint(cavity.first_lps_mm / cavity.spacing_mm).astype(np.intp)
+            found.append(Filled(cavity.share, first))
+        if self._last is not None and self._last.spacing_mm == self._spacing_mm:
+            found.append(Filled(self._last.share, self._last.first_ijk))
+        return found
 
 
 def _middle(body: CementBody) -> float | None:

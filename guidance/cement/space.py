@@ -202,13 +202,16 @@ def _looked_up(values: U8, grid: WorkingGrid, points_lps_mm: F64, outside: int) 
 def _resliced(values: U8, source: WorkingGrid, grid: WorkingGrid, outside: int) -> U8:
     """Both grids lie along LPS: each axis has one index."""
     out = np.full(grid.shape_kji, outside, np.uint8)
-    picks, places = [], []
+    part = values
+    places = []
     for axis in range(3):
         first, start = grid.origin_lps_mm[2 - axis], source.origin_lps_mm[2 - axis]
         places_mm = first + grid.spacing_mm * np.arange(grid.shape_kji[axis])
         index = np.rint((places_mm - start) / source.spacing_mm).astype(np.intp)
         there = np.flatnonzero((index >= 0) & (index < values.shape[axis]))
-        picks.append(index[there])
-        places.append(there)
-    out[np.ix_(*places)] = values[np.ix_(*picks)]
+        if len(there) == 0:
+            return out
+        places.append(slice(there[0], there[-1] + 1))
+        part = part.take(index[there], axis=axis)
+    out[tuple(places)] = part
     return out

@@ -10,9 +10,13 @@ import numpy.typing as npt
 
 from guidance.cement.zone_fields import Lattice, ZoneDistances
 from guidance.messages import F32, F64, SiteInSpace, ZoneKind
+from guidance.planning.fill import dilated
 
 _FULL_PERCENTILE: Final = 75.0  # of what is filled at all: what a full voxel holds, bone taken off
-_HAZE: Final = 0.1
+_HAZE: Final = 0.1  # of a full voxel: what is less is no cement ...
+_MAYBE: Final = 0.025  # ... but may be some
+_AHEAD: Final = 2  # voxels around the cement whose distances are worked out with it
+_NO_CEMENT: Final = "no cement is seen yet"
 _LEAST_FULL: Final = 0.3
 _NEAREST_ML: Final = 0.004  # so much cement must be as near as a distance says: no single voxel makes an alarm
 _TOUCH_ML: Final = 0.03
@@ -28,14 +32,12 @@ class Body:
 
     Attributes:
         share: `[k, j, i]` float32 of each voxel.
-        possible: `[k, j, i]` uint8: 1 where no view forbids cement.
         counted: `[k, j, i]` uint8: 0 where it is in a cannula.
         first_ijk: (3,) lattice indices of the first voxel.
         spacing_mm: of the lattice.
     """
 
     share: F32
-    possible: npt.NDArray[np.uint8]
     counted: npt.NDArray[np.uint8]
     first_ijk: Lattice
     spacing_mm: float
@@ -63,74 +65,82 @@ class Body:
         return max(float(np.percentile(filled, _FULL_PERCENTILE)), _LEAST_FULL) if filled.size else 1.0
 
 
-def sites_of(body: Body, distances: ZoneDistances) -> tuple[SiteInSpace, ...]:
-    """Every zone against the body, in the zones' order."""
-    full = body.full
-    counted = body.counted > 0
-    there = counted & (body.share > _HAZE * full)
-    maybe = (body.possible > 0) & (body.share > 0.25 * _HAZE * full) & counted
-    return tuple(
-        SiteInSpace(zone_id=one.zone.id, distance_mm=None, reason=one.reason)
-        if one.field is None
-        else _site(body, distances, number, there, maybe, full)
-        for number, one in enumerate(distances.fields)
-    )
+class Measuring:
+    """One body held against all zones.
 
+    Args:
+        body: cement.
+        distances: of the zones, on the body's lattice.
+    """
 
-def outside_ml(body: Body, distances: ZoneDistances) -> float | None:
-    """Cement outside all target zones; None where there is none, or where one's place is not known."""
-    targets = [n for n, one in enumerate(distances.fields) if one.zone.kind is ZoneKind.TARGET]
-    if not targets or any(distances.fields[n].field is None for n in targets):
-        return None
-    there = (body.counted > 0) & (body.share > 0.0)
-    inside = np.zeros(int(there.sum()), np.float32)
-    for number in targets:
-        np.maximum(inside, _within(distances.at(number, body.first_ijk, there), body.spacing_mm), out=inside)
-    return float((body.share[there] * (1.0 - inside)).sum(dtype=np.float64)) * body.voxel_ml
+    def __init__(self, body: Body, distances: ZoneDistances) -> None:
+        self._body, self._distances = body, distances
+        full = body.full
+        maybe = (body.share > _MAYBE * full) & (body.counted > 0)
+        self._share = body.share[maybe]
+        # The surface is where a voxel is half full: it lies half a voxel beyond the middle of a full one.
+        filled = np.minimum(self._share / np.float32(full), np.float32(1.0))
+        self._there = np.flatnonzero(filled > _HAZE)
+        self._solid = np.flatnonzero(filled >= 0.5)
+        self._beyond = np.float32(body.spacing_mm) * (filled - np.float32(0.5))
+        ahead = dilated(maybe, _AHEAD) if distances.fields else None
+        self._places = distances.places(body.first_ijk, maybe, ahead)
+
+    def sites(self) -> tuple[SiteInSpace, ...]:
+        """Every zone against the body, in the zones' order."""
+        return tuple(
+            SiteInSpace(zone_id=one.zone.id, distance_mm=None, reason=one.reason)
+            if one.field is None
+            else self._site(number)
+            for number, one in enumerate(self._distances.fields)
+        )
+
+    def outside_ml(self) -> float | None:
+        """Cement outside all target zones; None where there is none, or where one's place is not known."""
+        fields = self._distances.fields
+        targets = [n for n, one in enumerate(fields) if one.zone.kind is ZoneKind.TARGET]
+        if not targets or any(fields[n].field is None for n in targets):
+            return None
+        nearest = np.min([self._distances.at(number, self._places) for number in targets], axis=0)
+        outside = self._share * (1.0 - _within(nearest, self._body.spacing_mm))
+        return float(outside.sum(dtype=np.float64)) * self._body.voxel_ml
+
+    def _site(self, number: int) -> SiteInSpace:
+        body, zone_id = self._body, self._distances.fields[number].zone.id
+        if not len(self._there):
+            return SiteInSpace(zone_id=zone_id, distance_mm=None, reason=_NO_CEMENT)
+        away = self._distances.at(number, self._places)
+        could = float(away.min())
+        inside_ml = 0.0
+        if could < body.spacing_mm:
+            inside = self._share[self._there] * _within(away[self._there], body.spacing_mm)
+            inside_ml = float(inside.sum(dtype=np.float64)) * body.voxel_ml
+        surface = away - self._beyond
+        if len(self._solid):
+            distance = _least(surface[self._solid], self._share[self._solid], body.voxel_ml)
+        else:
+            distance = float(surface[self._there].min())
+        doubt = min(max(distance - could, 0.0) * _DOUBT, _MOST_DOUBT_MM)
+        sigma = float(np.sqrt(_FRONT_SIGMA_MM**2 + (_VOXEL_SIGMA * body.spacing_mm) ** 2 + doubt**2))
+        return SiteInSpace(
+            zone_id=zone_id,
+            distance_mm=distance,
+            sigma_mm=sigma,
+            inside_ml=inside_ml,
+            touches=inside_ml >= _TOUCH_ML and distance <= -sigma,
+        )
 
 
 def nothing_yet(distances: ZoneDistances) -> tuple[SiteInSpace, ...]:
     """What is said of the zones while there is no cement."""
     return tuple(
-        SiteInSpace(zone_id=one.zone.id, distance_mm=None, reason=one.reason or "no cement is seen yet")
-        for one in distances.fields
+        SiteInSpace(zone_id=one.zone.id, distance_mm=None, reason=one.reason or _NO_CEMENT) for one in distances.fields
     )
 
 
 def all_unknown(distances: ZoneDistances, reason: str) -> tuple[SiteInSpace, ...]:
     """What is said of the zones where the body's place is not known."""
     return tuple(SiteInSpace(zone_id=one.zone.id, distance_mm=None, reason=reason) for one in distances.fields)
-
-
-def _site(
-    body: Body,
-    distances: ZoneDistances,
-    number: int,
-    there: npt.NDArray[np.bool_],
-    maybe: npt.NDArray[np.bool_],
-    full: float,
-) -> SiteInSpace:
-    zone_id = distances.fields[number].zone.id
-    away = distances.at(number, body.first_ijk, there)
-    if away.size == 0:
-        return SiteInSpace(zone_id=zone_id, distance_mm=None, reason="no cement is seen yet")
-    share = body.share[there]
-    inside_ml = float((share * _within(away, body.spacing_mm)).sum(dtype=np.float64)) * body.voxel_ml
-    # The surface is where a voxel is half full: it lies half a voxel beyond the middle of a full one.
-    filled = np.clip(share / np.float32(full), 0.0, 1.0)
-    surface = away - body.spacing_mm * (filled - 0.5)
-    solid = filled >= 0.5
-    distance = _least(surface[solid], share[solid], body.voxel_ml) if solid.any() else float(surface.min())
-    could = float(distances.at(number, body.first_ijk, maybe).min(initial=np.inf))
-    doubt = min(max(distance - could, 0.0), _MOST_DOUBT_MM / _DOUBT) * _DOUBT
-    sigma = float(np.sqrt(_FRONT_SIGMA_MM**2 + (_VOXEL_SIGMA * body.spacing_mm) ** 2 + doubt**2))
-    return SiteInSpace(
-        zone_id=zone_id,
-        distance_mm=distance,
-        sigma_mm=sigma,
-        inside_ml=inside_ml,
-        touches=inside_ml >= _TOUCH_ML and distance <= -sigma,
-    )
 
 
 def _least(surface_mm: F32, share: F32, voxel_ml: float) -> float:

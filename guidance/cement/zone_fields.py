@@ -73,6 +73,19 @@ def zone_fields(zones: ZonesOnPicture) -> tuple[ZoneField, ...]:
     return tuple(_field_of(zone, surface) for zone, surface in zones.surfaces)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Points of a lattice, as `ZoneDistances` has them at the moment; to be used before it is asked of another box.
+
+    Attributes:
+        chosen: (N,) flat indices.
+        ahead: (M,) flat indices of what is worked out with them, for cement gets there next.
+    """
+
+    chosen: Lattice
+    ahead: Lattice
+
+
 class ZoneDistances:
     """Distances of lattice points to zones, each worked out once.
 
@@ -84,54 +97,73 @@ class ZoneDistances:
     def __init__(self, fields: Sequence[ZoneField], spacing_mm: float) -> None:
         self.fields = tuple(fields)
         self.spacing_mm = spacing_mm
+        self._bounds = [None if one.field is None else one.field.bounds_lps_mm for one in fields]
         self._first: Lattice = np.zeros(3, np.intp)
-        self._known: list[F32] = [np.empty((0, 0, 0), np.float32) for _ in fields]
+        self._known: F32 = np.empty((len(self.fields), 0, 0, 0), np.float32)
 
-    def at(self, number: int, first_ijk: Lattice, chosen: npt.NDArray[np.bool_]) -> F32:
-        """Distances of the chosen points of a box to one zone.
+    def places(
+        self, first_ijk: Lattice, chosen: npt.NDArray[np.bool_], ahead: npt.NDArray[np.bool_] | None = None
+    ) -> Places:
+        """Points of a box, for `at`.
+
+        Args:
+            first_ijk: (3,) lattice indices of the box's first point.
+            chosen: `[k, j, i]` of the box.
+            ahead: `[k, j, i]` of the box; None: nothing beside the chosen ones.
+        """
+        self._cover(first_ijk, first_ijk + np.array(chosen.shape[::-1]))
+        i, j, k = first_ijk - self._first
+        _, _, rows, columns = self._known.shape
+        flat = [
+            (found[0] + k) * rows * columns + (found[1] + j) * columns + found[2] + i
+            for found in (np.nonzero(one) for one in (chosen, ahead) if one is not None)
+        ]
+        return Places(flat[0], flat[-1])
+
+    def at(self, number: int, places: Places) -> F32:
+        """Distances of the chosen points to one zone.
 
         Args:
             number: of the zone in `fields`, one with a field.
-            first_ijk: (3,) lattice indices of the box's first point.
-            chosen: `[k, j, i]` of the box.
+            places: of the last call of `places`.
 
         Returns:
             (N,) float32 in array order; negative inside; farther than `FAR_MM` a lower bound.
         """
-        field = self.fields[number].field
-        assert field is not None
-        block = self._block(number, first_ijk, chosen.shape)
-        distances = block[chosen]
-        missing = np.isnan(distances)
-        if missing.any():
-            kji = np.argwhere(chosen)[missing]
-            points = (kji[:, ::-1] + first_ijk) * self.spacing_mm
-            distances[missing] = _distances(field, points.astype(np.float64))
-            block[chosen] = distances
+        known = self._known[number].reshape(-1)
+        distances: F32 = known[places.chosen]
+        if np.isnan(distances).any():
+            for wanted in (places.ahead, places.chosen):
+                missing = wanted[np.isnan(known[wanted])]
+                known[missing] = self._worked_out(number, missing)
+            distances = known[places.chosen]
         return distances
 
-    def _block(self, number: int, first_ijk: Lattice, shape_kji: tuple[int, ...]) -> F32:
-        known = self._known[number]
-        last = first_ijk + np.array(shape_kji[::-1])
-        if known.size == 0:
-            self._grow_all(first_ijk, last)
-        elif (first_ijk < self._first).any() or (last > self._first + np.array(known.shape[::-1])).any():
-            self._grow_all(
-                np.minimum(first_ijk, self._first), np.maximum(last, self._first + np.array(known.shape[::-1]))
-            )
-        start = (first_ijk - self._first)[::-1]
-        part = tuple(slice(a, a + n) for a, n in zip(start, shape_kji, strict=True))
-        return self._known[number][part]
+    def _worked_out(self, number: int, flat: Lattice) -> F64:
+        field, bounds = self.fields[number].field, self._bounds[number]
+        assert field is not None
+        assert bounds is not None
+        ijk = np.stack(np.unravel_index(flat, self._known.shape[1:])[::-1], axis=1) + self._first
+        points = ijk * self.spacing_mm
+        beyond: F64 = np.linalg.norm(np.maximum(np.maximum(bounds[0] - points, points - bounds[1]), 0.0), axis=1)
+        near = beyond <= FAR_MM
+        if near.any():
+            beyond[near] = field.distance_mm(np.ascontiguousarray(points[near]))
+        return beyond
 
-    def _grow_all(self, first: Lattice, last: Lattice) -> None:
-        shape = tuple(int(n) for n in (last - first)[::-1])
-        for number, old in enumerate(self._known):
-            new = np.full(shape, np.nan, np.float32)
-            if old.size:
-                start = (self._first - first)[::-1]
-                new[tuple(slice(a, a + n) for a, n in zip(start, old.shape, strict=True))] = old
-            self._known[number] = new
-        self._first = first
+    def _cover(self, first: Lattice, last: Lattice) -> None:
+        """Have room for a box; what is known stays."""
+        size = np.array(self._known.shape[:0:-1])
+        if size.all() and (first >= self._first).all() and (last <= self._first + size).all():
+            return
+        if size.all():
+            first, last = np.minimum(first, self._first), np.maximum(last, self._first + size)
+        wider = np.full((len(self.fields), *(int(n) for n in (last - first)[::-1])), np.nan, np.float32)
+        if size.all():
+            start = (self._first - first)[::-1]
+            kept = (slice(None), *(slice(a, a + n) for a, n in zip(start, size[::-1], strict=True)))
+            wider[kept] = self._known
+        self._known, self._first = wider, first
 
 
 def _field_of(zone: Zone, surface: Surface) -> ZoneField:
@@ -141,12 +173,3 @@ def _field_of(zone: Zone, surface: Surface) -> ZoneField:
         return ZoneField(zone, primitive_field(zone.shape))
     except (GeometryError, ValueError) as error:
         return ZoneField(zone, None, f"no distance to it is known: {error.args[0]}")
-
-
-def _distances(field: SignedDistance, points: F64) -> F64:
-    low, high = field.bounds_lps_mm
-    beyond: F64 = np.linalg.norm(np.maximum(np.maximum(low - points, points - high), 0.0), axis=1)
-    near = beyond <= FAR_MM
-    if near.any():
-        beyond[near] = field.distance_mm(np.ascontiguousarray(points[near]))
-    return beyond
