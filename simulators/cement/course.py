@@ -15,9 +15,10 @@ from simulators.cement.injection import CannulaScript, InjectionCurve
 from simulators.cement.medium import Bools, Medium, bone_medium, closed, opened
 from simulators.cement.patients import PATIENTS, patient_volume
 from simulators.cement.pelvis_places import PLACES
-from simulators.cement.places import BEHIND, SPEED, Place, Way, ball, chain
+from simulators.cement.places import BEHIND_SPEED, VEIN_SPEED, Place, Way, ball, chain
 from simulators.cement.zone_bodies import sphere_body, tube_body, zones_of
 from simulators.instruments import Cylinder
+from simulators.pelvis_shapes import Tube
 from simulators.volumes import HuVolume
 
 _GRID_MM: Final = 0.6
@@ -27,13 +28,15 @@ _START_S: Final = 1.0  # cement begins to flow a second after tracking has begun
 _PAUSE_S: Final = 3.0
 _BACK_MM: Final = 12.0
 _BACK_S: Final = 2.0
-_BACK_STEP_MM: Final = 3.0
+_STEPS: Final = 4  # in which the track opens behind the tip, for the short way
+_DRIPPING_STEPS: Final = 10
 _DRIPPING_MM: Final = 78.0
-_DRIPPING_S: Final = 6.0
+_DRIPPING_S: Final = 4.0
 _BEFORE_TIP_MM: Final = 1.5  # cement comes out before the tip
-_TRACK_GAP_MM: Final = 0.9  # between cannula and bone, where cement creeps back
+_TRACK_GAP_MM: Final = 1.1  # between cannula and bone, where cement creeps back
 _FISSURE_MM: Final = (1.4, 2.2)  # half width of where bone has given way towards a breach
-_FISSURE_SPEED: Final = (2.5, 5.0)
+_BREACH_MM: Final = (4.0, 8.0)  # how far cement would be in marrow when it is through a breach
+_GAP_DETOUR: Final = 2.4
 _BALLOON_MM: Final = 7.5
 _TARGET_MM: Final = 12.0
 _TRACK_ZONE_MM: Final = 3.0
@@ -78,10 +81,7 @@ def grown(case: CementCase) -> GrownCement:
     opportunities = []
     for kind in case.leaks:
         for way in where.ways_of(kind):
-            fissure = chain([source, way.channel.points_lps_mm[0]], random.uniform(*_FISSURE_MM))
-            medium = opened(medium, fissure.distance_mm(points) <= 0.0, random.uniform(*_FISSURE_SPEED), None)
-            medium = opened(medium, _inside(way, medium, points), BEHIND, way.name)
-            medium = opened(medium, way.channel.distance_mm(points) <= 0.0, SPEED[kind], way.name)
+            medium = _breached(medium, way, source, points, random)
             opportunities.append(Opportunity(kind, way.name, _zone_id(zones, way.zone_name)))
     cannula = _cannula(case, where)
     steel = _within(cannula.cylinder_at(0.0), points, 0.0)
@@ -97,7 +97,7 @@ def grown(case: CementCase) -> GrownCement:
         lump = (ball(_aside(where, random, 13.0), 5.5)(points) <= 0.0) & (medium.speed > 0.0)
         old = np.where(lump, medium.capacity, 0.0).astype(np.float32)
         medium = closed(medium, lump)
-    medium, phases = _phases(case, where, medium, points, cannula, steel)
+    medium, phases = _phases(case, where, medium, points, cannula, steel, random)
     if {"needle_track", "skin"} & set(case.leaks) or case.withdraw_s is not None:
         back: LeakKind = "skin" if "skin" in case.leaks else "needle_track"
         zone_name = "skin" if back == "skin" else "needle track"
@@ -121,6 +121,22 @@ def grown(case: CementCase) -> GrownCement:
     )
 
 
+def _breached(medium: Medium, way: Way, source: Vector3, points: F32, random: np.random.Generator) -> Medium:
+    """With a way out: bone has given way from the tip on, so that the breach is reached in good time."""
+    fissure = chain([source, way.channel.points_lps_mm[0]], random.uniform(*_FISSURE_MM))
+    is_vein = way.kind == "vein"
+    length_mm = _length_mm(fissure) + (0.0 if is_vein else _length_mm(way.channel))
+    speed = max(length_mm / random.uniform(*_BREACH_MM), 1.0)
+    medium = opened(medium, fissure.distance_mm(points) <= 0.0, speed, None)
+    medium = opened(medium, _inside(way, medium, points), BEHIND_SPEED, way.name)
+    channel = way.channel.distance_mm(points) <= 0.0
+    return opened(medium, channel, VEIN_SPEED if is_vein else speed, way.name)
+
+
+def _length_mm(tube: Tube) -> float:
+    return float(np.linalg.norm(np.diff(tube.points_lps_mm, axis=0), axis=1).sum())
+
+
 def _phases(
     case: CementCase,
     where: Place,
@@ -128,14 +144,17 @@ def _phases(
     points: F32,
     cannula: CannulaScript,
     steel: Bools,
+    random: np.random.Generator,
 ) -> tuple[Medium, tuple[Phase, ...]]:
     """From a tight cannula to its open track, step by step as it is pulled back."""
     track = _within(cannula.cylinder_at(0.0), points, _TRACK_GAP_MM)
     entry, axis = np.asarray(where.entry_lps_mm, np.float32), np.asarray(where.axis, np.float32)
     out_of_bone = (points - entry) @ axis < 0.0
     leaky = "needle_track" in case.leaks
-    named = opened(medium, track & out_of_bone, SPEED["needle_track"], "needle track")
-    named = opened(named, track & ~out_of_bone, SPEED["needle_track"], None)
+    # Along a thin oblique gap the grid makes the way longer.
+    speed_back = max(_GAP_DETOUR * where.depth_mm / random.uniform(*_BREACH_MM), 3.0)
+    named = opened(medium, track & out_of_bone, speed_back, "needle track")
+    named = opened(named, track & ~out_of_bone, speed_back, None)
     # What is open from the start: the gap along the steel if the cannula sits loose, else nothing of its track.
     first = named.speed.copy()
     if not leaky:
@@ -158,7 +177,8 @@ def _steps(cannula: CannulaScript) -> list[tuple[float, float]]:
     """When it has been pulled back by another step."""
     if len(cannula.times_s) < 2:
         return []
-    depths = np.arange(_BACK_STEP_MM, max(cannula.back_mm) + 1e-6, _BACK_STEP_MM)
+    farthest = max(cannula.back_mm)
+    depths = np.linspace(0.0, farthest, 1 + (_STEPS if farthest <= _BACK_MM else _DRIPPING_STEPS))[1:]
     return [(float(np.interp(depth, cannula.back_mm, cannula.times_s)), float(depth)) for depth in depths]
 
 
@@ -261,7 +281,7 @@ def _aside(where: Place, random: np.random.Generator, apart_mm: float) -> Vector
 
 
 def _half_mm(case: CementCase, where: Place) -> Vector3:
-    depth = float(np.linalg.norm(np.subtract(where.tip_lps_mm, where.entry_lps_mm))) + _TRACK_SEEN_MM
+    depth = where.depth_mm + _TRACK_SEEN_MM
     back = _DRIPPING_MM + 6.0 if "skin" in case.leaks else depth if "needle_track" in case.leaks else 0.0
     x, y, z = (max(_HALF_MM, abs(value) * back) for value in where.axis)
     return (x, y, z)

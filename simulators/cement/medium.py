@@ -24,6 +24,7 @@ _MARROW_HU: Final = 90.0  # less is no bone: soft tissue, or a hole in the bone
 _SOLID_HU: Final = 1600.0  # a voxel of bone only
 _LUMPS_MM: Final = 2.5  # size of what is coarser and finer in marrow
 _LUMPS: Final = 0.45  # standard deviation of the logarithm of its speed
+_NEAR_MM: Final = 9.0  # round the tip: there the speed is 1 in the median
 _SLOWEST, _FASTEST = 0.1, 12.0
 _EMPTY: Final = 0.97  # capacity where there is no bone
 
@@ -35,7 +36,7 @@ class Medium:
     Attributes:
         affine_lps_from_ijk: (4, 4), axial, one spacing.
         hu: CT values.
-        speed: of the front where nothing else hinders it, relative to usual marrow; 0: no way.
+        speed: of the front, relative to the marrow round the tip; 0: no way.
         capacity: share of a voxel that cement can take.
         site_of: 0 bone; else an index of `site_names`.
     """
@@ -102,8 +103,13 @@ def bone_medium(
     parts, _ = ndimage.label(passable)
     middle = tuple(int(n) // 2 for n in hu.shape)
     marrow = (parts == parts[middle]) & passable if parts[middle] else np.zeros(hu.shape, np.bool_)
+    reach = int(_NEAR_MM / spacing_mm)
     lumps = _lumps(hu.shape, spacing_mm, seed)
     speed = np.power(10.0, (_USUAL_HU - hu) / np.float32(_DECADE_HU)) * np.exp(np.float32(_LUMPS) * lumps)
+    around = tuple(slice(max(m - reach, 0), m + reach + 1) for m in middle)
+    near = marrow[around]
+    if near.any():
+        speed /= np.median(speed[around][near])
     speed = np.clip(speed, _SLOWEST, _FASTEST).astype(np.float32)
     speed[~marrow] = 0.0
     capacity = np.clip(1.0 - hu / np.float32(_SOLID_HU), 0.05, _EMPTY).astype(np.float32)
@@ -117,7 +123,7 @@ def opened(medium: Medium, inside: Bools, speed: float, name: str | None) -> Med
 
     Args:
         inside: `[k, j, i]` the region.
-        speed: relative to usual marrow.
+        speed: relative to the marrow round the tip.
         name: of its site; None: it still is bone.
     """
     new_speed, capacity, site_of = medium.speed.copy(), medium.capacity.copy(), medium.site_of.copy()

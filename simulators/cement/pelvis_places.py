@@ -116,7 +116,7 @@ def sacral_ala(patient: Patient, side: str) -> Place:
         Way(
             kind="si_joint",
             name=f"SI joint {side}",
-            channel=chain([at(42, 3, 20), at(53.5, 4, 20)], 2.2),
+            channel=chain([at(44, 2, 20), at(54.5, 4, 20)], 2.4),
             into=near(ball(at(51, 4, 20), 18.0), made.gap),
             into_hu=600.0,
             zone_name=f"SI joint {side}",
@@ -281,8 +281,8 @@ def above_the_hip(patient: Patient, side: str) -> Place:
         Way(
             kind="soft_tissue",
             name=f"inner wall {side}",
-            channel=chain([at(93, -31, -65), at(66, -24, -61)], 2.2),
-            into=near(ball(at(70, -26, -61), _BLOB_MM), made.over_hip),
+            channel=chain([at(84, -31, -65), at(60, -31, -65)], 2.4),
+            into=near(ball(at(61, -31, -65), _BLOB_MM), made.over_hip),
         ),
     )
     return Place(

@@ -15,21 +15,9 @@ from simulators.pelvis_shapes import Tube
 
 Inside = Callable[[F32], F32]  # (..., 3) LPS mm -> (...,) distance, negative within
 
-# Speed of the front through a breach, relative to usual marrow: cement leaks because there it is easier than in bone,
-# and in a vein it runs away within a few frames.
-SPEED: Final[dict[LeakKind, float]] = {
-    "foramen": 4.0,
-    "canal": 4.0,
-    "ventral_surface": 3.0,
-    "si_joint": 4.0,
-    "disc": 3.0,
-    "vein": 9.0,
-    "needle_track": 8.0,
-    "skin": 8.0,
-    "soft_tissue": 3.0,
-    "joint": 3.0,
-}
-BEHIND: Final = 2.5  # and in the loose tissue behind it
+# Speeds of the front relative to the marrow round the tip.
+VEIN_SPEED: Final = 9.0  # cement in a vein runs away within a few frames
+BEHIND_SPEED: Final = 2.5  # in loose tissue behind a breach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,7 +66,13 @@ class Place:
         x, y, z = (float(value) for value in along / np.linalg.norm(along))
         return (x, y, z)
 
+    @property
+    def depth_mm(self) -> float:
+        """Of the tip in the bone."""
+        return float(np.linalg.norm(np.subtract(self.tip_lps_mm, self.entry_lps_mm)))
+
     def ways_of(self, kind: LeakKind) -> tuple[Way, ...]:
+        """All that leak in this way."""
         return tuple(way for way in self.ways if way.kind == kind)
 
 
