@@ -112,7 +112,7 @@ class FollowedCase:
         if self._run is None:
             self._run = CementRun(
                 number=1,
-                material=CementMaterial(brand=self.case.brand),
+                material=CementMaterial(brand=self.case.brand, balloon=self.case.balloon_s is not None),
                 started_ns=frame.received_ns,
                 after_sequence=tuple(self._newest.items()),
             )
@@ -127,7 +127,8 @@ class FollowedCase:
 
     def _frame(self, picture: CementPicture, number: int) -> CementFrame:
         """As the session makes one of what is sent."""
-        box = read_metadata(picture.metadata).collimator_px
+        told = read_metadata(picture.metadata)
+        box, isocenter = told.collimator_px, told.isocenter_lps_mm
         received_ns = _BASE_NS + round(picture.t_s * _NS)
         pose = tuple(float(value) for value in picture.told_gantry.pixel_from_patient().ravel())
         steady = self._poses.get(picture.device) == pose
@@ -143,6 +144,7 @@ class FollowedCase:
             collimator_px=None if box is None else (round(box[0]), round(box[1]), round(box[2]), round(box[3])),
             kvp=float(picture.metadata["XRay.KVp"]),
             pixel_from_patient=pose,
+            isocenter_lps_mm=isocenter if isocenter is not None else (0.0, 0.0, 0.0),
             pose=pose,
             steady=steady,
         )
