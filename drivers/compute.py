@@ -148,6 +148,8 @@ class ComputeThread:
                         self._measuring.look_around(asked)
                     case FrameJob():
                         self._deliver(self._composed(job))
+                        # Only now: the picture must not wait for it, and the next frame tells it.
+                        self._measuring.catch_up()
                         if job.reference is not None:
                             self._measuring.keep(job.reference)
                         if (around := self._around.get(job.frame.device)) is not None:

@@ -55,8 +55,12 @@ class FrameMeasuring:
         if asked.cement is not None:
             wanted = asked.cement
             scene = replace(wanted.scene, instruments=tuple(found.view.seen for found in measured.found))
-            measured = replace(measured, cement=self._cement.follow(wanted.run, wanted.frame, scene))
+            measured = replace(measured, cement=self._cement.follow(wanted.run, wanted.frame, scene, body_now=False))
         return measured
+
+    def catch_up(self) -> None:
+        """Have what cement is in 3D worked out, where that is due."""
+        self._cement.catch_up()
 
     def keep(self, frame: CementFrame) -> None:
         """A live frame before cement is followed, to be compared with later."""

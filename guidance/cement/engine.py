@@ -18,7 +18,7 @@ from guidance.config import CementSettings
 from guidance.messages import CementBody, CementRun, CementSeen, CementView
 from guidance.overlay.zones import NO_ZONES
 
-_BODY_EVERY_NS: Final = 90_000_000  # cement flows 1 to 5 mm/s: within a tenth of a second it goes half a millimetre
+_BODY_EVERY_NS: Final = 150_000_000  # of one input; cement flows 1 to 5 mm/s, and each view counts at once by itself
 _NOTHING: Final = CementBody(reason="no view yet")
 
 
@@ -42,8 +42,8 @@ class CementEngine:
         self._space: CementSpace | None = None
         self._body = _NOTHING
         self._body_ns: dict[str, int] = {}
+        self._body_due_ns: int | None = None
         self._estimator = BodyEstimator(None, (), settings)
-        self._unadded: dict[str, tuple[CementView, CementScene]] = {}
 
     def keep(self, frame: CementFrame) -> None:
         """A live frame while nothing is followed: it may become part of a reference."""
@@ -56,13 +56,15 @@ class CementEngine:
         """A CT slice came while cement flows."""
         self._estimator.slice_added(one)
 
-    def follow(self, run: CementRun, frame: CementFrame, scene: CementScene) -> CementSeen:
+    def follow(self, run: CementRun, frame: CementFrame, scene: CementScene, *, body_now: bool = True) -> CementSeen:
         """Follow cement in one frame.
 
         Args:
             run: which start of tracking; another number begins anew with what was kept until then.
             frame: live; one that is not newer than the newest of its input tells the same again.
             scene: what is around the cement.
+            body_now: have the body worked out with this frame where it is due (tens of ms); False: the caller does so
+                with `catch_up` once nothing waits for this frame any more, and the frame tells the body before it.
         """
         if self._run is None or self._run.number != run.number:
             self._begin(run)
@@ -72,11 +74,21 @@ class CementEngine:
             eye = self._eyes[frame.device] = Eye(run, self._surroundings, self._before(run, frame.device))
         view = eye.look(frame, scene, self._estimator)
         self._add(view, frame, scene)
+        if body_now:
+            self.catch_up()
         return self._watch.seen(run.number, view, scene, self._body, space=self._surroundings.space)
+
+    def catch_up(self) -> bool:
+        """Have the body worked out, if it is due; whether it was."""
+        if self._body_due_ns is None:
+            return False
+        self._body = self._estimator.body(self._body_due_ns)
+        self._body_due_ns = None
+        return True
 
     def _begin(self, run: CementRun) -> None:
         self._run = run
-        self._eyes, self._body_ns, self._body = {}, {}, _NOTHING
+        self._eyes, self._body_ns, self._body, self._body_due_ns = {}, {}, _NOTHING, None
         self._watch = SiteWatch()
         self._estimator = self._new_estimator()
 
@@ -102,11 +114,11 @@ class CementEngine:
         self._estimator.set_paths(scene.paths)
 
     def _add(self, view: CementView, frame: CementFrame, scene: CementScene) -> None:
-        """Take the view into the body, and have the body worked out now and then."""
+        """Take the view into the body, which then is due now and then."""
         if not view.seen or not frame.steady:
             return
         self._estimator.add(view, scene.instruments)
         last_ns = self._body_ns.get(frame.device)
         if last_ns is None or not 0 <= frame.time_ns - last_ns < _BODY_EVERY_NS:
             self._body_ns[frame.device] = frame.time_ns
-            self._body = self._estimator.body(frame.received_ns)
+            self._body_due_ns = frame.received_ns

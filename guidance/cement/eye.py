@@ -11,9 +11,9 @@ import numpy as np
 from guidance.cement.body_shadow import BodyProjector, BodyShadow
 from guidance.cement.fusion import BodyEstimator
 from guidance.cement.opacity import Opacity
+from guidance.cement.pose_scatter import scatter_of_pose
 from guidance.cement.profiles import CementLibrary
 from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
-from guidance.cement.scatter import Scatter, scatter_of
 from guidance.cement.space import CementSpace, OpenSpace, opened
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
@@ -190,7 +190,7 @@ class Eye:
         shadow = self._shadow(reference)
         pose.water_mm = shadow.water_mm if shadow is not None else None
         pose.kvp = reference.kvp
-        scatter = self._scatter(reference, shadow)
+        scatter = scatter_of_pose(reference, pose.frames, shadow)
         known = None
         if pose.new and reference.pixel_from_patient is not None:
             known = estimator.expected_thickness(_matrix(reference.pixel_from_patient), *reference.picture)
@@ -230,11 +230,6 @@ class Eye:
             filtration_mm_al=settings.filtration_mm_al,
             filtration_mm_cu=settings.filtration_mm_cu,
         )
-
-    def _scatter(self, reference: ReferencePicture, shadow: BodyShadow | None) -> Scatter | None:
-        if not reference.linear:
-            return None
-        return scatter_of(reference.counts(), reference.valid, body=shadow)
 
     def _unseen(self, frame: CementFrame, reason: str, mm_per_px: float | None) -> CementView:
         return CementView(
