@@ -144,6 +144,8 @@ async def _play(
             for text in await look(server, injection):
                 _say(f"\nALERT  {text}")
             _status_line(status, geometry, injection)
+        if streaming.done():
+            streaming.result()  # what ended it
         elapsed_s = time.monotonic() - began
         geometry = await asyncio.to_thread(server.call, "GET", "/api/v1/geometry")
         status = await asyncio.to_thread(server.call, "GET", "/api/v1/status")

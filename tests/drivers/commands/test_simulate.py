@@ -8,14 +8,17 @@ import json
 import sys
 from pathlib import Path
 
+import aiomqtt
 import numpy as np
 import pytest
 
 from drivers.commands import simulate, simulate_arguments
+from drivers.commands.simulate_injector import injector_of
 from guidance.errors import ConfigError
 from guidance.wire.openigtlink import Decoder, Image
 from simulators.faults import Fault
 from simulators.volumes import HuVolume, load_dicom_folder
+from tests.helpers.broker import Mosquitto
 
 VOLUME = HuVolume(np.zeros((4, 4, 4), np.int16), np.eye(4), "nothing")
 PATHS = [{"label": "one", "entry_lps_mm": [50, 0, 0], "target_lps_mm": [-50, 10, 0], "diameter_mm": 3.0}]
@@ -140,3 +143,57 @@ async def _images(reader: asyncio.StreamReader) -> list[Image]:
                 assert isinstance(event, Image)
                 images.append(event)
     return images
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(["--fault", "tired@1-2"], "bad_fault", id="fault"),
+        pytest.param(["--flow-ml-s", "0"], "bad_injection", id="flow"),
+        pytest.param(["--volume-ml", "nan"], "bad_injection", id="volume"),
+        pytest.param(["--delay-s=-1"], "bad_injection", id="delay"),
+    ],
+)
+def test_an_injector_that_cannot_be_is_refused(words, code):
+    arguments = parsed("injector", *words)
+    with pytest.raises(ConfigError) as caught:
+        arguments.run(arguments)
+    assert caught.value.code == code
+
+
+def test_an_injectors_words_become_its_curve():
+    words = ("--flow-ml-s", "0.2", "--volume-ml", "3", "--delay-s", "5", "--fault", "silent@1-2")
+    injector = injector_of(parsed("injector", *words))
+    assert (injector.curve.times_s, injector.curve.volumes_ml) == ((0.0, 5.0, 20.0), (0.0, 0.0, 3.0))
+    assert injector.reading(1.5) is None
+
+
+async def test_an_injector_as_a_process(tmp_path):
+    broker = Mosquitto(tmp_path)
+    await broker.start()
+    try:
+        words = ["simulate", "injector", "--mqtt", f"mqtt://127.0.0.1:{broker.port}", "--seconds", "600", "--json"]
+        async with asyncio.timeout(PATIENCE_S), aiomqtt.Client("127.0.0.1", broker.port) as watcher:
+            await watcher.subscribe("suite/injector/state")
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "drivers.cli", *words), stdout=asyncio.subprocess.PIPE
+            )
+            message = await anext(aiter(watcher.messages))
+            await watcher.publish("suite/injector/command", '{"command": "stop"}', qos=1)
+            async for message in watcher.messages:
+                if not json.loads(message.payload)["running"]:
+                    break
+            process.terminate()
+            assert process.stdout is not None
+            report = json.loads(await process.stdout.read())
+            assert await process.wait() == 0
+    finally:
+        await broker.stop()
+    assert report["commands"] == 1
+    assert report["stopped_s"] > 0.0
+
+
+def test_a_suite_without_a_place_for_cement_does_not_pretend(nifti):
+    arguments = parsed("suite", "--volume", str(nifti), "--frames", "1", "--cement-after-s", "1")
+    with pytest.raises(ConfigError, match="no injection"):
+        arguments.run(arguments)
