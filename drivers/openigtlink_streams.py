@@ -50,7 +50,7 @@ class Streams:
         self._pictures[picture.device] = picture  # newest last
         first_ns: int | None = None
         for peer in self._taking("IMAGE"):
-            sent_ns = peer.send_picture(("IMAGE", picture.device), picture.outgoing(peer.header_version))
+            sent_ns = peer.send_picture(("IMAGE", picture.slot), picture.outgoing(peer.header_version))
             first_ns = sent_ns if first_ns is None else first_ns
         return first_ns
 

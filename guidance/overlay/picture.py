@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guidance.cement.answers import CementAnswer
+from guidance.cement.progress import CementProgress
 from guidance.clock import ns_from_igtl
 from guidance.session import InputTrack
 
@@ -29,21 +29,22 @@ def picture_metadata(track: InputTrack, latency_ms: float) -> dict[str, str]:
     }
 
 
-def thickness_metadata(track: InputTrack, latency_ms: float, told: CementAnswer) -> dict[str, str]:
+def thickness_metadata(track: InputTrack, latency_ms: float, known: CementProgress) -> dict[str, str]:
     """The texts of IMAGE `CementThickness`: those of every picture, and what is known of the cement with it.
 
     Args:
         track: the input with the frame that the map is of.
         latency_ms: from the frame's last byte in to now.
-        told: what GET /cement answers after that frame.
+        known: what is known of cement after that frame.
     """
+    body = known.body
     return picture_metadata(track, latency_ms) | {
-        "Guidance.CementState": told.state.value,
-        "Guidance.CementReason": told.reason,
-        "Guidance.CementAreaMm2": _number(told.area_mm2),
-        "Guidance.CementVolumeMl": _number(told.volume_ml),
-        "Guidance.CementVolumeLowMl": _number(told.volume_low_ml),
-        "Guidance.CementVolumeHighMl": _number(told.volume_high_ml),
+        "Guidance.CementState": known.state.value,
+        "Guidance.CementReason": known.reason,
+        "Guidance.CementAreaMm2": _number(known.area_mm2),
+        "Guidance.CementVolumeMl": _number(body.volume_ml),
+        "Guidance.CementVolumeLowMl": _number(body.volume_low_ml),
+        "Guidance.CementVolumeHighMl": _number(body.volume_high_ml),
     }
 
 

@@ -10,7 +10,7 @@ from guidance.wire.openigtlink.bodies import Message
 from guidance.wire.openigtlink.encoder import pack
 from guidance.wire.openigtlink.image import pack_image_parts, picture_matrix
 from guidance.wire.openigtlink.outbox import OutgoingPicture
-from guidance.wire.openigtlink.outputs import without_empty_body
+from guidance.wire.openigtlink.outputs import THICKNESS_DEVICE, without_empty_body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +35,13 @@ class PublishedPicture:
     metadata: Mapping[str, str] = field(default_factory=dict)
     lease: object = None
     _packed: dict[int, OutgoingPicture] = field(default_factory=dict)
+
+    @property
+    def slot(self) -> str:
+        """What a newer one replaces; maps of two planes share a device name, and neither replaces the other."""
+        if self.device != THICKNESS_DEVICE:
+            return self.device
+        return f"{self.device} {self.metadata.get('Guidance.Input', '')}".strip()
 
     def outgoing(self, header_version: int) -> OutgoingPicture:
         """Its buffers in wire order."""
