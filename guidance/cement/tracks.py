@@ -17,11 +17,14 @@ _STEP_MM: Final = 1.0
 _LONGEST_MM: Final = 250.0
 _BESIDE_MM: Final = 1.2  # from the instrument's surface: cement that comes back has no other way
 _ACROSS: Final = (-1.0, -0.5, 0.0, 0.5, 1.0)
+_FAR: Final = np.array((-1.0, 1.0))
 _GAP_MM: Final = 3.0  # that cement may be hidden or missing for, and be the same column
 _AROUND_TARGET_MM: Final = 8.0  # within which the column must begin
 _MARROW_GAP_MM: Final = 6.0  # of soft voxels within bone: a lesion
 _LEAST_IN_PLANE: Final = 0.5  # a path seen from less aside does not show where along it cement is
 _HALF_FULL: Final = 0.35
+_CLOUD_MM: Final = 4.0  # cement that reaches so far to both sides of a path is no column along it ...
+_CLOUD_OVER_MM: Final = 6.0  # ... if it does over the last of the column
 
 
 def path_tracks(
@@ -46,17 +49,21 @@ def path_tracks(
         length_mm = _length_mm(path)
         if not 1.0 <= length_mm <= _LONGEST_MM:
             continue
+        exit_mm, cloud = exits_mm.get(path.id), False
         if body is not None and body.occupancy is not None and body.affine_lps_from_ijk is not None:
-            covered = _covered_in_space(path, length_mm, body)
+            back_mm = _column_mm(_covered_in_space(path, length_mm, body))
         else:
             shown = _covered_in_view(path, length_mm, view, mask, mm_per_px)
             if shown is None:
                 continue
-            covered = shown
-        back_mm = _column_mm(covered)
+            covered, beside = shown
+            back_mm = _column_mm(covered)
+            last = slice(max(int((back_mm - _CLOUD_OVER_MM) / _STEP_MM), 0), int(back_mm / _STEP_MM))
+            cloud = bool(beside[last].any()) and float(beside[last].mean()) > 0.5
         if back_mm <= 0.0:
             continue
-        exit_mm = exits_mm.get(path.id)
+        if cloud:
+            exit_mm = None  # it lies before or behind the path as well as on it: this view cannot tell
         left_mm = None if exit_mm is None else exit_mm - back_mm
         found.append(TrackInView(path_id=path.id, back_mm=back_mm, left_mm=left_mm))
     return tuple(sorted(found, key=lambda each: (each.left_mm is None, each.left_mm or 0.0, -each.back_mm)))
@@ -84,8 +91,11 @@ def _length_mm(path: PlannedPath) -> float:
 
 def _covered_in_view(
     path: PlannedPath, length_mm: float, view: CementView, mask: U8, mm_per_px: float
-) -> npt.NDArray[np.float64] | None:
-    """Per mm from the target: 1 cement, 0 none, NaN cannot be seen; None where the view looks along the path."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]] | None:
+    """Per mm from the target: 1 cement, 0 none, NaN cannot be seen; and whether cement lies far to both sides.
+
+    None where the view looks along the path.
+    """
     assert view.pixel_from_patient is not None
     ends = ends_px(path, view.pixel_from_patient)
     if ends is None:
@@ -96,17 +106,19 @@ def _covered_in_view(
         return None
     count = int(length_mm / _STEP_MM) + 1
     reach_px = (0.5 * path.diameter_mm + _BESIDE_MM) / mm_per_px
-    aside = np.array((-along[1], along[0])) / shown_px * reach_px
+    aside = np.array((-along[1], along[0])) / shown_px
     depths = np.linspace(0.0, 1.0, count)
-    places = ends[0] + depths[:, None, None] * along + np.array(_ACROSS)[None, :, None] * aside
+    across_px = np.array((*(part * reach_px for part in _ACROSS), *(_FAR * (reach_px + _CLOUD_MM / mm_per_px))))
+    places = ends[0] + depths[:, None, None] * along + across_px[None, :, None] * aside
     column, row = np.rint(places[..., 0]).astype(np.intp), np.rint(places[..., 1]).astype(np.intp)
     on = (column >= 0) & (column < mask.shape[1]) & (row >= 0) & (row < mask.shape[0])
     column, row = np.clip(column, 0, mask.shape[1] - 1), np.clip(row, 0, mask.shape[0] - 1)
     cement = on & (mask[row, column] != 0)
     hidden = ~on if view.blind is None else ~on | ((view.blind[row, column] != 0) & ~cement)
-    known = np.count_nonzero(~hidden, axis=1)
-    share = np.count_nonzero(cement, axis=1) / np.maximum(known, 1)
-    return np.where(known == 0, np.nan, (share >= 0.5).astype(np.float64))
+    near = slice(0, len(_ACROSS))
+    known = np.count_nonzero(~hidden[:, near], axis=1)
+    share = np.count_nonzero(cement[:, near], axis=1) / np.maximum(known, 1)
+    return np.where(known == 0, np.nan, (share >= 0.5).astype(np.float64)), cement[:, len(_ACROSS) :].all(axis=1)
 
 
 def _covered_in_space(path: PlannedPath, length_mm: float, body: CementBody) -> npt.NDArray[np.float64]:

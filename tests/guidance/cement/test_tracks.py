@@ -50,6 +50,14 @@ def test_a_cannula_that_hides_it_does_not_end_it():
     assert track.back_mm == pytest.approx(22.0, abs=2.0)
 
 
+def test_a_cloud_over_the_path_is_no_column_along_it():
+    (track,) = tracks_of(strip(-20.0, 26.0, 20.0))
+    assert track.left_mm is None
+    # A column that comes out of the cloud is.
+    (track,) = tracks_of(strip(-20.0, 16.0, 20.0) | strip(10.0, 28.0))
+    assert track.left_mm == pytest.approx(2.0, abs=1.5)
+
+
 def test_where_the_bone_ends_may_not_be_known():
     (track,) = tracks_of(strip(-8.0, 22.0), exit_mm=None)
     assert track.left_mm is None
