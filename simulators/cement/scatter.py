@@ -21,13 +21,13 @@ class ScatterModel:
 
     Attributes:
         ratio_at_200_mm: scatter over primary behind 200 mm of water in a wide field; grows with thickness.
-        largest_ratio: and no more than this.
+        largest_ratio: and no more than this; in dark places the share is larger, as scatter comes from around them.
         near_mm, far_mm: standard deviations of its two parts at the detector.
         near_share: of the first part.
     """
 
     ratio_at_200_mm: float = 0.8
-    largest_ratio: float = 1.5
+    largest_ratio: float = 1.1
     near_mm: float = 22.0
     far_mm: float = 65.0
     near_share: float = 0.45
