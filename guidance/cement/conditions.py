@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from guidance.cement.injector import InjectorTrack, silent_s
-from guidance.cement.sites import Look
+from guidance.cement.looks import Look
 from guidance.cement.words import view_name
 from guidance.config import CementSettings
 from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBody, CementState, SiteState, Zone
@@ -14,6 +14,8 @@ from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBo
 OUTSIDE_ML: Final = 0.1  # cement outside the plan that is told of
 OUTSIDE_MM2: Final = 15.0  # the same in one view: a ball of 0.1 ml has a shadow of 26 mm^2
 _WORK_ENDS_S: Final = 60.0
+_LEAST_BALLOON_ML: Final = 0.5
+_LOST: Final = 0.7  # of the most that was in a balloon
 
 
 def site_conditions(
@@ -40,21 +42,38 @@ def site_conditions(
     ]
 
 
-def view_conditions(looks: Sequence[Look], body: CementBody, settings: CementSettings) -> list[AlertCondition]:
-    """What the current views show beside the zones: veins, needle tracks, cement outside the plan, at the border."""
+def view_conditions(
+    looks: Sequence[Look], body: CementBody, settings: CementSettings, *, balloon: bool = False
+) -> list[AlertCondition]:
+    """What the current views show beside the zones: veins, needle tracks, cement outside the plan, at the border.
+
+    Args:
+        balloon: what is followed is contrast in a balloon: it can only leave the picture.
+    """
     found: list[AlertCondition] = []
     for look in looks:
         if not look.current:
             continue
-        found += [condition for condition in (_vein(look), _track(look, settings), _border(look)) if condition]
-    outside = _outside(looks, body)
+        flows = (None, None) if balloon else (_vein(look), _track(look, settings))
+        found += [condition for condition in (*flows, _border(look)) if condition]
+    outside = None if balloon else _outside(looks, body)
     return [*found, outside] if outside is not None else found
 
 
 def injector_conditions(
-    track: InjectorTrack, body: CementBody, state: CementState, now_ns: int, settings: CementSettings
+    track: InjectorTrack,
+    body: CementBody,
+    state: CementState,
+    now_ns: int,
+    settings: CementSettings,
+    *,
+    balloon: bool = False,
 ) -> list[AlertCondition]:
-    """Readings that do not come or cannot be, and cement that was injected and is not seen."""
+    """Readings that do not come or cannot be, and cement that was injected and is not seen.
+
+    Args:
+        balloon: what is followed is contrast in a balloon, of which no volume of cement is missing.
+    """
     if state is CementState.IDLE:
         return []
     found = []
@@ -65,7 +84,7 @@ def injector_conditions(
         text = f"no injector reading for {silence:.0f} s; it was running"
         found.append(_condition("no_reading", AlertPriority.LOW, text))
     delivered, most = track.delivered_ml, body.volume_high_ml
-    if delivered is not None and most is not None and state is CementState.TRACKING:
+    if delivered is not None and most is not None and state is CementState.TRACKING and not balloon:
         missing = delivered - most
         if missing > settings.missing_ml and missing > settings.missing_share * delivered:
             text = (
@@ -87,6 +106,18 @@ def state_conditions(
         text = "the injector runs and no picture comes: cement is not seen"
         return [_condition("tracking_lost", AlertPriority.HIGH, text)]
     return []
+
+
+def balloon_conditions(body: CementBody, most_ml: float) -> list[AlertCondition]:
+    """A balloon that loses contrast: it is let down, or it has burst.
+
+    Args:
+        most_ml: that was in it.
+    """
+    if body.balloon_ml is None or most_ml < _LEAST_BALLOON_ML or body.balloon_ml > _LOST * most_ml:
+        return []
+    text = f"the balloon holds {body.balloon_ml:.1f} ml of {most_ml:.1f} ml: let down, or burst"
+    return [_condition("balloon", AlertPriority.LOW, text)]
 
 
 def work_conditions(left_s: float | None) -> list[AlertCondition]:

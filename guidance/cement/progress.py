@@ -9,15 +9,17 @@ from typing import Final
 from guidance.cement import injector as injector_readings
 from guidance.cement.approach import Approach
 from guidance.cement.conditions import (
+    balloon_conditions,
     injector_conditions,
     site_conditions,
     state_conditions,
     view_conditions,
     work_conditions,
 )
+from guidance.cement.grades import Held
 from guidance.cement.injector import InjectorTrack
-from guidance.cement.sites import Held, Look, approaches_in_space, approaches_of, radius_of, site_state, unknown_site
-from guidance.cement.words import angle_deg, direction_of
+from guidance.cement.looks import InputProgress, Look, in_time, only, with_seen
+from guidance.cement.sites import approaches_in_space, site_state, unknown_site
 from guidance.config import CementSettings
 from guidance.messages import (
     AlertCondition,
@@ -27,39 +29,12 @@ from guidance.messages import (
     CementState,
     InjectorReading,
     SiteState,
-    Vector3,
     Zone,
 )
 
 _NS_PER_S: Final = 1e9
-_SAME_VIEW_DEG: Final = 8.0
-_INTERVALS: Final = 3  # without a frame: a gap
-_FORMER_KEPT: Final = 4
 _NO_BODY: Final = CementBody()
 _NO_READINGS: Final = InjectorTrack()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class InputProgress:
-    """One input of the run.
-
-    Attributes:
-        seen: its newest frame, whether cement could be told in it or not.
-        look: from where it looks, with the newest frame in which cement could be told; None: none yet.
-        former: where it looked from before, the newest last.
-        interval_ns: time between its frames; 0: not known.
-        bad_since_ns: since when no frame could be told; None: the newest could.
-        current: frames come.
-        fresh: the look's frame is not older than a gap.
-    """
-
-    seen: CementSeen
-    look: Look | None = None
-    former: tuple[Look, ...] = ()
-    interval_ns: int = 0
-    bad_since_ns: int | None = None
-    current: bool = True
-    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,6 +51,7 @@ class CementProgress:
         conditions: what is true now and must be known, most urgent first not promised.
         injector: its readings.
         work_ends_ns: when the cement's working time ends, server's monotonic clock; None: not known.
+        balloon_ml: the most contrast that was in a balloon; 0 without one.
         held, in_space: what `sites` keeps from frame to frame.
     """
 
@@ -89,6 +65,7 @@ class CementProgress:
     conditions: tuple[AlertCondition, ...] = ()
     injector: InjectorTrack = _NO_READINGS
     work_ends_ns: int | None = None
+    balloon_ml: float = 0.0
     held: Mapping[str, Held] = field(default_factory=dict)
     in_space: Mapping[str, Approach] = field(default_factory=dict)
 
@@ -169,7 +146,7 @@ def with_zones(
         return replace(before, zones=zones, sites=tuple(unknown_site(zone) for zone in zones))
     known = {zone.id: zone for zone in before.zones}
     same = {zone.id for zone in zones if zone.id in known and known[zone.id].shape == zone.shape}
-    inputs = {device: _only(each, same) for device, each in before.inputs.items()}
+    inputs = {device: only(each, same) for device, each in before.inputs.items()}
     held = {zone_id: each for zone_id, each in before.held.items() if zone_id in same}
     in_space = {zone_id: each for zone_id, each in before.in_space.items() if zone_id in same}
     return _judged(replace(before, zones=zones, inputs=inputs, held=held, in_space=in_space), now_ns, settings)
@@ -199,11 +176,12 @@ def with_frame(
         return before
     progress = with_zones(before, zones, now_ns=now_ns, settings=settings)
     known = progress.inputs.get(view.device)
-    inputs = {**progress.inputs, view.device: _with_seen(known, seen, interval_ns)}
+    inputs = {**progress.inputs, view.device: with_seen(known, seen, interval_ns)}
     progress = replace(progress, inputs=inputs)
     if view.seen:
         in_space = approaches_in_space(progress.in_space, seen.body, view.time_s)
-        progress = replace(progress, body=seen.body, in_space=in_space)
+        balloon_ml = max(progress.balloon_ml, seen.body.balloon_ml or 0.0)
+        progress = replace(progress, body=seen.body, in_space=in_space, balloon_ml=balloon_ml)
     return _judged(progress, now_ns, settings)
 
 
@@ -226,7 +204,7 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
     run = progress.run
     if run is None:
         return progress
-    inputs = {device: _in_time(each, now_ns, settings) for device, each in progress.inputs.items()}
+    inputs = {device: in_time(each, now_ns, settings) for device, each in progress.inputs.items()}
     progress = replace(progress, inputs=inputs)
     state, reason = _state(progress, now_ns, settings)
     looks, newest = progress.looks, progress.newest
@@ -251,8 +229,9 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
     device = newest.view.device if newest is not None else ""
     conditions = (
         *site_conditions(sites, {zone.id: zone for zone in progress.zones}, progress.frame_number, device),
-        *view_conditions(looks, progress.body, settings),
-        *injector_conditions(progress.injector, progress.body, state, now_ns, settings),
+        *view_conditions(looks, progress.body, settings, balloon=run.material.balloon),
+        *injector_conditions(progress.injector, progress.body, state, now_ns, settings, balloon=run.material.balloon),
+        *balloon_conditions(progress.body, progress.balloon_ml),
         *state_conditions(state, reason, bad_s, progress.injector.running, settings),
         *work_conditions(left_s),
     )
@@ -283,55 +262,3 @@ def _state(progress: CementProgress, now_ns: int, settings: CementSettings) -> t
                 reasons.append(f"{where}{each.seen.view.reason}")
     state = CementState.TRACKING if good else CementState.LOST if bad else CementState.PAUSED
     return state, "; ".join(reasons)
-
-
-def _in_time(each: InputProgress, now_ns: int, settings: CementSettings) -> InputProgress:
-    longest_ns = max(settings.gap_s * _NS_PER_S, _INTERVALS * each.interval_ns)
-    current = now_ns - each.seen.view.received_ns <= longest_ns
-    fresh = each.look is not None and now_ns - each.look.seen.view.received_ns <= longest_ns
-    return each if (current, fresh) == (each.current, each.fresh) else replace(each, current=current, fresh=fresh)
-
-
-def _with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -> InputProgress:
-    view = seen.view
-    if not view.seen:
-        since = known.bad_since_ns if known is not None else None
-        since = since if since is not None else view.received_ns
-        base = known or InputProgress(seen=seen)
-        return replace(base, seen=seen, interval_ns=interval_ns, bad_since_ns=since, current=True)
-    direction = direction_of(view.pixel_from_patient)
-    look, former = (known.look, known.former) if known is not None else (None, ())
-    if look is not None and not _same_view(look.direction, direction):
-        left = replace(look, current=False)
-        former = (*former, left)[-_FORMER_KEPT:]
-        look = None
-    again = next((each for each in former if _same_view(each.direction, direction)), None)
-    former = tuple(each for each in former if each is not again)
-    before = look or again
-    approaches = approaches_of(before.approaches if before is not None else {}, seen)
-    radius = radius_of(before.radius if before is not None else None, seen)
-    return InputProgress(
-        seen=seen,
-        look=Look(device=view.device, direction=direction, seen=seen, approaches=approaches, radius=radius),
-        former=former,
-        interval_ns=interval_ns,
-    )
-
-
-def _same_view(one: Vector3 | None, other: Vector3 | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return angle_deg(one, other) <= _SAME_VIEW_DEG
-
-
-def _only(each: InputProgress, zone_ids: set[str]) -> InputProgress:
-    def kept(look: Look) -> Look:
-        return replace(
-            look, approaches={zone_id: found for zone_id, found in look.approaches.items() if zone_id in zone_ids}
-        )
-
-    return replace(
-        each,
-        look=kept(each.look) if each.look is not None else None,
-        former=tuple(kept(look) for look in each.former),
-    )

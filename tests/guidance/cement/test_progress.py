@@ -446,6 +446,23 @@ def test_the_working_time():
     assert over.priority is MEDIUM
 
 
+def test_a_balloon_is_no_cement():
+    inflating = replace(RUN, material=replace(RUN.material, balloon=True))
+    progress = started(CementProgress(), inflating, ())
+    vein = ThinExtension(tip_px=(3.0, 4.0), length_px=30.0, width_px=6.0, speed_px_s=24.0)
+    full = seen_at(0.0, body=CementBody(balloon_ml=3.0, volume_high_ml=0.0), extensions=(vein,))
+    progress = frame(progress, replace(full, outside_px=500.0), ())
+    assert progress.conditions == ()
+    progress = with_injector(progress, injected(0.05, 3.0), NS // 20, SETTINGS)
+    assert progress.conditions == ()
+    progress = frame(progress, seen_at(0.1, body=CementBody(balloon_ml=2.5)), ())
+    assert progress.conditions == ()
+    progress = frame(progress, seen_at(0.2, body=CementBody(balloon_ml=1.0)), ())
+    (condition,) = progress.conditions
+    assert (condition.kind, condition.priority) == ("balloon", LOW)
+    assert "1.0 ml of 3.0 ml" in condition.text
+
+
 distances = st.one_of(st.none(), st.floats(-30.0, 60.0), st.just(float("nan")))
 matrices = st.sampled_from([AP, LATERAL, None])
 frames = st.tuples(

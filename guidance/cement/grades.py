@@ -1,0 +1,135 @@
+"""How near cement is to a zone in four steps that do not flicker, and how urgent that is (IEC 60601-1-8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from guidance.cement.approach import Approach
+from guidance.config import CementSettings
+from guidance.messages import AlertPriority, SiteStatus, ZoneSite
+
+_CALM_S: Final = 1.0  # a status falls only after so long
+_LEAVING_MM: Final = 0.5  # and where the distance is above its threshold by this ...
+_LEAVING_PART: Final = 0.15  # ... or by this part of it
+_LEAVING_TIME: Final = 1.5  # the same for times
+
+
+class Grade(IntEnum):
+    """How near cement is to a zone; the two first are `approaching`."""
+
+    CLEAR = 0
+    APPROACHING = 1
+    NEAR = 2
+    POSSIBLE = 3
+    CONTACT = 4
+
+
+class Harm(IntEnum):
+    """Of cement at a site, after IEC 60601-1-8, 6.1.2: minor injury, reversible, death or irreversible injury."""
+
+    MINOR = 0
+    REVERSIBLE = 1
+    IRREVERSIBLE = 2
+
+
+HARM_OF: Final[Mapping[ZoneSite, Harm]] = {
+    ZoneSite.FORAMEN: Harm.IRREVERSIBLE,
+    ZoneSite.CANAL: Harm.IRREVERSIBLE,
+    ZoneSite.VEIN: Harm.IRREVERSIBLE,
+    ZoneSite.VENTRAL_SURFACE: Harm.REVERSIBLE,
+    ZoneSite.DISC: Harm.REVERSIBLE,
+    ZoneSite.SI_JOINT: Harm.REVERSIBLE,
+    ZoneSite.OTHER: Harm.REVERSIBLE,
+    ZoneSite.SKIN: Harm.MINOR,
+    ZoneSite.NEEDLE_TRACK: Harm.MINOR,
+    ZoneSite.BONE: Harm.MINOR,
+    ZoneSite.LESION: Harm.MINOR,
+}
+
+# IEC 60601-1-8, table 1, columns delayed, prompt, immediate onset.
+_PRIORITIES: Final = {
+    Harm.MINOR: (AlertPriority.LOW, AlertPriority.LOW, AlertPriority.MEDIUM),
+    Harm.REVERSIBLE: (AlertPriority.LOW, AlertPriority.MEDIUM, AlertPriority.HIGH),
+    Harm.IRREVERSIBLE: (AlertPriority.MEDIUM, AlertPriority.HIGH, AlertPriority.HIGH),
+}
+STATUS_OF: Final = {
+    Grade.CLEAR: SiteStatus.CLEAR,
+    Grade.APPROACHING: SiteStatus.APPROACHING,
+    Grade.NEAR: SiteStatus.APPROACHING,
+    Grade.POSSIBLE: SiteStatus.CONTACT_POSSIBLE,
+    Grade.CONTACT: SiteStatus.CONTACT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A zone's grade as it is held: it rises at once and falls slowly.
+
+    Attributes:
+        grade: said now.
+        calm_since_s: since when less would do; None: it would not.
+    """
+
+    grade: Grade = Grade.CLEAR
+    calm_since_s: float | None = None
+
+
+def grade_of(
+    told: Approach,
+    time_left: float | None,
+    touches: bool,
+    overlaps: bool,
+    held: Grade,
+    settings: CementSettings,
+) -> Grade:
+    """What is true now; a grade that is held has the wider thresholds."""
+    if touches:
+        return Grade.CONTACT
+    if overlaps:
+        return Grade.POSSIBLE
+    if told.count < 2:
+        return Grade.CLEAR
+    if held >= Grade.POSSIBLE and told.distance_mm < _LEAVING_MM:
+        return Grade.POSSIBLE
+    for grade, near_mm, near_s in (
+        (Grade.NEAR, settings.near_mm, settings.near_s),
+        (Grade.APPROACHING, settings.approaching_mm, settings.approaching_s),
+    ):
+        if held >= grade:
+            near_mm, near_s = max(near_mm + _LEAVING_MM, near_mm * (1.0 + _LEAVING_PART)), near_s * _LEAVING_TIME
+        if told.distance_mm < near_mm or (time_left is not None and time_left < near_s):
+            return grade
+    return Grade.CLEAR
+
+
+def held_grade(held: Held, now: Grade, time_s: float) -> Held:
+    if now >= held.grade:
+        return Held(grade=now)
+    since = held.calm_since_s if held.calm_since_s is not None else time_s
+    return Held(grade=now) if time_s - since >= _CALM_S else Held(grade=held.grade, calm_since_s=since)
+
+
+def priority_of(
+    site: ZoneSite, grade: Grade, *, left_mm: float | None, came_there: bool, settings: CementSettings
+) -> AlertPriority:
+    """After IEC 60601-1-8, table 1: what harm, and how soon.
+
+    Args:
+        left_mm: what is left in 3D at least; None: not known.
+        came_there: the cement came in the zone's shadow, it did not run there.
+    """
+    if grade is Grade.CLEAR:
+        return AlertPriority.NONE
+    delayed, prompt, immediate = _PRIORITIES[HARM_OF[site]]
+    if grade is Grade.CONTACT:
+        return immediate
+    if grade is Grade.POSSIBLE and left_mm is not None:
+        if left_mm >= settings.approaching_mm:
+            return AlertPriority.NONE  # one view overlaps, and in 3D it is clear
+        return delayed if left_mm >= settings.near_mm else prompt
+    if grade is Grade.POSSIBLE and came_there:
+        return AlertPriority.LOW  # this view cannot tell
+    return prompt if grade in (Grade.NEAR, Grade.POSSIBLE) else delayed
