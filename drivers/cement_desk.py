@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,14 @@ from guidance.cement.alert_answers import AlertAnswer, AlertList, acknowledged_a
 from guidance.cement.answers import CementAnswer, CementBrand
 from guidance.cement.profiles import CementLibrary, cement_library
 from guidance.cement.progress import CementProgress
+from guidance.cement.slices import CementSlice
 from guidance.cement.told import cement_answer, cement_brands
 from guidance.cement.working_time import WorkingTime, working_time
 from guidance.config import CementSettings
-from guidance.errors import ConfigError
+from guidance.errors import ConfigError, WireError
 from guidance.messages import CementMaterial, CementView
+from guidance.session import active_volume
+from guidance.wire.ct_slices import read_slice
 
 _NS_PER_S: Final = 1e9
 
@@ -38,13 +42,26 @@ class CementDesk:
         library: the cements that are known by name.
         output: OpenIGTLink clients.
         mqtt: the broker.
+        add_slice: has a CT slice taken into what is known.
+        on_count: code of what is counted.
     """
 
-    def __init__(self, live: LiveCase, library: CementLibrary, *, output: OverlayOutput, mqtt: MqttPublisher) -> None:
+    def __init__(
+        self,
+        live: LiveCase,
+        library: CementLibrary,
+        *,
+        output: OverlayOutput,
+        mqtt: MqttPublisher,
+        add_slice: Callable[[CementSlice], None],
+        on_count: Callable[[str], None],
+    ) -> None:
         self._live = live
         self._library = library
         self._output = output
         self._mqtt = mqtt
+        self._add_slice = add_slice
+        self._on_count = on_count
         self._wall_from_monotonic_ns = time.time_ns() - time.monotonic_ns()
 
     # guidance.ports.CementApi
@@ -88,6 +105,26 @@ class CementDesk:
         )
         _log.info("acknowledged", alert=alert_id, by=by, text=answer.text)
         return answer
+
+    async def slice_stored(self, file: Path, name: str) -> None:
+        """A CT Image has been stored: it counts while cement is followed, where it is in the active volume's frame."""
+        if self._live.session.cement.run is None:
+            return
+        received_ns = time.monotonic_ns()
+        try:
+            data = await asyncio.to_thread(file.read_bytes)
+            stored = await asyncio.to_thread(read_slice, data, name=name, received_ns=received_ns)
+        except (WireError, OSError) as error:
+            self._on_count("cement_slice_refused")
+            _log.warning("slice", name=name, error=str(error))
+            return
+        volume = active_volume(self._live.session)
+        if volume is None or stored.frame_of_reference_uid != volume.frame_of_reference_uid:
+            self._on_count("cement_slice_of_another_frame")
+            _log.warning("slice", name=name, error="it is not in the active volume's frame of reference")
+            return
+        self._on_count("cement_slices")
+        self._add_slice(stored.cement_slice)
 
     # What the live case has to tell
 

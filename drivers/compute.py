@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from drivers.buffers import Lease, LeasePool
 from drivers.frame_measuring import FrameMeasuring
 from guidance.cement.engine import CementEngine
+from guidance.cement.slices import CementSlice
 from guidance.cement.values import CementFrame
 from guidance.kernels import compose_frame, window_levels
 from guidance.messages import FluoroFrame
@@ -98,6 +100,7 @@ class ComputeThread:
         self._newest: dict[str, FrameJob] = {}
         self._unmeasured: dict[str, MeasureFrame] = {}
         self._around: dict[str, _LookAround] = {}
+        self._slices: deque[CementSlice] = deque()
         self._measuring = FrameMeasuring(cement)
         self._wake = threading.Condition()
         self._stopping = False
@@ -127,6 +130,12 @@ class ComputeThread:
             self._unmeasured[device] = asked
             self._wake.notify()
 
+    def add_slice(self, one: CementSlice) -> None:
+        """Have a CT slice taken into what is known of cement; none is dropped."""
+        with self._wake:
+            self._slices.append(one)
+            self._wake.notify()
+
     def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread after the frame that it works on."""
         with self._wake:
@@ -141,6 +150,8 @@ class ComputeThread:
             self._warm_up()
             while (job := self._next()) is not None:
                 match job:
+                    case CementSlice():
+                        self._measuring.slice_added(job)
                     case MeasureFrame():
                         self._measured(self._measuring.measured(job))
                         self._look_around_later(job)
@@ -188,14 +199,16 @@ class ComputeThread:
         ready = (name for name, each in self._around.items() if (drawn and each.drawn) or now_ns > each.due_ns)
         return next(ready, None)
 
-    def _next(self) -> FrameJob | MeasureFrame | _LookAround | None:
+    def _next(self) -> FrameJob | MeasureFrame | CementSlice | _LookAround | None:
         with self._wake:
-            while not self._newest and not self._unmeasured and not self._stopping:
+            while not self._newest and not self._unmeasured and not self._slices and not self._stopping:
                 if not self._wake.wait(_QUIET_S if self._around else None) and self._device_around(drawn=True):
                     break
             if self._stopping:
                 return None
             busy = self._newest or self._unmeasured
+            if self._slices and not self._newest:
+                return self._slices.popleft()
             if (device := self._device_around(drawn=not busy)) is not None:
                 return self._around.pop(device)
             # Oldest input first, so that one fast stream cannot starve the other plane; what only needs drawing is

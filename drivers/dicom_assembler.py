@@ -20,7 +20,7 @@ from drivers.dicom_store import Kept
 from drivers.dicom_voxels import Key, VoxelShelf
 from guidance.errors import CaseError, WireError
 from guidance.messages import CbctVolume, Finding, Severity, StoredZones, VolumeState
-from guidance.wire.dicom_classes import ZONE_CLASSES
+from guidance.wire.dicom_classes import CT_IMAGE, ZONE_CLASSES
 from guidance.wire.dicom_instance import Instance, parse, read_instance
 from guidance.wire.dicom_pixels import decode_slices
 from guidance.wire.dicom_series import (
@@ -36,6 +36,7 @@ from guidance.wire.dicom_series import (
 
 _PROGRESS_INTERVAL_S: Final = 0.25
 _POLL_S: Final = 0.1
+_FEW: Final = 12  # slices of one series: what CT fluoroscopy takes in some shots; a volume has many more
 
 
 class Assembler:
@@ -47,6 +48,7 @@ class Assembler:
         ledger: remembers what was being decoded when the process died.
         on_volume: called for every change of a volume.
         on_zones: called for every Segmentation and RT Structure Set.
+        on_slice: called for every new CT Image of a series that holds only a few: CT fluoroscopy, not a volume.
         count, log: as in `StorageScp`.
         old: what was stored before this start, newest first; assembled again when nothing new waits.
     """
@@ -59,6 +61,7 @@ class Assembler:
         ledger: CrashLedger,
         on_volume: Callable[[CbctVolume], None],
         on_zones: Callable[[StoredZones], None] = lambda _: None,
+        on_slice: Callable[[Kept], None] = lambda _: None,
         count: Callable[[str], None],
         log: Callable[[LogLevel, str], None],
         old: Sequence[Kept] = (),
@@ -68,6 +71,7 @@ class Assembler:
         self._ledger = ledger
         self._on_volume = on_volume
         self._on_zones = on_zones
+        self._on_slice = on_slice
         self._count = count
         self._log = log
         # Unbounded on purpose: it holds names of files that are safe on disk, never pixels, and none may be dropped.
@@ -121,6 +125,8 @@ class Assembler:
         instance, dataset = found
         uid = instance.series_instance_uid
         self._series[uid] = with_instance(self._series.get(uid), instance, time.monotonic())
+        if instance.sop_class_uid == CT_IMAGE and len(self._series[uid].instances) <= _FEW:
+            self._on_slice(kept)
         self._series[uid] = self._decode(self._series[uid], instance, dataset)
         if uid in self._old_series:
             self._old_series.remove(uid)

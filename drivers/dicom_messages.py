@@ -64,7 +64,14 @@ class ZonesStored(msgspec.Struct, frozen=True, tag=True):
     zones: StoredZones
 
 
-Report = Listening | Refused | Counted | Logged | VolumeChanged | ZonesStored
+class SliceStored(msgspec.Struct, frozen=True, tag=True):
+    """A CT Image has just been stored that may be a single shot: its series holds only a few so far."""
+
+    path: str
+    name: str
+
+
+Report = Listening | Refused | Counted | Logged | VolumeChanged | ZonesStored | SliceStored
 
 encode = msgspec.json.encode
 decode_start = msgspec.json.Decoder(Start).decode

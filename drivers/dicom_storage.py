@@ -17,6 +17,7 @@ from drivers.dicom_messages import (
     Logged,
     LogLevel,
     Refused,
+    SliceStored,
     Start,
     VolumeChanged,
     ZonesStored,
@@ -44,6 +45,7 @@ class DicomReception:
         settings: section `dicom`; port 0 takes any free one, and keeps it over restarts of the process.
         data_dir: the server's data folder.
         on_volume: every change of a volume, progress included; the same id replaces what was known of it.
+        on_slice: file and name of every new CT Image whose series holds only a few.
         on_zones: every Segmentation and RT Structure Set, also those stored before this start.
         on_count: code and amount of what is counted.
         on_log: level and text.
@@ -56,6 +58,7 @@ class DicomReception:
         *,
         on_volume: Callable[[CbctVolume], None],
         on_zones: Callable[[StoredZones], None] = lambda _: None,
+        on_slice: Callable[[Path, str], None] = lambda _, __: None,
         on_count: Callable[[str, int], None],
         on_log: Callable[[LogLevel, str], None],
     ) -> None:
@@ -63,6 +66,7 @@ class DicomReception:
         self._data_dir = data_dir.expanduser().absolute()
         self._on_volume = on_volume
         self._on_zones = on_zones
+        self._on_slice = on_slice
         self._on_count = on_count
         self._on_log = on_log
         self._process: asyncio.subprocess.Process | None = None
@@ -184,6 +188,8 @@ class DicomReception:
                 self._on_volume(volume)
             case ZonesStored(zones):
                 self._on_zones(zones)
+            case SliceStored(path, name):
+                self._on_slice(Path(path), name)
             case Counted(code, amount):
                 self._on_count(code, amount)
             case Logged(level, text):

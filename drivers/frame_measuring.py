@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from guidance.cement.engine import CementEngine
+from guidance.cement.slices import CementSlice
 from guidance.cement.values import CementFrame
 from guidance.consistency.measure import FrameMeasurer
 from guidance.consistency.measurement import Measurement
@@ -57,6 +58,10 @@ class FrameMeasuring:
             scene = replace(wanted.scene, instruments=tuple(found.view.seen for found in measured.found))
             measured = replace(measured, cement=self._cement.follow(wanted.run, wanted.frame, scene, body_now=False))
         return measured
+
+    def slice_added(self, one: CementSlice) -> None:
+        """A CT slice came while cement is followed."""
+        self._cement.slice_added(one)
 
     def catch_up(self) -> None:
         """Have what cement is in 3D worked out, where that is due."""

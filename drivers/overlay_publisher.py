@@ -16,6 +16,7 @@ from drivers.openigtlink_output import OverlayOutput
 from drivers.page_pictures import PagePictures
 from guidance.case import Case, drawable_paths
 from guidance.cement.engine import CementEngine
+from guidance.cement.slices import CementSlice
 from guidance.config import OverlaySettings
 from guidance.kernels import crc64
 from guidance.overlay.cement_lines import cement_on_picture
@@ -114,6 +115,10 @@ class OverlayPublisher:
     def measure(self, asked: MeasureFrame) -> None:
         """Have a frame held against the volume."""
         self._compute.measure(asked)
+
+    def add_slice(self, one: CementSlice) -> None:
+        """Have a CT slice taken into what is known of cement."""
+        self._compute.add_slice(one)
 
     def publish_plan(self, case: Case) -> None:
         """Tell receivers the paths of the active frame."""

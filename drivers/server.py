@@ -75,6 +75,7 @@ class GuidanceServer:
         self._peers: dict[int, str] = {}
         self._failure: asyncio.Future[str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._slices: set[asyncio.Task[None]] = set()  # being read
 
     async def start(self) -> None:
         """Listen on every port; returns when all do.
@@ -146,7 +147,14 @@ class GuidanceServer:
             answer_query=self._output.answer,
         )
         self._mqtt = MqttPublisher(settings.mqtt, on_injector=self._on_injector, on_carm_event=self._on_carm_event)
-        self._cement = CementDesk(self._live, cements, output=self._output, mqtt=self._mqtt)
+        self._cement = CementDesk(
+            self._live,
+            cements,
+            output=self._output,
+            mqtt=self._mqtt,
+            add_slice=lambda one: self._publisher.add_slice(one),
+            on_count=self._count,
+        )
         self._http = HttpServer(
             settings.http,
             self._live,
@@ -169,6 +177,7 @@ class GuidanceServer:
             self._data_dir,
             on_volume=self._live.on_volume,
             on_zones=self._planning.on_stored_zones,
+            on_slice=self._on_slice,
             on_count=self._count,
             on_log=self._on_dicom_log,
         )
@@ -310,6 +319,11 @@ class GuidanceServer:
 
     def _on_refused(self, refusal: Refusal, connection_id: int) -> None:
         self._count(f"openigtlink_{refusal.code}")
+
+    def _on_slice(self, file: Path, name: str) -> None:
+        task = start_task(self._cement.slice_stored(file, name))
+        self._slices.add(task)
+        task.add_done_callback(self._slices.discard)
 
     def _on_dicom_log(self, level: LogLevel, text: str) -> None:
         getattr(_log, str(level))("dicom", text=text)

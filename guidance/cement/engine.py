@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from guidance.cement.eye import Eye, Surroundings
@@ -15,6 +16,7 @@ from guidance.cement.space import CementSpace
 from guidance.cement.values import CementFrame, CementScene
 from guidance.cement.zone_fields import zone_fields
 from guidance.config import CementSettings
+from guidance.errors import GeometryError
 from guidance.messages import CementBody, CementRun, CementSeen, CementView
 from guidance.overlay.zones import NO_ZONES
 
@@ -53,8 +55,12 @@ class CementEngine:
         self._references.add(frame)
 
     def slice_added(self, one: CementSlice) -> None:
-        """A CT slice came while cement flows."""
-        self._estimator.slice_added(one)
+        """A CT slice came while cement flows; before the first frame it has nothing to say."""
+        if self._run is None:
+            return
+        with suppress(GeometryError):  # a slice without plane or pixels is worth nothing, and loses nothing
+            self._estimator.slice_added(one)
+        self._body_due_ns = one.received_ns
 
     def follow(self, run: CementRun, frame: CementFrame, scene: CementScene, *, body_now: bool = True) -> CementSeen:
         """Follow cement in one frame.

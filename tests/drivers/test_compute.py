@@ -73,6 +73,9 @@ class Measuring:
             measurement=Measurement(picture_shows=0.0, projection_shows=0.0, xray_like=False),
         )
 
+    def catch_up(self) -> None:
+        """No cement is followed."""
+
     def look_around(self, asked: MeasureFrame) -> None:
         self.calls.put(("around", asked.track.frames))
 
@@ -82,7 +85,7 @@ def measuring() -> Iterator[tuple[ComputeThread, Measuring]]:
     cement = CementEngine(CementSettings())
     thread = ComputeThread(lambda composed: None, lambda measured: None, lambda error: None, cement)
     work = Measuring()
-    thread._measuring = work  # its two methods are all that is called
+    thread._measuring = work  # its methods are all that is called
     thread.start()
     try:
         yield thread, work
