@@ -17,7 +17,7 @@ Box = tuple[int, int, int, int]
 
 BLADES_TRANSMISSION: Final = 0.002
 _PENUMBRA_PX: Final = 1.2
-# An adult hand: palm and fingers as capsules (from, to, half width) in mm, the wrist at the origin, fingers along +y.
+# An adult's hand and forearm as capsules (from, to, half width) in mm, the wrist at the origin, fingers along +y.
 _FLESH: Final = (
     ((-22.0, 20.0), (-24.0, 75.0), 15.0),
     ((-8.0, 10.0), (-8.0, 80.0), 17.0),
@@ -29,12 +29,15 @@ _FLESH: Final = (
     ((26.0, 80.0), (33.0, 165.0), 9.0),
     ((34.0, 30.0), (70.0, 95.0), 10.5),
 )
+_FOREARM: Final = (((-12.0, -260.0), (-9.0, 12.0), 22.0), ((12.0, -260.0), (9.0, 12.0), 22.0))
 _BONE: Final = (
     *((start, end, 0.42 * half) for start, end, half in _FLESH[4:]),
     ((-22.0, 20.0), (-25.0, 78.0), 4.0),
     ((-8.0, 15.0), (-9.0, 82.0), 4.2),
     ((9.0, 15.0), (9.0, 82.0), 4.2),
     ((22.0, 20.0), (25.0, 78.0), 4.0),
+    ((-10.0, -260.0), (-10.0, 6.0), 7.0),
+    ((12.0, -260.0), (11.0, 6.0), 6.0),
 )
 _FLESH_MM: Final = 22.0
 _BONE_G_CM3: Final = 1.4
@@ -42,7 +45,7 @@ _BONE_G_CM3: Final = 1.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
-    """A hand that comes into the beam near the detector and goes again.
+    """A hand on its arm that comes into the beam near the detector and goes again.
 
     Attributes:
         times_s, places_px: wrist's place (u, v) at these times, straight between; nothing is there outside of them.
@@ -80,7 +83,7 @@ def hand_layers(hand: Hand, t_s: float, size: tuple[int, int], pitch_mm: float) 
     scale = hand.magnification / pitch_mm
     turn = np.radians(hand.turn_deg)
     along = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * scale
-    for layer, capsules in ((flesh, _FLESH), (bone, _BONE)):
+    for layer, capsules in ((flesh, (*_FLESH, *_FOREARM)), (bone, _BONE)):
         for start, end, half_mm in capsules:
             a, b = along @ start + place, along @ end + place
             _add_capsule(layer, a, b, half_mm * scale, 2.0 * half_mm * CM_PER_MM)
