@@ -46,6 +46,12 @@ void warp(const float* frame, const std::uint8_t* valid, std::size_t rows, std::
 
 // 1 4 6 4 1 both ways, over 256; beyond the border as at it.
 void smooth(const float* from, std::size_t rows, std::size_t columns, float* scratch, float* to);
+// Bytes: marks are 0 or 1.
+void mark_also(std::uint8_t* to, const std::uint8_t* from, std::size_t count);
+void mark_only(std::uint8_t* to, const std::uint8_t* without, std::size_t count);
+void mark_missing(std::uint8_t* to, const std::uint8_t* seen, std::size_t count);
+std::size_t count_both(const std::uint8_t* a, const std::uint8_t* b, std::size_t count);
+bool any_mark(const std::uint8_t* marks, std::size_t count);
 // out[r][c] = all bits of a (2 reach + 1)^2 window together.
 void dilate(const std::uint8_t* from, std::size_t rows, std::size_t columns, std::size_t reach, std::uint8_t* scratch,
             std::uint8_t* to);
@@ -81,7 +87,7 @@ class Alignment {
     std::array<double, 5> right{};
     double agreeing = 0.0, denser = 0.0, bins = 0.0;
   };
-  void compare(const Fit& at, double cut, Sums* sums);
+  void compare(const Fit& at, double cut, Sums* sums, std::size_t every = 1);
   bool search(Fit& fit);
   Fit refine(Fit fit, int rounds, double slope_prior_sigma);
 

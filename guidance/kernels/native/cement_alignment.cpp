@@ -15,7 +15,8 @@ constexpr float kModelSigma = 0.01F;     // what a rigid picture does not explai
 constexpr double kCut = 2.0;             // standard deviations at which a bin's weight is halved
 constexpr float kAgrees = 3.0F;          // standard deviations
 constexpr double kMedianShare = 0.6745;  // of white noise: the median of its size
-constexpr std::size_t kSampleStride = 7;
+constexpr std::size_t kSampleStride = 37;
+constexpr std::size_t kFewRows = 8;   // of which every one tells the exposure well enough to begin with
 constexpr double kLostShare = 0.6;    // less agreement asks for a search
 constexpr std::size_t kCoarse = 4;    // halved pixels per coarse bin and axis
 constexpr int kReach = 12;            // coarse bins
@@ -108,6 +109,11 @@ GUIDANCE_CLONES void accumulate(const Line& line, std::size_t count, float inver
     for (std::size_t j = i; j < kUnknowns; ++j, ++pair) normal[pair] += dot(product, columns[j], count);
     right[i] -= dot(product, line.off, count);
   }
+}
+
+GUIDANCE_CLONES void weights_of(const float* __restrict weight, const std::uint8_t* __restrict excluded,
+                                std::size_t count, float* __restrict used) {
+  for (std::size_t n = 0; n < count; ++n) used[n] = excluded[2 * n] ? 0.0F : weight[n];
 }
 
 // Symmetric positive definite, upper triangle by rows; false where it is not. Answers the inverse's diagonal too.
@@ -239,11 +245,11 @@ Alignment::Alignment(const float* reference, const std::uint8_t* valid, const fl
 }
 
 // What is left over everywhere, and the sums of the next step where they are asked for.
-void Alignment::compare(const Fit& at, double cut, Sums* sums) {
+void Alignment::compare(const Fit& at, double cut, Sums* sums, std::size_t every) {
   const double cosine = std::cos(at.motion.turn), sine = std::sin(at.motion.turn);
   const double du = at.motion.du / 2.0, dv = at.motion.dv / 2.0;
   const auto most_u = static_cast<double>(columns_ - 1), most_v = static_cast<double>(rows_ - 1);
-  for (std::size_t r = 0; r < rows_; ++r) {
+  for (std::size_t r = 0; r < rows_; r += every) {
     float* const off = off_.data() + r * columns_;
     std::uint8_t* const marks = marks_.data() + r * columns_;
     std::fill_n(off, columns_, 0.0F);
@@ -372,17 +378,20 @@ Fit Alignment::fit(const float* frame, const std::uint8_t* valid, const std::uin
   halve(frame, valid, 2 * rows_, 2 * columns_, off_.data(), marks_.data());
   smooth(off_.data(), rows_, columns_, line_.data(), frame_.data());
   erode(marks_.data(), rows_, columns_, 2, scratch_.data(), frame_valid_.data());
-  for (std::size_t r = 0; r < rows_; ++r)
-    for (std::size_t c = 0; c < columns_; ++c) {
-      const std::size_t at = r * columns_ + c;
-      used_[at] = excluded != nullptr && excluded[2 * r * 2 * columns_ + 2 * c] ? 0.0F : weight_[at];
-    }
+  for (std::size_t r = 0; r < rows_; ++r) {
+    const std::size_t at = r * columns_;
+    if (excluded == nullptr)
+      std::copy_n(weight_.data() + at, columns_, used_.data() + at);
+    else
+      weights_of(weight_.data() + at, excluded + 4 * at, columns_, used_.data() + at);
+  }
   // Exposure first: between two frames it may change by any factor.
   Fit fit = start;
-  compare(fit, 1.0, nullptr);
+  compare(fit, 1.0, nullptr, kFewRows);
   sample_.clear();
-  for (std::size_t n = 0; n < off_.size(); n += kSampleStride)
-    if (plain_[n] > 0.0F) sample_.push_back(off_[n]);
+  for (std::size_t r = 0; r < rows_; r += kFewRows)
+    for (std::size_t n = r * columns_; n < (r + 1) * columns_; n += 3)
+      if (plain_[n] > 0.0F) sample_.push_back(off_[n]);
   if (sample_.empty()) {
     fit.share = fit.compared = 0.0;
     return fit;

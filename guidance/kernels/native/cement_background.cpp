@@ -15,6 +15,7 @@ constexpr double kCellSigma = 0.004;   // contrast: how far a cell lies off both
 constexpr double kDriftCells = 2.5;    // standard deviation of what drifts are smoothed with
 constexpr float kDriftPrior = 3.0F;    // cells that say: no drift
 constexpr float kLeastFree = 48.0F;    // grid pixels
+constexpr float kEven = 32.0F;         // grid pixels that say: as even as told
 constexpr float kMostResidual = 0.1F;  // contrast: more is no drift
 
 std::vector<float> kernel_of(double sigma, std::size_t longest) {
@@ -27,19 +28,31 @@ std::vector<float> kernel_of(double sigma, std::size_t longest) {
   return kernel;
 }
 
-GUIDANCE_CLONES void sum_cells(const float* __restrict contrast, const std::uint8_t* __restrict seen,
-                               const std::uint8_t* __restrict taken, std::size_t cells, float level,
-                               float* __restrict sum, float* __restrict count) {
-  for (std::size_t c = 0; c < cells; ++c) {
-    float total = 0.0F, used = 0.0F;
-    for (std::size_t n = c * Background::kCell; n < (c + 1) * Background::kCell; ++n) {
-      const float free = seen[n] && !taken[n] ? 1.0F : 0.0F;
-      total += free * (contrast[n] - level);
-      used += free;
-    }
-    sum[c] += total;
-    count[c] += used;
+// Adds a row to the sums of its columns; cells are folded when all their rows are in.
+GUIDANCE_CLONES void add_row(const float* __restrict contrast, const std::uint8_t* __restrict seen,
+                             const std::uint8_t* __restrict taken, std::size_t count, float level,
+                             float* __restrict sum, float* __restrict used) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float free = seen[n] && !taken[n] ? 1.0F : 0.0F;
+    sum[n] += free * (contrast[n] - level);
+    used[n] += free;
   }
+}
+
+GUIDANCE_CLONES void add_squares(const float* __restrict z, const std::uint8_t* __restrict seen,
+                                 const std::uint8_t* __restrict taken, std::size_t count, float* __restrict sum,
+                                 float* __restrict used) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float below = seen[n] && !taken[n] && z[n] < 0.0F ? 1.0F : 0.0F;
+    sum[n] += below * z[n] * z[n];
+    used[n] += below;
+  }
+}
+
+[[gnu::always_inline]] inline void ramp(float from, float to, float* __restrict out) {
+  const float step = (to - from) / static_cast<float>(Background::kCell);
+  for (std::size_t n = 0; n < Background::kCell; ++n)
+    out[n] = from + step * (static_cast<float>(static_cast<std::int32_t>(n)) + 0.5F);
 }
 
 }  // namespace
@@ -51,9 +64,11 @@ Background::Background(const float* reference, const std::uint8_t* valid, const 
       cell_rows_((rows + kCell - 1) / kCell),
       cell_columns_(std::max<std::size_t>(columns / kCell, 1)) {
   const std::size_t cells = cell_rows_ * cell_columns_;
-  for (auto* numbers : {&share_, &loss_, &residual_, &weight_, &scratch_, &lost_, &scatter_, &all_, &value_, &smooth_})
+  for (auto* numbers :
+       {&share_, &loss_, &residual_, &weight_, &scratch_, &lost_, &scatter_, &all_, &value_, &smooth_, &uneven_})
     numbers->assign(cells, 0.0F);
   line_.assign(cell_columns_, 0.0F);
+  sums_.assign(2 * cell_columns_ * kCell, 0.0F);
   signal_.assign(rows * columns, 0.0F);
   double level = 0.0, used = 0.0;
   for (std::size_t n = 0; n < rows * columns; ++n)
@@ -119,10 +134,17 @@ void Background::fit(const float* contrast, const std::uint8_t* seen, const std:
   const std::size_t cells = residual_.size();
   std::fill(residual_.begin(), residual_.end(), 0.0F);
   std::fill(weight_.begin(), weight_.end(), 0.0F);
-  for (std::size_t r = 0; r < rows_; ++r) {
-    const std::size_t at = r * columns_, to = (r / kCell) * cell_columns_;
-    if (columns_ >= kCell)
-      sum_cells(contrast + at, seen + at, taken + at, cell_columns_, level, residual_.data() + to, weight_.data() + to);
+  const std::size_t width = cell_columns_ * kCell;
+  for (std::size_t cell_row = 0; cell_row < cell_rows_ && width <= columns_; ++cell_row) {
+    std::fill(sums_.begin(), sums_.end(), 0.0F);
+    for (std::size_t r = cell_row * kCell; r < std::min((cell_row + 1) * kCell, rows_); ++r)
+      add_row(contrast + r * columns_, seen + r * columns_, taken + r * columns_, width, level, sums_.data(),
+              sums_.data() + width);
+    for (std::size_t c = 0; c < cell_columns_; ++c)
+      for (std::size_t n = c * kCell; n < (c + 1) * kCell; ++n) {
+        residual_[cell_row * cell_columns_ + c] += sums_[n];
+        weight_[cell_row * cell_columns_ + c] += sums_[width + n];
+      }
   }
   // Contrast = -ln(1 - share * sum of a_w change_w) + constant, linear enough; a_w about what is usual.
   constexpr std::size_t kUnknowns = kWidths + 1;
@@ -176,6 +198,28 @@ void Background::fit(const float* contrast, const std::uint8_t* seen, const std:
   for (std::size_t n = 0; n < cells; ++n) all_[n] = scatter_[n] + constant + smooth_[n] / (lost_[n] + kDriftPrior);
 }
 
+void Background::uneven(const float* z, const std::uint8_t* seen, const std::uint8_t* taken) {
+  const std::size_t width = cell_columns_ * kCell, cells = uneven_.size();
+  std::fill(value_.begin(), value_.end(), 0.0F);
+  std::fill(smooth_.begin(), smooth_.end(), 0.0F);
+  for (std::size_t cell_row = 0; cell_row < cell_rows_ && width <= columns_; ++cell_row) {
+    std::fill(sums_.begin(), sums_.end(), 0.0F);
+    for (std::size_t r = cell_row * kCell; r < std::min((cell_row + 1) * kCell, rows_); ++r)
+      add_squares(z + r * columns_, seen + r * columns_, taken + r * columns_, width, sums_.data(),
+                  sums_.data() + width);
+    for (std::size_t c = 0; c < cell_columns_; ++c)
+      for (std::size_t n = c * kCell; n < (c + 1) * kCell; ++n) {
+        value_[cell_row * cell_columns_ + c] += sums_[n];
+        smooth_[cell_row * cell_columns_ + c] += sums_[width + n];
+      }
+  }
+  for (std::size_t n = 0; n < cells; ++n) {
+    // Neighbouring pixels share their noise: a cell tells as much as a tenth of its pixels.
+    const float square = (value_[n] + kEven) / (smooth_[n] + kEven);
+    uneven_[n] = std::sqrt(std::max(square, 1.0F));
+  }
+}
+
 void Background::expand(const std::vector<float>& cells, std::size_t r, float* to) const {
   const double place = std::clamp((static_cast<double>(r) + 0.5) / static_cast<double>(kCell) - 0.5, 0.0,
                                   static_cast<double>(cell_rows_) - 1.0);
@@ -190,9 +234,7 @@ void Background::expand(const std::vector<float>& cells, std::size_t r, float* t
   std::fill_n(to, std::min(kHalf, columns_), line_[0]);
   std::size_t at = kHalf;
   for (std::size_t c = 0; c + 1 < cell_columns_; ++c, at += kCell) {
-    const float step = (line_[c + 1] - line_[c]) / static_cast<float>(kCell);
-    for (std::size_t n = 0; n < kCell; ++n)
-      to[at + n] = line_[c] + step * (static_cast<float>(static_cast<std::int32_t>(n)) + 0.5F);
+    ramp(line_[c], line_[c + 1], to + at);
   }
   if (at < columns_) std::fill(to + at, to + columns_, line_[cell_columns_ - 1]);
 }

@@ -19,6 +19,9 @@ class Background {
   void predict();
   // Fits both to what is left of the contrast where nothing is; taken: marks that do not count.
   void fit(const float* contrast, const std::uint8_t* seen, const std::uint8_t* taken, float level);
+  // How much wider than told deviations below 0 scatter, by cell; 1 at least.
+  void uneven(const float* z, const std::uint8_t* seen, const std::uint8_t* taken);
+  void uneven_row(std::size_t r, float* to) const { expand(uneven_, r, to); }
   // Row r of the whole, and of the part that is scatter.
   void row(std::size_t r, float* all, float* scatter) const;
   void clear_loss() { std::fill(loss_.begin(), loss_.end(), 0.0F); }
@@ -33,10 +36,10 @@ class Background {
 
   std::size_t rows_, columns_, cell_rows_, cell_columns_;
   Plane signal_;  // primary of the reference, over its mean
-  std::vector<float> share_, loss_, residual_, weight_, scratch_, lost_, scatter_, all_, value_, smooth_;
+  std::vector<float> share_, loss_, residual_, weight_, scratch_, lost_, scatter_, all_, value_, smooth_, uneven_;
   std::array<std::vector<float>, kWidths> kernel_, scattered_, change_;
   std::vector<float> drift_kernel_;
-  mutable std::vector<float> line_;
+  mutable std::vector<float> line_, sums_;
 };
 
 }  // namespace guidance::cement

@@ -16,7 +16,7 @@ constexpr float kForeignDeviations = 6.0F, kForeignContrast = 0.03F;
 constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less between two frames
 constexpr double kHugeShare = 0.03;
 constexpr std::size_t kForeignLeast = 6, kForeignMargin = 3;  // halved pixels
-constexpr std::size_t kStride = 13;
+constexpr std::size_t kStride = 31;
 
 GUIDANCE_CLONES void subtract(float* __restrict now, std::uint8_t* __restrict seen, const float* __restrict base,
                               const std::uint8_t* __restrict valid, std::size_t count, float offset, float slope,
@@ -70,6 +70,21 @@ GUIDANCE_CLONES void update(const float* __restrict now, const std::uint8_t* __r
   }
 }
 
+GUIDANCE_CLONES void follow_line(const float* __restrict z, std::size_t count, float* __restrict to) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float part = (std::abs(z[n]) - kChanges) * (1.0F / (kChanged - kChanges));
+    const float low = part > 0.0F ? part : 0.0F;
+    const float follow = kFollow * (low < 1.0F ? low : 1.0F);
+    to[2 * n] = follow;
+    to[2 * n + 1] = follow;
+  }
+}
+
+GUIDANCE_CLONES void mark_denser(const float* __restrict z, const float* __restrict contrast, std::size_t count,
+                                 std::uint8_t* __restrict to) {
+  for (std::size_t n = 0; n < count; ++n) to[n] = z[n] > kForeignDeviations && contrast[n] > kForeignContrast ? 1 : 0;
+}
+
 }  // namespace
 
 void Tracker::contrast(const Answer& answer) {
@@ -103,13 +118,14 @@ void Tracker::find_changes() {
   }
   // What is foreign: comes in from where nothing can be seen and does not hang together with cement, or is too much to
   // be cement at once.
-  for (std::size_t n = 0; n < half; ++n)
-    half_marks_[n] = half_z_[n] > kForeignDeviations && half_smooth_[n] > kForeignContrast ? 1 : 0;
-  for (std::size_t r = 0; r < rows; ++r)
+  mark_denser(half_z_.data(), half_smooth_.data(), half, half_marks_.data());
+  const bool denser = any_mark(half_marks_.data(), half);
+  for (std::size_t r = 0; denser && r < rows; ++r)
     for (std::size_t c = 0; c < columns; ++c) half_cement_[r * columns + c] = near_[2 * r * width + 2 * c];
   regions_.find(half_marks_.data(), rows, columns, half_z_.data(), half_seen_.data(), half_cement_.data());
   const auto field = static_cast<double>(half);
   std::fill(half_marks_.begin(), half_marks_.end(), std::uint8_t{0});
+  const bool before = any_mark(half_foreign_.data(), half);
   bool any = false;
   for (const Region& region : regions_.regions()) {
     const auto size = static_cast<double>(region.count);
@@ -128,7 +144,7 @@ void Tracker::find_changes() {
   } else {
     std::fill(half_foreign_.begin(), half_foreign_.end(), std::uint8_t{0});
   }
-  for (std::size_t r = 0; r < rows; ++r)
+  for (std::size_t r = 0; (any || before) && r < rows; ++r)
     for (std::size_t c = 0; c < columns; ++c) {
       const std::uint8_t mark = half_foreign_[r * columns + c];
       std::uint8_t* const to = foreign_.data() + 2 * r * width + 2 * c;
@@ -140,10 +156,7 @@ void Tracker::filter(const Look& look, double dose) {
   const std::size_t width = setup_.columns;
   for (std::size_t r = 0; r < half_rows_; ++r) {
     float* const line = scratch_.data();
-    for (std::size_t c = 0; c < half_columns_; ++c) {
-      const float size = std::abs(half_z_[r * half_columns_ + c]);
-      line[2 * c] = line[2 * c + 1] = kFollow * std::clamp((size - kChanges) / (kChanged - kChanges), 0.0F, 1.0F);
-    }
+    follow_line(half_z_.data() + r * half_columns_, half_columns_, line);
     for (std::size_t n = 2 * r; n < 2 * r + 2; ++n) {
       const std::size_t at = n * width;
       update(now_.data() + at, now_valid_.data() + at, foreign_.data() + at, variance_.data() + at, line, width,

@@ -16,27 +16,36 @@ constexpr float kFineSeed = 5.0F;      // for a region on its own
 constexpr float kExpectedSeed = 4.0F;  // where cement is expected
 constexpr float kAttachedSeed = 3.5F;  // for a region beside known cement
 constexpr float kCoarseLeast = 3.5F, kCoarseSeed = 5.5F;
-constexpr float kCoarseCover = 0.4F;  // share of a coarse window that must be free
-constexpr float kKeeps = 0.5F;        // of the level, less of which is no cement any more ...
-constexpr std::uint8_t kHold = 6;     // ... for so many frames
-constexpr std::size_t kLeastPixels = 4, kFreePixels = 3;
+constexpr float kCoarseCover = 0.4F;                      // share of a coarse window that must be free
+constexpr float kKeeps = 0.5F;                            // of the level, less of which is no cement any more ...
+constexpr std::uint8_t kHold = 6;                         // ... for so many frames
+constexpr std::size_t kLeastPixels = 8, kFreePixels = 3;  // of a region on its own
+constexpr int kFirstFrames = 2;                           // from which noise is learnt, before anything is told
 constexpr float kThinner = 6.0F, kThinnerContrast = 0.08F;
 constexpr std::uint8_t kLift = 8;  // frames after which what has gone is gone
 constexpr int kCompany = 6;        // pixels around a region within which its opposite tells of a movement
-constexpr std::size_t kStride = 11;
+constexpr std::size_t kStride = 61;
 
 enum : std::uint8_t { kInstrument = 1, kCannula = 2 };
 
 GUIDANCE_CLONES void fine_levels(const float* __restrict fine, const float* __restrict spread,
                                  const float* __restrict variance, const float* __restrict systematic,
-                                 const float* __restrict share, const std::uint8_t* __restrict seen, std::size_t count,
-                                 float reference_share, float gain, float least, float* __restrict z,
-                                 float* __restrict level) {
+                                 const std::uint8_t* __restrict seen, std::size_t count, float reference_share,
+                                 float gain, float* __restrict z, float* __restrict level) {
   for (std::size_t n = 0; n < count; ++n) {
     const float sigma = std::sqrt(gain * (spread[n] + reference_share * variance[n]) + systematic[n] + kModel * kModel);
-    const float thin = least * (1.0F - share[n]);
-    const float noise = kFineLeast * sigma;
     z[n] = seen[n] ? fine[n] / sigma : 0.0F;
+    level[n] = sigma;
+  }
+}
+
+// level: deviation in, least contrast out.
+GUIDANCE_CLONES void uneven_levels(const float* __restrict uneven, const float* __restrict share, std::size_t count,
+                                   float least, float* __restrict z, float* __restrict level) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float thin = least * (1.0F - share[n]);
+    const float noise = kFineLeast * level[n] * uneven[n];
+    z[n] /= uneven[n];
     level[n] = thin > noise ? thin : noise;
   }
 }
@@ -62,6 +71,48 @@ GUIDANCE_CLONES void free_halves(const float* __restrict a, const float* __restr
   }
 }
 
+GUIDANCE_CLONES void take_off(const float* __restrict all, float left, std::size_t count, float* __restrict fine,
+                              float* __restrict off) {
+  for (std::size_t n = 0; n < count; ++n) {
+    off[n] = all[n] + left;
+    fine[n] -= off[n];
+  }
+}
+
+GUIDANCE_CLONES bool any_thinner(const float* __restrict z, const float* __restrict fine,
+                                 const std::uint8_t* __restrict thinner, std::size_t count) {
+  std::uint32_t any = 0;
+  for (std::size_t n = 0; n < count; ++n) any |= z[n] < -kThinner && fine[n] < -kThinnerContrast ? 1U : 0U;
+  for (std::size_t n = 0; n < count; ++n) any |= thinner[n];
+  return any != 0;
+}
+
+struct Coarse {
+  const float *spread_a, *spread_b, *variance_a, *share, *systematic;
+  const std::uint8_t* blind;
+  float reference_share, scale, least;
+};
+
+// value, weight: of the window; they become contrast, and deviations; marks where it may be cement.
+GUIDANCE_CLONES void coarse_levels(const Coarse& with, std::size_t count, float* __restrict value,
+                                   const float* __restrict weight, float* __restrict z,
+                                   std::uint8_t* __restrict marks) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const std::size_t m = 2 * n;
+    const bool covered = weight[n] >= kCoarseCover;
+    const float share = 1.0F / (covered ? weight[n] : 1.0F);
+    const float contrast = covered ? value[n] * share : 0.0F;
+    const float spread = 0.25F * (with.spread_a[m] + with.spread_a[m + 1] + with.spread_b[m] + with.spread_b[m + 1]);
+    const float variance = with.scale * (spread + with.reference_share * with.variance_a[m]) * share;
+    value[n] = contrast;
+    z[n] = contrast / std::sqrt(variance + with.systematic[n] + kModel * kModel);
+  }
+  for (std::size_t n = 0; n < count; ++n) {
+    const float thin = with.least * (1.0F - with.share[2 * n]);
+    marks[n] = !with.blind[2 * n] && z[n] > kCoarseLeast && value[n] > thin ? 1 : 0;
+  }
+}
+
 }  // namespace
 
 void Tracker::find_candidates(const Look& look, const Answer& answer) {
@@ -79,23 +130,18 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
   }
   level_ = left;
   // What changes everywhere: scatter, and drifts.
-  for (std::size_t n = 0; n < count_; ++n) excluded_[n] |= foreign_[n];
+  mark_also(excluded_.data(), foreign_.data(), count_);
   background_.predict();
   background_.fit(mean_.data(), now_valid_.data(), excluded_.data(), left);
   for (std::size_t r = 0; r < rows; ++r) {
     float* const all = scratch_.data();
     background_.row(r, all, scatter_.data() + r * columns);
-    float* const line = fine_.data() + r * columns;
-    float* const whole = now_.data() + r * columns;
-    for (std::size_t c = 0; c < columns; ++c) {
-      line[c] -= all[c] + left;
-      whole[c] = all[c] + left;
-    }
+    take_off(all, left, columns, fine_.data() + r * columns, now_.data() + r * columns);
   }
   const auto reference_share = static_cast<float>(1.0 / setup_.reference_frames);
   const auto gain = static_cast<float>(kFineGain * noise_scale_ * noise_scale_);
-  fine_levels(fine_.data(), spread_.data(), variance_.data(), systematic_.data(), share_.data(), now_valid_.data(),
-              count_, reference_share, gain, static_cast<float>(look.least_contrast), z_.data(), level_map_.data());
+  fine_levels(fine_.data(), spread_.data(), variance_.data(), systematic_.data(), now_valid_.data(), count_,
+              reference_share, gain, z_.data(), level_map_.data());
   // Noise as it is: the side where no cement can be.
   sample_.clear();
   for (std::size_t n = 0; n < count_; n += kStride)
@@ -105,6 +151,12 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
     std::nth_element(sample_.begin(), middle, sample_.end());
     const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.5, 2.0);
     noise_scale_ = std::clamp(noise_scale_ * (frame_ < 3 ? size : std::pow(size, 0.2)), 0.3, 5.0);
+  }
+  background_.uneven(z_.data(), now_valid_.data(), excluded_.data());
+  for (std::size_t r = 0; r < rows; ++r) {
+    background_.uneven_row(r, scratch_.data());
+    uneven_levels(scratch_.data(), share_.data() + r * columns, columns, static_cast<float>(look.least_contrast),
+                  z_.data() + r * columns, level_map_.data() + r * columns);
   }
   std::fill(told_.begin(), told_.end(), std::uint8_t{0});
   mark_capsules(look.instruments, 2.0, kInstrument);
@@ -117,9 +169,12 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
 void Tracker::judge_candidates(const Look& look) {
   const std::size_t rows = setup_.rows, columns = setup_.columns, half = half_rows_ * half_columns_;
   // Coarse: what is not explained by the fine scale.
-  for (std::size_t n = 0; n < count_; ++n) excluded_[n] = candidate_[n] | cement_[n];
+  std::copy(cement_.begin(), cement_.end(), excluded_.begin());
+  mark_also(excluded_.data(), candidate_.data(), count_);
   dilate(excluded_.data(), rows, columns, kFreePixels, mark_scratch_.data(), blind_.data());
-  for (std::size_t n = 0; n < count_; ++n) blind_[n] |= (now_valid_[n] ? 0 : 1) | told_[n] | foreign_[n];
+  mark_missing(blind_.data(), now_valid_.data(), count_);
+  mark_also(blind_.data(), told_.data(), count_);
+  mark_also(blind_.data(), foreign_.data(), count_);
   for (std::size_t r = 0; r < half_rows_; ++r) {
     const std::size_t a = 2 * r * columns, to = r * half_columns_;
     free_halves(mean_.data() + a, mean_.data() + a + columns, now_.data() + a, now_.data() + a + columns,
@@ -131,30 +186,30 @@ void Tracker::judge_candidates(const Look& look) {
   smooth(half_weight_.data(), half_rows_, half_columns_, half_scratch_.data(), half_smooth_.data());
   smooth(half_smooth_.data(), half_rows_, half_columns_, half_scratch_.data(), half_weight_.data());
   const auto reference_share = static_cast<float>(1.0 / setup_.reference_frames);
+  for (std::size_t r = 0; r < half_rows_; ++r) {
+    const std::size_t at = 2 * r * columns, to = r * half_columns_;
+    const Coarse with{spread_.data() + at,
+                      spread_.data() + at + columns,
+                      variance_.data() + at,
+                      share_.data() + at,
+                      half_systematic_.data() + to,
+                      blind_.data() + at,
+                      reference_share,
+                      static_cast<float>(0.25 * kCoarseGain * coarse_scale_ * coarse_scale_),
+                      static_cast<float>(look.least_contrast)};
+    coarse_levels(with, half_columns_, half_fine_.data() + to, half_weight_.data() + to, half_z_.data() + to,
+                  half_marks_.data() + to);
+  }
   sample_.clear();
-  for (std::size_t r = 0; r < half_rows_; ++r)
-    for (std::size_t c = 0; c < half_columns_; ++c) {
-      const std::size_t n = r * half_columns_ + c, at = 2 * r * columns + 2 * c;
-      half_marks_[n] = 0;
-      half_z_[n] = 0.0F;
-      if (half_weight_[n] < kCoarseCover) continue;
-      const float value = half_fine_[n] / half_weight_[n];
-      const float variance = 0.25F * kCoarseGain * (spread_[at] + reference_share * variance_[at]) / half_weight_[n];
-      const auto scale = static_cast<float>(coarse_scale_ * coarse_scale_);
-      const float sigma = std::sqrt(scale * variance + half_systematic_[n] + kModel * kModel);
-      half_fine_[n] = value;
-      half_z_[n] = value / sigma;
-      const float thin = static_cast<float>(look.least_contrast) * (1.0F - share_[at]);
-      half_marks_[n] = !blind_[at] && half_z_[n] > kCoarseLeast && value > thin ? 1 : 0;
-      if (n % kStride == 0 && half_z_[n] < 0.0F) sample_.push_back(-half_z_[n]);
-    }
+  for (std::size_t n = 0; n < half; n += kStride / 4)
+    if (half_z_[n] < 0.0F) sample_.push_back(-half_z_[n]);
   if (sample_.size() > 64) {
     const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
     std::nth_element(sample_.begin(), middle, sample_.end());
     const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.5, 2.0);
     coarse_scale_ = std::clamp(coarse_scale_ * (frame_ < 3 ? size : std::pow(size, 0.2)), 0.3, 6.0);
   }
-  for (std::size_t n = 0; n < half; ++n) half_cement_[n] = 0;
+  std::fill(half_cement_.begin(), half_cement_.end(), std::uint8_t{0});
   regions_.find(half_marks_.data(), half_rows_, half_columns_, half_z_.data(), half_seen_.data(), half_cement_.data());
   std::copy(fine_.begin(), fine_.end(), shown_.begin());
   for (const Region& region : regions_.regions()) {
@@ -172,7 +227,11 @@ void Tracker::judge_candidates(const Look& look) {
     }
   }
   keep_or_drop();
-  for (std::size_t n = 0; n < count_; ++n) candidate_[n] = candidate_[n] && !cement_[n] ? 1 : 0;
+  if (frame_ < kFirstFrames) {
+    lift_reference();
+    return;
+  }
+  mark_only(candidate_.data(), cement_.data(), count_);
   regions_.find(candidate_.data(), rows, columns, z_.data(), now_valid_.data(), near_.data());
   for (const Region& region : regions_.regions()) {
     float least = region.attached > 0 ? kAttachedSeed : kFineSeed;
@@ -212,7 +271,9 @@ void Tracker::judge_candidates(const Look& look) {
 
 // Cement stays where it is; what was noise goes when it has been too little for some frames.
 void Tracker::keep_or_drop() {
-  for (std::size_t n = 0; n < count_; ++n) {
+  const std::size_t columns = setup_.columns;
+  for (std::size_t n = static_cast<std::size_t>(std::max(box_[1], 0)) * columns;
+       n < static_cast<std::size_t>(box_[3] + 1) * columns; ++n) {
     if (!cement_[n] || !now_valid_[n] || foreign_[n] || told_[n]) continue;
     if (shown_[n] > kKeeps * level_map_[n]) {
       hold_[n] = kHold;
@@ -230,6 +291,10 @@ void Tracker::keep_or_drop() {
 // Where the picture has become brighter for good, something dense has left: that is the reference from now on.
 void Tracker::lift_reference() {
   for (std::size_t n = 0; n < count_; ++n) {
+    if (n % setup_.columns == 0 && !any_thinner(z_.data() + n, fine_.data() + n, thinner_.data() + n, setup_.columns)) {
+      n += setup_.columns - 1;
+      continue;
+    }
     if (!(z_[n] < -kThinner && fine_[n] < -kThinnerContrast)) {
       thinner_[n] = 0;
       continue;

@@ -73,21 +73,39 @@ GUIDANCE_CLONES void fold(float* __restrict line, std::size_t bins, std::size_t 
   }
 }
 
-GUIDANCE_CLONES void finish(const float* __restrict sum, const float* __restrict bad, std::size_t bins, const Row& row,
-                            float* __restrict attenuation, std::uint8_t* __restrict valid) {
+// `bad` becomes 1 where there is no measurement.
+GUIDANCE_CLONES void finish(const float* __restrict sum, float* __restrict bad, std::size_t bins, const Row& row,
+                            float* __restrict attenuation) {
   constexpr float kTiny = 1e-20F;
-  for (std::size_t n = 0; n < bins; ++n) {
-    const float signal = (sum[n] * row.share - row.base) * row.sign;
-    const bool good = bad[n] == 0.0F && (!row.logarithm || signal > kTiny);
-    const float value = row.logarithm ? -logarithm(signal > kTiny ? signal : 1.0F) : signal * row.toward;
-    attenuation[n] = good ? value : 0.0F;
-    valid[n] = good ? 1 : 0;
+  if (row.logarithm) {
+    for (std::size_t n = 0; n < bins; ++n) {
+      const float signal = (sum[n] * row.share - row.base) * row.sign;
+      const float missing = bad[n] == 0.0F && signal > kTiny ? 0.0F : 1.0F;
+      const float value = -logarithm(missing == 0.0F ? signal : 1.0F);
+      attenuation[n] = missing == 0.0F ? value : 0.0F;
+      bad[n] = missing;
+    }
+    return;
   }
+  for (std::size_t n = 0; n < bins; ++n) {
+    const float missing = bad[n] == 0.0F ? 0.0F : 1.0F;
+    attenuation[n] = missing == 0.0F ? (sum[n] * row.share - row.base) * row.sign * row.toward : 0.0F;
+    bad[n] = missing;
+  }
+}
+GUIDANCE_CLONES void mark(const float* __restrict bad, std::size_t bins, std::uint8_t* __restrict valid) {
+  for (std::size_t n = 0; n < bins; ++n) valid[n] = static_cast<std::uint8_t>(1 - static_cast<std::int32_t>(bad[n]));
 }
 
 GUIDANCE_CLONES double total(const float* line, std::size_t count) {
-  float sum = 0.0F;
-  for (std::size_t n = 0; n < count; ++n) sum += line[n];
+  constexpr std::size_t kLanes = 16;
+  float lanes[kLanes] = {};
+  std::size_t n = 0;
+  for (; n + kLanes <= count; n += kLanes)
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += line[n + l];
+  double sum = 0.0;
+  for (; n < count; ++n) sum += line[n];
+  for (const float lane : lanes) sum += lane;
   return sum;
 }
 
@@ -134,7 +152,8 @@ BinStats bin(const Picture& picture, const Scale& scale, float* attenuation, std
       fold(sum, columns, step);
       fold(bad, columns, step);
     }
-    finish(sum, bad, columns, row, out, marks);
+    finish(sum, bad, columns, row, out);
+    mark(bad, columns, marks);
     std::fill_n(out, std::min(first_bin, columns), 0.0F);
     std::fill_n(marks, std::min(first_bin, columns), std::uint8_t{0});
     if (end_bin < columns) {

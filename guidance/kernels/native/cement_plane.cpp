@@ -93,10 +93,38 @@ void smooth(const float* from, std::size_t rows, std::size_t columns, float* scr
   }
 }
 
-void dilate(const std::uint8_t* from, std::size_t rows, std::size_t columns, std::size_t reach, std::uint8_t* scratch,
-            std::uint8_t* to) {
-  for (std::size_t r = 0; r < rows; ++r) {  // along rows
+GUIDANCE_CLONES void mark_also(std::uint8_t* __restrict to, const std::uint8_t* __restrict from, std::size_t count) {
+  for (std::size_t n = 0; n < count; ++n) to[n] |= from[n];
+}
+GUIDANCE_CLONES void mark_only(std::uint8_t* __restrict to, const std::uint8_t* __restrict without, std::size_t count) {
+  for (std::size_t n = 0; n < count; ++n) to[n] = without[n] ? 0 : to[n];
+}
+GUIDANCE_CLONES void mark_missing(std::uint8_t* __restrict to, const std::uint8_t* __restrict seen, std::size_t count) {
+  for (std::size_t n = 0; n < count; ++n) to[n] |= static_cast<std::uint8_t>(seen[n] ^ 1U);
+}
+GUIDANCE_CLONES std::size_t count_both(const std::uint8_t* __restrict a, const std::uint8_t* __restrict b,
+                                       std::size_t count) {
+  std::uint32_t sum = 0;
+  for (std::size_t n = 0; n < count; ++n) sum += a[n] & b[n];
+  return sum;
+}
+GUIDANCE_CLONES bool any_mark(const std::uint8_t* marks, std::size_t count) {
+  std::uint8_t any = 0;
+  for (std::size_t n = 0; n < count; ++n) any |= marks[n];
+  return any != 0;
+}
+
+namespace {
+
+// Grows what is in `from` (rows of it may be all 0) into `to`.
+void grow(const std::uint8_t* from, std::size_t rows, std::size_t columns, std::size_t reach, std::uint8_t* scratch,
+          std::uint8_t* to) {
+  thread_local std::vector<std::uint8_t> filled;
+  filled.resize(rows);
+  for (std::size_t r = 0; r < rows; ++r) {
     const std::uint8_t* const row = from + r * columns;
+    filled[r] = any_mark(row, columns) ? 1 : 0;
+    if (!filled[r]) continue;
     std::uint8_t* const out = scratch + r * columns;
     std::copy_n(row, columns, out);
     for (std::size_t n = 1; n <= std::min(reach, columns - 1); ++n) {
@@ -106,33 +134,27 @@ void dilate(const std::uint8_t* from, std::size_t rows, std::size_t columns, std
   }
   for (std::size_t r = 0; r < rows; ++r) {
     std::uint8_t* const out = to + r * columns;
-    const std::size_t first = r > reach ? r - reach : 0, last = std::min(r + reach, rows - 1);
-    std::copy_n(scratch + first * columns, columns, out);
-    for (std::size_t n = first + 1; n <= last; ++n) combine(out, scratch + n * columns, columns);
+    std::fill_n(out, columns, std::uint8_t{0});
+    for (std::size_t n = r > reach ? r - reach : 0; n <= std::min(r + reach, rows - 1); ++n)
+      if (filled[n]) combine(out, scratch + n * columns, columns);
   }
+}
+
+}  // namespace
+
+void dilate(const std::uint8_t* from, std::size_t rows, std::size_t columns, std::size_t reach, std::uint8_t* scratch,
+            std::uint8_t* to) {
+  grow(from, rows, columns, reach, scratch, to);
 }
 
 void erode(const std::uint8_t* from, std::size_t rows, std::size_t columns, std::size_t reach, std::uint8_t* scratch,
            std::uint8_t* to) {
   // What is not marked grows; beyond the border nothing is.
-  invert(from, rows * columns, to);
-  std::uint8_t* const grown = scratch;
-  for (std::size_t r = 0; r < rows; ++r) {
-    const std::uint8_t* const row = to + r * columns;
-    std::uint8_t* const out = grown + r * columns;
-    std::copy_n(row, columns, out);
-    for (std::size_t n = 1; n <= std::min(reach, columns - 1); ++n) {
-      combine(out + n, row, columns - n);
-      combine(out, row + n, columns - n);
-    }
-  }
-  for (std::size_t r = 0; r < rows; ++r) {
-    std::uint8_t* const out = to + r * columns;
-    const std::size_t first = r > reach ? r - reach : 0, last = std::min(r + reach, rows - 1);
-    std::copy_n(grown + first * columns, columns, out);
-    for (std::size_t n = first + 1; n <= last; ++n) combine(out, grown + n * columns, columns);
-    invert(out, columns, out);
-  }
+  thread_local std::vector<std::uint8_t> missing;
+  missing.resize(rows * columns);
+  invert(from, rows * columns, missing.data());
+  grow(missing.data(), rows, columns, reach, scratch, to);
+  invert(to, rows * columns, to);
 }
 
 void halve(const float* from, const std::uint8_t* valid, std::size_t rows, std::size_t columns, float* to,

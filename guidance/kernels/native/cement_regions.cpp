@@ -1,6 +1,7 @@
 // Connected regions of marks, and closed sub-pixel lines around them.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "cement.hpp"
 
@@ -11,7 +12,10 @@ void Regions::find(std::uint8_t* marks, std::size_t rows, std::size_t columns, c
   regions_.clear();
   pixels_.clear();
   for (std::size_t start = 0; start < rows * columns; ++start) {
-    if (!marks[start]) continue;
+    const auto* const next_mark =
+        static_cast<const std::uint8_t*>(std::memchr(marks + start, 1, rows * columns - start));
+    if (next_mark == nullptr) break;
+    start = static_cast<std::size_t>(next_mark - marks);
     Region region{pixels_.size(), 0, value[start], false, 0, {}};
     int left = static_cast<int>(columns), top = static_cast<int>(rows), right = 0, bottom = 0;
     marks[start] = 0;

@@ -15,7 +15,25 @@ constexpr double kDrift = 0.0015;        // contrast: what the exposure's fit ma
 constexpr int kFit = 3, kFitLeast = 14;  // half the window that a speed is told from, its least pixels
 constexpr double kSpeedQuantile = 0.9;
 constexpr std::size_t kSpeedLeast = 8;
-constexpr std::size_t kStride = 29;
+constexpr std::size_t kStride = 97;
+
+GUIDANCE_CLONES void spread(const std::uint8_t* __restrict line, std::size_t columns, std::size_t step,
+                            std::uint8_t* __restrict out) {
+  if (step == 2) {
+    for (std::size_t n = 0; n < columns; ++n) {
+      out[2 * n] = line[n];
+      out[2 * n + 1] = line[n];
+    }
+    return;
+  }
+  for (std::size_t n = 0; n < columns; ++n)
+    for (std::size_t m = 0; m < step; ++m) out[n * step + m] = line[n];
+}
+
+GUIDANCE_CLONES void mark_told(std::uint8_t* __restrict to, const std::uint8_t* __restrict told,
+                               const std::uint8_t* __restrict thinner, std::size_t count) {
+  for (std::size_t n = 0; n < count; ++n) to[n] |= told[n] | thinner[n] ? 1 : 0;
+}
 
 // A place in the frame (pixels) to the reference's grid, and back.
 struct Place {
@@ -42,7 +60,7 @@ struct Place {
 
 }  // namespace
 
-void Tracker::measure(const Look& look, Answer& answer) {
+void Tracker::find_box() {
   const auto rows = static_cast<int>(setup_.rows), columns = static_cast<int>(setup_.columns);
   int left = columns, top = rows, right = -1, bottom = -1;
   for (int r = 0; r < rows; ++r) {
@@ -56,6 +74,12 @@ void Tracker::measure(const Look& look, Answer& answer) {
       if (line[c]) right = c;
   }
   box_ = {left, top, right, bottom};
+}
+
+void Tracker::measure(const Look& look, Answer& answer) {
+  const auto rows = static_cast<int>(setup_.rows), columns = static_cast<int>(setup_.columns);
+  find_box();
+  const auto [left, top, right, bottom] = box_;
   sample_.clear();
   const auto reference_share = static_cast<float>(1.0 / setup_.reference_frames);
   for (std::size_t n = 0; n < count_; n += kStride)
@@ -233,9 +257,10 @@ void Tracker::write(const Look& look, Answer& answer, const Maps& maps) {
 }
 
 void Tracker::write_blind(const Answer& answer, const Maps& maps) {
-  for (std::size_t n = 0; n < count_; ++n)
-    blind_[n] =
-        static_cast<std::uint8_t>((now_valid_[n] ? 0 : 1) | (told_[n] ? 1 : 0) | foreign_[n] | (thinner_[n] ? 1 : 0));
+  std::fill(blind_.begin(), blind_.end(), std::uint8_t{0});
+  mark_missing(blind_.data(), now_valid_.data(), count_);
+  mark_told(blind_.data(), told_.data(), thinner_.data(), count_);
+  mark_also(blind_.data(), foreign_.data(), count_);
   const Motion& motion = answer.fit.motion;
   const double middle_u = (static_cast<double>(setup_.columns) - 1.0) / 2.0;
   const double middle_v = (static_cast<double>(setup_.rows) - 1.0) / 2.0;
@@ -270,12 +295,12 @@ void Tracker::write_blind(const Answer& answer, const Maps& maps) {
       c += static_cast<std::size_t>(run);
     }
     const std::uint8_t* const live = live_valid_.data() + r * columns;
-    for (std::size_t n = 0; n < columns; ++n) line[n] |= live[n] ? 0 : 1;
+    mark_missing(line, live, columns);
     std::uint8_t* const out = maps.blind + r * step * maps.columns;
     if (step == 1) {
       std::copy_n(line, columns, out);
     } else {
-      for (std::size_t n = 0; n < columns; ++n) std::memset(out + n * step, line[n], step);
+      spread(line, columns, step, out);
     }
     std::fill_n(out + columns * step, maps.columns - columns * step, std::uint8_t{1});
     for (std::size_t n = 1; n < step; ++n) std::copy_n(out, maps.columns, out + n * maps.columns);

@@ -47,6 +47,8 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   half_scratch_.assign(4 * setup.columns + 16, 0.0F);
   for (Marks* marks : {&half_marks_, &half_seen_, &half_cement_, &half_foreign_, &half_mark_scratch_})
     marks->assign(half, 0);
+  offered_ = count_both(valid_.data(), valid_.data(), count_);
+  find_box();
   regions_.reserve(count_);
   contours_.reserve(setup.rows, setup.columns);
   sample_.reserve(count_);
@@ -74,22 +76,20 @@ void Tracker::already(const std::uint8_t* marks) {
     cement_[n] = marks[n] && valid_[n] ? 1 : 0;
     hold_[n] = cement_[n] ? 255 : 0;
   }
+  find_box();
   dilate(cement_.data(), setup_.rows, setup_.columns, kNear, mark_scratch_.data(), near_.data());
 }
 
 bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& scale, Answer& answer) {
   answer.bins = bin_frame(picture, scale, live_.data(), live_valid_.data());
-  std::size_t offered = 0, there = 0;
-  for (std::size_t n = 0; n < count_; ++n) {
-    offered += valid_[n];
-    there += valid_[n] & live_valid_[n];
-  }
-  if (static_cast<double>(there) < kLeastCompared * static_cast<double>(offered) || there == 0) {
+  const std::size_t there = count_both(valid_.data(), live_valid_.data(), count_);
+  if (static_cast<double>(there) < kLeastCompared * static_cast<double>(offered_) || there == 0) {
     answer.told = answer.bins.saturated > answer.bins.black ? Told::kSaturated : Told::kBlack;
     return false;
   }
   dilate(cement_.data(), setup_.rows, setup_.columns, kApart, mark_scratch_.data(), excluded_.data());
-  for (std::size_t n = 0; n < count_; ++n) excluded_[n] |= foreign_[n] | unseen_[n];
+  mark_also(excluded_.data(), foreign_.data(), count_);
+  mark_also(excluded_.data(), unseen_.data(), count_);
   const double slope_sigma = frame_ == 0 ? std::max(look.slope_sigma, kStartSlopeSigma) : look.slope_sigma;
   const Fit fit = alignment_.fit(live_.data(), live_valid_.data(), excluded_.data(), fit_, slope_sigma);
   answer.fit = fit;

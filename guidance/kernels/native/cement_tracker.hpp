@@ -81,12 +81,14 @@ class Tracker {
   void judge_candidates(const Look& look);
   void keep_or_drop();
   void lift_reference();
+  void find_box();
   void measure(const Look& look, Answer& answer);
   void speeds(const Look& look, Answer& answer);
   void write(const Look& look, Answer& answer, const Maps& maps);
   void write_blind(const Answer& answer, const Maps& maps);
 
   Setup setup_;
+  std::size_t offered_ = 0;  // bins of the reference's field
   std::size_t count_, half_rows_, half_columns_;
   Alignment alignment_;
   Background background_;
