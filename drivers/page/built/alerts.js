@@ -1,7 +1,7 @@
-// Built from src/alerts.ts, sha256 8ad03d71d80da22adfd0bbb3db41bc5b32700582243d13656a7ae1d60b86d047; change that, then run: make page
+// Built from src/alerts.ts, sha256 7d75bfa5b566f671000c937dd3fce9f9101bce0ff61efb2ece092124a7bb7141; change that, then run: make page
 // Latched alerts over the pictures: priority as IEC 60601-1-8 marks it, words, and who has seen them.
 import { asProblem, request } from "./api.js";
-import { byId, h, showWhenChanged } from "./dom.js";
+import { byId, h, setText, showWhenChanged } from "./dom.js";
 import { Said, editor, field, showFaults } from "./forms.js";
 const SIGNS = {
     high: ["bad", "!!!"], medium: ["caution", "!!"], low: ["caution", "!"], none: ["none", "–"],
@@ -10,15 +10,22 @@ const NAME = "guidance-operator";
 export class AlertBar {
     said = "";
     tell(live) {
-        showWhenChanged(byId("alerts"), [live.alerts, this.said], () => [
+        // Millimetres change with every frame. The buttons must not: one that is replaced under the finger is never pressed.
+        const key = live.alerts.map((alert) => [alert.id, alert.priority, alert.acknowledged_by]);
+        showWhenChanged(byId("alerts"), [key, this.said], () => [
             ...live.alerts.map((alert) => this.row(alert)),
             this.said ? h("p", { class: "alert bad", id: "alert-said" }, this.said) : null,
         ]);
+        for (const alert of live.alerts) {
+            const words = document.querySelector(`[data-alert="${CSS.escape(alert.id)}"] .what`);
+            if (words)
+                setText(words, alert.present ? alert.text : `${alert.text} (no longer)`);
+        }
     }
     row(alert) {
         const [level, sign] = SIGNS[alert.priority];
         const seen = alert.acknowledged_by !== null;
-        return h("div", { class: `alert ${seen ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority }, h("strong", { class: "sign", "aria-label": `${alert.priority} priority` }, sign), h("span", { class: "what" }, alert.present ? alert.text : `${alert.text} (no longer)`), seen
+        return h("div", { class: `alert ${seen ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority }, h("strong", { class: "sign", "aria-label": `${alert.priority} priority` }, sign), h("span", { class: "what" }), seen
             ? h("span", { class: "by" }, `seen by ${alert.acknowledged_by ?? ""}`)
             : h("button", { class: "acknowledge", click: () => this.acknowledge(alert) }, "Acknowledge"));
     }

@@ -1,7 +1,7 @@
 // Latched alerts over the pictures: priority as IEC 60601-1-8 marks it, words, and who has seen them.
 
 import { asProblem, request } from "./api.js";
-import { byId, h, showWhenChanged } from "./dom.js";
+import { byId, h, setText, showWhenChanged } from "./dom.js";
 import { Said, editor, field, showFaults } from "./forms.js";
 import type { Alert, LiveState } from "./types.js";
 
@@ -14,10 +14,16 @@ export class AlertBar {
   private said = "";
 
   tell(live: LiveState): void {
-    showWhenChanged(byId("alerts"), [live.alerts, this.said], () => [
+    // Millimetres change with every frame. The buttons must not: one that is replaced under the finger is never pressed.
+    const key = live.alerts.map((alert) => [alert.id, alert.priority, alert.acknowledged_by]);
+    showWhenChanged(byId("alerts"), [key, this.said], () => [
       ...live.alerts.map((alert) => this.row(alert)),
       this.said ? h("p", { class: "alert bad", id: "alert-said" }, this.said) : null,
     ]);
+    for (const alert of live.alerts) {
+      const words = document.querySelector(`[data-alert="${CSS.escape(alert.id)}"] .what`);
+      if (words) setText(words, alert.present ? alert.text : `${alert.text} (no longer)`);
+    }
   }
 
   private row(alert: Alert): HTMLElement {
@@ -25,7 +31,7 @@ export class AlertBar {
     const seen = alert.acknowledged_by !== null;
     return h("div", { class: `alert ${seen ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority },
       h("strong", { class: "sign", "aria-label": `${alert.priority} priority` }, sign),
-      h("span", { class: "what" }, alert.present ? alert.text : `${alert.text} (no longer)`),
+      h("span", { class: "what" }),
       seen
         ? h("span", { class: "by" }, `seen by ${alert.acknowledged_by ?? ""}`)
         : h("button", { class: "acknowledge", click: () => this.acknowledge(alert) }, "Acknowledge"));
