@@ -135,6 +135,8 @@ class SimulatedSuite:
     async def injection(self, growth: Growth | None = None) -> CementStream:
         """The C-arm that looks at an injection, after its round: AP, with a look from the side now and then.
 
+        The round's instruments are out by then; there is a cannula.
+
         Args:
             growth: how far the injector is; None: it runs as planned.
 
@@ -149,7 +151,6 @@ class SimulatedSuite:
             await self._projection(),
             plan.cement,
             replace(plan.telling, frame_of_reference_uid=uid),
-            plan.instruments,
             plan.patient_position,
         )
         return CementStream(imaging, demo_shots(), connect=plan.openigtlink, growth=growth, report=self.report)

@@ -22,7 +22,6 @@ from simulators.cement.places import ball, chain
 from simulators.cement.zone_bodies import zones_of
 from simulators.demo_paths import Which
 from simulators.gantry import Gantry
-from simulators.instruments import Cylinder
 from simulators.pelvis_anatomy import sacral_point
 from simulators.volumes import HuVolume
 
@@ -126,7 +125,6 @@ def demo_imaging(
     volume: ProjectionVolume,
     grown: GrownCement,
     telling: Telling,
-    instruments: tuple[Cylinder, ...] = (),
     patient_position: str = "HFP",
 ) -> CementImaging:
     """The C-arm of the demonstration: AP and lateral of one plane; the patient breathes."""
@@ -145,7 +143,6 @@ def demo_imaging(
         CementTechnique(rate_hz=RATE_HZ, telling=telling),
         views,
         motion=PatientMotion(breath=(0.0, 0.3, 0.6, 0.1, 0.0, 0.0)),
-        instruments=instruments,
     )
 
 
