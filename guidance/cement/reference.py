@@ -18,7 +18,7 @@ from guidance.messages import F32, F64, U8, Matrix34
 
 LEAST_FRAMES: Final = 5
 """Of a reference (contract 5.4)."""
-MOST_FRAMES: Final = 16
+MOST_FRAMES: Final = 12
 _MOST_BYTES: Final = 64 * 1024 * 1024  # of one pose's frames, beyond the least number
 _MOST_POSES: Final = 4  # of one input
 _SAME_TURN_DEG: Final = 1.0
@@ -26,6 +26,7 @@ _SAME_SHIFT: Final = 0.15  # of the picture's shorter side
 _SAME_SCALE: Final = 0.02
 _AGREES: Final = 0.5  # share of a frame that must agree with the newest one
 _LEVELS: Final = 12
+_SAMPLE: Final = 20_000  # bins that tell the noise
 _USUAL_DEPTH_MM: Final = 750.0  # of the isocentre
 _LEAST_SIGMA: Final = 1e-4
 _IMMERKAER: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # CVIU 64(2), 1996
@@ -157,34 +158,30 @@ def reference_picture(
     scale = scale_of(alike, step)
     if min(scale.rows, scale.columns) < 32:
         raise CaseError("the picture is too small", code="no_reference", mend="send at least 32 x 32 pixels")
-    layers, valids = [], []
-    for frame in alike:
-        attenuation, valid, _, _ = bin_frame(np.ascontiguousarray(frame.pixels), scale)
-        layers.append(attenuation)
-        valids.append(valid * open_field(np.ascontiguousarray(frame.pixels), scale))
-    if not valids[-1].any():
+    newest_pixels = np.ascontiguousarray(newest.pixels)
+    base, known, _, _ = bin_frame(newest_pixels, scale)
+    known = np.ascontiguousarray(known * open_field(newest_pixels, scale))
+    if not known.any():
         raise CaseError(
             "the newest frame shows nothing: black, saturated or covered",
             code="no_reference",
             mend="take some frames of this view, then start",
         )
-    mean, valid, variance, used = layers[-1], valids[-1], _one_frame_variance(layers[-1], valids[-1]), 1
-    motions = [(0.0, 0.0, 0.0)] * len(layers)
-    for _ in range(2 if len(layers) > 1 else 0):
-        aligner = Aligner(mean, valid, variance)
-        moved, there = [], []
-        for number, (layer, known) in enumerate(zip(layers, valids, strict=True)):
-            fit = aligner.fit(layer, known, motions[number])
-            motions[number] = (fit.du, fit.dv, fit.turn)
-            if fit.share < _AGREES:
-                continue
-            values, seen = warp(layer, known, *motions[number])
-            moved.append(values - fit.offset - fit.slope * (mean - mean[valid > 0].mean()))
-            there.append(seen)
-        if len(moved) < 2:
-            break
-        mean, valid, variance = _together(moved, there)
-        used = len(moved)
+    one = _one_frame_variance(base, known)
+    sums = _Sums(base, known)
+    aligner = Aligner(base, known, 2.0 * one)  # both have noise
+    level = float(base[known > 0].mean())
+    motion = (0.0, 0.0, 0.0)
+    for frame in reversed(alike[:-1]):
+        layer, seen, _, _ = bin_frame(np.ascontiguousarray(frame.pixels), scale)
+        fit = aligner.fit(layer, seen, motion)
+        if fit.share < _AGREES:
+            continue
+        motion = (fit.du, fit.dv, fit.turn)
+        moved, there = warp(layer, seen, *motion)
+        moved -= np.float32(fit.offset) + np.float32(fit.slope) * (base - np.float32(level))
+        sums.add(moved, there)
+    mean, valid, variance = sums.together()
     return ReferencePicture(
         device=newest.device,
         scale=scale,
@@ -193,7 +190,7 @@ def reference_picture(
         attenuation=mean,
         valid=valid,
         variance=variance,
-        frames=used,
+        frames=sums.frames,
         kvp=newest.kvp,
         pixel_from_patient=newest.pixel_from_patient,
         until_ns=newest.time_ns,
@@ -201,26 +198,45 @@ def reference_picture(
     )
 
 
-def _together(layers: list[F32], seen: list[U8]) -> tuple[F32, U8, F32]:
-    """Mean, where most frames tell it, and the noise of one frame by how dense it is there."""
-    stack = np.stack(layers)
-    known = np.stack(seen).astype(np.float32)
-    count = known.sum(axis=0)
-    valid = np.ascontiguousarray(count > 0.5 * len(layers), np.uint8)
-    mean = np.where(valid > 0, (stack * known).sum(axis=0) / np.maximum(count, 1.0), 0.0).astype(np.float32)
-    whole = (count == len(layers)) & (valid > 0)
-    spread = ((stack - mean) ** 2 * known).sum(axis=0) / np.maximum(count - 1.0, 1.0)
-    return mean, valid, _noise_by_density(mean, spread, whole, valid, len(layers))
+class _Sums:
+    """Frames in one place, put together one by one by their differences from the newest: small numbers."""
+
+    def __init__(self, base: F32, known: U8) -> None:
+        self._base, self._known = base, known
+        self._count = known.astype(np.float32)
+        self._sum, self._squares = np.zeros_like(base), np.zeros_like(base)
+        self.frames = 1
+
+    def add(self, layer: F32, seen: U8) -> None:
+        off = (layer - self._base) * (seen & self._known)
+        self._sum += off
+        np.multiply(off, off, out=off)
+        self._squares += off
+        self._count += seen & self._known
+        self.frames += 1
+
+    def together(self) -> tuple[F32, U8, F32]:
+        """Mean, where most frames tell it, and the noise of one frame by how dense it is there."""
+        if self.frames < 2:
+            return self._base, self._known, _one_frame_variance(self._base, self._known)
+        valid = np.ascontiguousarray(self._count > 0.5 * self.frames, np.uint8)
+        count = np.maximum(self._count, 1.0)
+        mean = np.asarray(self._base + self._sum / count, np.float32) * valid
+        spread = np.asarray(np.maximum(self._squares - self._sum**2 / count, 0.0) / (self.frames - 1), np.float32)
+        whole = (self._count == self.frames) & (valid > 0)
+        return mean, valid, _noise_by_density(mean, spread, whole, valid, self.frames)
 
 
 def _noise_by_density(mean: F32, spread: F32, whole: npt.NDArray[np.bool_], valid: U8, frames: int) -> F32:
     """Variance = a exp(attenuation) + b, a and b not negative: photons, and what else there is."""
     if np.count_nonzero(whole) < 16 * _LEVELS:
         return _one_frame_variance(mean, valid)
-    level = float(np.median(mean[whole]))
-    x = np.exp(np.clip(mean[whole] - level, -6.0, 6.0)).astype(np.float64)
+    step = max(np.count_nonzero(whole) // _SAMPLE, 1)
+    dense = mean[whole][::step]
+    level = float(np.median(dense))
+    x = np.exp(np.clip(dense - level, -6.0, 6.0)).astype(np.float64)
     order = np.argsort(x)
-    values = spread[whole][order].astype(np.float64)
+    values = spread[whole][::step][order].astype(np.float64)
     chunks = np.array_split(np.arange(len(order)), _LEVELS)
     # Medians, as what moved between the frames is no noise; of chi-squared values they lie below the mean (Wilson &
     # Hilferty, PNAS 17, 1931).
