@@ -23,19 +23,21 @@ from simulators.volumes import HuVolume
 
 _GRID_MM: Final = 0.6
 _HALF_MM: Final = 33.0
+_COARSE_GRID_MM: Final = 0.8  # for the long way to the skin
 _TRACK_SEEN_MM: Final = 25.0  # outside the bone
+_UNDER_SKIN_MM: Final = 4.0
 _START_S: Final = 1.0  # cement begins to flow a second after tracking has begun
 _PAUSE_S: Final = 3.0
 _BACK_MM: Final = 12.0
 _BACK_S: Final = 2.0
 _STEPS: Final = 4  # in which the track opens behind the tip, for the short way
-_DRIPPING_STEPS: Final = 10
-_DRIPPING_MM: Final = 78.0
+_DRIPPING_STEPS: Final = 14
 _DRIPPING_S: Final = 4.0
 _BEFORE_TIP_MM: Final = 1.5  # cement comes out before the tip
 _TRACK_GAP_MM: Final = 1.1  # between cannula and bone, where cement creeps back
 _FISSURE_MM: Final = (1.4, 2.2)  # half width of where bone has given way towards a breach
 _BREACH_MM: Final = (4.0, 8.0)  # how far cement would be in marrow when it is through a breach
+_DRIPPING_SHARE: Final = 0.1  # of the pressure in the bone that is left when the open track takes the cement
 _GAP_DETOUR: Final = 2.4
 _BALLOON_MM: Final = 7.5
 _TARGET_MM: Final = 12.0
@@ -73,9 +75,15 @@ def grown(case: CementCase) -> GrownCement:
     where, who = place(case), PATIENTS[case.patient]
     random = np.random.default_rng([case.seed, 0x6E0])
     zones = zones_of(where.zone_bodies)
-    half, source = _half_mm(case, where), _source(where)
+    source, spacing_mm = _source(where), _COARSE_GRID_MM if "skin" in case.leaks else _GRID_MM
     medium = bone_medium(
-        patient(case), source, spacing_mm=_GRID_MM, half_mm=half, seed=case.seed, hole_mm=who.lesion_mm
+        patient(case),
+        source,
+        spacing_mm=spacing_mm,
+        half_mm=(_HALF_MM,) * 3,
+        also_lps_mm=_track_end(case, where),
+        seed=case.seed,
+        hole_mm=who.lesion_mm,
     )
     points = medium.points_lps_mm()
     opportunities = []
@@ -147,7 +155,9 @@ def _phases(
     random: np.random.Generator,
 ) -> tuple[Medium, tuple[Phase, ...]]:
     """From a tight cannula to its open track, step by step as it is pulled back."""
-    track = _within(cannula.cylinder_at(0.0), points, _TRACK_GAP_MM)
+    # What is left open behind a withdrawn cannula falls in on itself; a loose one has a gap all along.
+    gap_mm = 0.2 if "skin" in case.leaks else _TRACK_GAP_MM
+    track = _within(cannula.cylinder_at(0.0), points, gap_mm)
     entry, axis = np.asarray(where.entry_lps_mm, np.float32), np.asarray(where.axis, np.float32)
     out_of_bone = (points - entry) @ axis < 0.0
     leaky = "needle_track" in case.leaks
@@ -169,6 +179,8 @@ def _phases(
         if not leaky:
             speed[track & behind] = medium.speed[track & behind]
         speed[steel & behind] = 0.0
+        if "skin" in case.leaks:
+            speed[~track] *= _DRIPPING_SHARE
         phases.append(Phase(start_s=time_s, speed=speed, tip_lps_mm=tip))
     return named, tuple(phases)
 
@@ -202,7 +214,7 @@ def _injection(case: CementCase) -> InjectionCurve:
 def _cannula(case: CementCase, where: Place) -> CannulaScript:
     back: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,), (0.0,))
     if "skin" in case.leaks and case.withdraw_s is not None:
-        back = ((case.withdraw_s, case.withdraw_s + _DRIPPING_S), (0.0, _DRIPPING_MM))
+        back = ((case.withdraw_s, case.withdraw_s + _DRIPPING_S), (0.0, where.depth_mm + _drip_mm(where)))
     elif case.withdraw_s is not None:
         back = ((case.withdraw_s, case.withdraw_s + _BACK_S), (0.0, _BACK_MM))
     return CannulaScript(hub_lps_mm=where.hub_lps_mm, tip_lps_mm=where.tip_lps_mm, times_s=back[0], back_mm=back[1])
@@ -280,11 +292,18 @@ def _aside(where: Place, random: np.random.Generator, apart_mm: float) -> Vector
     return _triple(np.asarray(where.tip_lps_mm) + apart_mm * across / np.linalg.norm(across))
 
 
-def _half_mm(case: CementCase, where: Place) -> Vector3:
-    depth = where.depth_mm + _TRACK_SEEN_MM
-    back = _DRIPPING_MM + 6.0 if "skin" in case.leaks else depth if "needle_track" in case.leaks else 0.0
-    x, y, z = (max(_HALF_MM, abs(value) * back) for value in where.axis)
-    return (x, y, z)
+def _track_end(case: CementCase, where: Place) -> tuple[Vector3, ...]:
+    """How far along the cannula cement may come back, if it may."""
+    outside = _drip_mm(where) if "skin" in case.leaks else _TRACK_SEEN_MM if "needle_track" in case.leaks else 0.0
+    if outside <= 0.0:
+        return ()
+    return (_triple(np.asarray(where.tip_lps_mm) - (where.depth_mm + outside) * np.asarray(where.axis)),)
+
+
+def _drip_mm(where: Place) -> float:
+    """How far outside the bone the tip stops in a withdrawal under pressure: under the skin."""
+    skin = next(body for body in where.zone_bodies if body["site"] == "skin")
+    return float(np.linalg.norm(np.subtract(skin["shape"]["center_lps_mm"], where.entry_lps_mm))) - _UNDER_SKIN_MM
 
 
 def _skin_mm(volume: HuVolume, entry_lps_mm: Vector3, outwards: F64) -> float:

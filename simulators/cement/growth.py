@@ -141,15 +141,18 @@ def grow(
 def _continued(
     medium: Medium, phase: Phase, level: F32, crossing: F32, reached: float, limit: float
 ) -> tuple[F32, F32]:
-    """What is full stays; from there and from the tip the front goes on at the phase's speeds."""
-    full = level <= reached
+    """What has begun to fill goes on as it was; from there and from the tip the front runs at the phase's speeds."""
+    begun = level - 0.5 * crossing < reached
     apart = np.linalg.norm(medium.points_lps_mm() - phase.tip_lps_mm.astype(np.float32), axis=-1)
-    drop = (apart <= max(_DROP_MM, 0.9 * medium.spacing_mm)) & ~full
-    known = np.where(full, level, np.float32(reached) + apart.astype(np.float32))
+    drop = (apart <= max(_DROP_MM, 0.9 * medium.spacing_mm)) & ~begun
+    since = np.float32(reached)
+    # What opens beside cement that has long been there is reached from now on, not from when that came.
+    known = np.where(begun, np.maximum(level, since), since + np.maximum(apart, 0.5 * _DROP_MM).astype(np.float32))
     speed = np.where(drop, np.maximum(phase.speed, 1.0), phase.speed).astype(np.float32)
-    new = arrival(speed, medium.spacing_mm, full | drop, known, limit)
-    took = np.float32(medium.spacing_mm) / np.maximum(speed, 0.1)
-    return new, np.where(full, crossing, took).astype(np.float32)
+    new = arrival(speed, medium.spacing_mm, begun | drop, known, limit)
+    # Nothing new fills before the phase begins.
+    took = np.minimum(np.float32(medium.spacing_mm) / np.maximum(speed, 0.1), 2.0 * np.maximum(new - since, 1e-3))
+    return np.where(begun, level, new), np.where(begun, crossing, took).astype(np.float32)
 
 
 def _volumes(level: F32, crossing: F32, capacity: F32, voxel_ml: float) -> tuple[F64, F64]:

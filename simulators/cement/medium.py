@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,6 +24,7 @@ _MARROW_HU: Final = 90.0  # less is no bone: soft tissue, or a hole in the bone
 _SOLID_HU: Final = 1600.0  # a voxel of bone only
 _LUMPS_MM: Final = 2.5  # size of what is coarser and finer in marrow
 _LUMPS: Final = 0.45  # standard deviation of the logarithm of its speed
+_ROOM_MM: Final = 5.0
 _NEAR_MM: Final = 9.0  # round the tip: there the speed is 1 in the median
 _SLOWEST, _FASTEST = 0.1, 12.0
 _EMPTY: Final = 0.97  # capacity where there is no bone
@@ -58,9 +59,7 @@ class Medium:
 
     def index_of(self, point_lps_mm: Vector3 | F64) -> tuple[int, int, int]:
         """(k, j, i) of the nearest voxel, within the grid."""
-        ijk = (np.asarray(point_lps_mm) - self.affine_lps_from_ijk[:3, 3]) / self.spacing_mm
-        k, j, i = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(self.hu.shape) - 1)
-        return int(k), int(j), int(i)
+        return _index(point_lps_mm, self.affine_lps_from_ijk, self.hu.shape)
 
 
 def bone_medium(
@@ -70,6 +69,7 @@ def bone_medium(
     spacing_mm: float,
     half_mm: Vector3,
     seed: int,
+    also_lps_mm: Sequence[Vector3] = (),
     hole_mm: Callable[[F32], F32] | None = None,
 ) -> Medium:
     """The marrow around a place, closed by its cortex.
@@ -78,13 +78,17 @@ def bone_medium(
         patient: CT; what is finer than its voxels is not seen.
         seed_lps_mm: a place in the marrow; what hangs together with it counts.
         spacing_mm: of the grid.
-        half_mm: half the grid's size along x, y, z.
+        half_mm: half the grid's size along x, y, z about that place.
         seed: of what is coarser and finer in the marrow.
+        also_lps_mm: places that shall be on the grid too, with some mm around them.
         hole_mm: (..., 3) LPS mm -> (...,) distance to where bone is gone, negative within; None: nowhere.
     """
-    count = np.maximum(2 * np.rint(np.asarray(half_mm) / spacing_mm).astype(int) + 1, 3)
+    low, high = np.subtract(seed_lps_mm, half_mm), np.add(seed_lps_mm, half_mm)
+    for place in also_lps_mm:
+        low, high = np.minimum(low, np.subtract(place, _ROOM_MM)), np.maximum(high, np.add(place, _ROOM_MM))
+    count = np.ceil((high - low) / spacing_mm).astype(int) + 1
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    affine[:3, 3] = np.asarray(seed_lps_mm) - (count - 1) / 2.0 * spacing_mm
+    affine[:3, 3] = low
     swap = np.eye(4)[[2, 1, 0, 3]]  # the arrays are [k, j, i]
     matrix = swap @ np.linalg.inv(patient.affine_lps_from_ijk) @ affine @ swap
     hu: F32 = ndimage.affine_transform(
@@ -101,7 +105,7 @@ def bone_medium(
     if hole_mm is not None:
         passable |= (hole_mm(_centres(hu.shape, affine)) <= 0.0) & (hu < _CORTEX_HU)
     parts, _ = ndimage.label(passable)
-    middle = tuple(int(n) // 2 for n in hu.shape)
+    middle = _index(seed_lps_mm, affine, hu.shape)
     marrow = (parts == parts[middle]) & passable if parts[middle] else np.zeros(hu.shape, np.bool_)
     reach = int(_NEAR_MM / spacing_mm)
     lumps = _lumps(hu.shape, spacing_mm, seed)
@@ -142,6 +146,12 @@ def closed(medium: Medium, inside: Bools) -> Medium:
     speed = medium.speed.copy()
     speed[inside] = 0.0
     return replace(medium, speed=speed)
+
+
+def _index(point_lps_mm: Vector3 | F64, affine_lps_from_ijk: F64, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    ijk = (np.asarray(point_lps_mm) - affine_lps_from_ijk[:3, 3]) / affine_lps_from_ijk[0, 0]
+    k, j, i = np.clip(np.rint(ijk[::-1]).astype(int), 0, np.array(shape) - 1)
+    return int(k), int(j), int(i)
 
 
 def _centres(shape: tuple[int, ...], affine_lps_from_ijk: F64) -> F32:
