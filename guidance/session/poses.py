@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from guidance.clock import ns_from_igtl
 from guidance.errors import GeometryError
@@ -14,6 +17,8 @@ from guidance.geometry.metadata import read_metadata
 from guidance.geometry.trust import judge
 from guidance.registration.values import RegistrationView
 from guidance.session.state import NS_PER_MS, InputTrack, Session, active_volume
+
+_CEMENT_EDGE: Final = 0.012  # of the picture's width: some 2 mm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +36,18 @@ class LiveView:
     view: RegistrationView
     frame_of_reference_uid: str
     received_ns: int
+
+
+def _without_cement(track: InputTrack, valid: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
+    """Where the picture may be compared with a volume that was taken before the cement."""
+    mask = track.cement.view.mask if track.cement is not None and track.cement.view.seen else None
+    if mask is None or not mask.any():
+        return valid
+    # Its edge is blurred, and what has come since is not in the mask yet.
+    reach = max(3, round(_CEMENT_EDGE * mask.shape[1])) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    free: npt.NDArray[np.bool_] = cv2.dilate(mask, kernel) == 0
+    return free if valid is None else free & valid
 
 
 def live_view(session: Session, track: InputTrack, now_ns: int) -> LiveView:
@@ -65,7 +82,7 @@ def live_view(session: Session, track: InputTrack, now_ns: int) -> LiveView:
         pixel_from_patient=np.array(verdict.pixel_from_patient, np.float64).reshape(3, 4),
         intensity=intensity.relationship,
         sign=intensity.sign,
-        valid=collimated(xray, rows, columns),
+        valid=_without_cement(track, collimated(xray, rows, columns)),
         name=track.device,
     )
     return LiveView(

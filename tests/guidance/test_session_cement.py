@@ -36,6 +36,7 @@ from guidance.session import (
     Session,
     Tick,
 )
+from guidance.session.poses import live_view
 from tests.helpers.live_session import after, drawn, live_frame, planned_case
 
 STEP_MS = 66.0
@@ -248,6 +249,16 @@ def test_a_new_zone_is_listed_at_once_with_what_is_not_known_of_it() -> None:
     assert [site.zone_id for site in session.cement.sites] == ["Z1", "Z2"]
     assert session.cement.sites[1].distance_mm is None
     assert session.cement.sites[1].reason
+
+
+def test_registration_does_not_compare_cement_with_a_volume_from_before_it() -> None:
+    session, at_ms = started()
+    assert live_view(session, session.inputs["Fluoro"], round(at_ms * 1e6)).view.valid is None
+    session, _ = follow(session, 6, at_ms + 66)
+    valid = live_view(session, session.inputs["Fluoro"], round((at_ms + 66) * 1e6)).view.valid
+    assert valid is not None
+    assert not valid[495:525, 500:520].any()
+    assert valid[:480].all()
 
 
 def test_the_injector_is_heard_without_a_run_and_counts_from_the_start() -> None:
