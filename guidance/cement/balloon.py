@@ -134,10 +134,9 @@ class BalloonFollower:
 
 def _axis(view: CementView) -> F64:
     """(3,) of the central ray; zeros without geometry."""
-    if view.pixel_from_patient is None:
-        return np.zeros(3)
-    axis = np.array(view.pixel_from_patient[8:11])
-    return np.asarray(axis / max(float(np.linalg.norm(axis)), 1e-12))
+    axis = np.zeros(3) if view.pixel_from_patient is None else np.array(view.pixel_from_patient[8:11])
+    length = float(np.linalg.norm(axis))
+    return np.asarray(axis / length) if 0.0 < length < np.inf else np.zeros(3)
 
 
 def _same(one: _Direction, axis: F64, view: CementView) -> bool:

@@ -122,7 +122,7 @@ def _depths(view: BinnedView, space: OpenSpace | None, paths: Sequence[PlannedPa
     chances = np.ones(points.shape[:2])
     if space is not None:
         likely = np.zeros(256)
-        likely[Tissue.SOFT], likely[Tissue.CANCELLOUS], likely[Tissue.CORTICAL] = 0.05, 1.0, 0.3
+        likely[Tissue.SOFT], likely[Tissue.CANCELLOUS], likely[Tissue.CORTICAL] = 0.02, 1.0, 0.3
         chances = likely[space.at(points.reshape(-1, 3))].reshape(chances.shape)
     if paths:
         away = np.min([_away_mm(points.reshape(-1, 3), path) for path in paths], axis=0).reshape(chances.shape)

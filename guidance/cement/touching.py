@@ -18,8 +18,9 @@ _MAYBE: Final = 0.025  # ... but may be some
 _AHEAD: Final = 2  # voxels around the cement whose distances are worked out with it
 _NO_CEMENT: Final = "no cement is seen yet"
 _LEAST_FULL: Final = 0.3
-_NEAREST_ML: Final = 0.004  # so much cement must be as near as a distance says: no single voxel makes an alarm
-_TOUCH_ML: Final = 0.03
+_EDGE: Final = 0.35  # of a full voxel: thin tongues fill no voxel of a millimetre by half
+_NEAREST_ML: Final = 0.002  # so much cement must be as near as a distance says: no single voxel makes an alarm
+_TOUCH_ML: Final = 0.015
 _FRONT_SIGMA_MM: Final = 0.4  # front and geometry, across the rays
 _VOXEL_SIGMA: Final = 0.3  # of the spacing
 _DOUBT: Final = 0.25  # of how much nearer cement could be without any view's saying no
@@ -81,7 +82,7 @@ class Measuring:
         # The surface is where a voxel is half full: it lies half a voxel beyond the middle of a full one.
         filled = np.minimum(self._share / np.float32(full), np.float32(1.0))
         self._there = np.flatnonzero(filled > _HAZE)
-        self._solid = np.flatnonzero(filled >= 0.5)
+        self._solid = np.flatnonzero(filled >= _EDGE)
         self._beyond = np.float32(body.spacing_mm) * (filled - np.float32(0.5))
         ahead = dilated(maybe, _AHEAD) if distances.fields else None
         self._places = distances.places(body.first_ijk, maybe, ahead)

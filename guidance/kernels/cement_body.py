@@ -32,8 +32,8 @@ class BodyFitter:
         spacing_mm: float,
         views: Sequence[RayView],
         *,
-        rounds: int = 4,
-        sharpenings: int = 3,
+        rounds: int = 3,
+        sharpenings: int = 2,
     ) -> BodyFit:
         """Find the shares of voxels whose sums along the rays are the thickness seen.
 
