@@ -170,6 +170,7 @@ class CementAnswer(msgspec.Struct, frozen=True, kw_only=True):
         front_speed_mm_s: the fastest part of the front, of several views the largest.
         sites: every zone, always.
         conditions: what is true now; `/alerts` holds what was.
+        balloon: what flows is contrast in a balloon, as it was told.
         elapsed_s: since the start.
         mixed_s: since mixing; null where that was not told.
         working_time: the cement's clock; null where no brand was told.
@@ -194,6 +195,7 @@ class CementAnswer(msgspec.Struct, frozen=True, kw_only=True):
     run: int | None = None
     brand: str | None = None
     opacity_per_mm: float | None = None
+    balloon: bool = False
     started_at: str | None = None
     elapsed_s: float | None = None
     mixed_s: float | None = None

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from guidance.case import BadFieldsError, FieldError
-from guidance.case.values import LONGEST_TEXT, checked_number, checked_text
+from guidance.case.values import LONGEST_TEXT, checked_flag, checked_number, checked_text
 from guidance.messages import CementMaterial
 
 LARGEST_OPACITY_PER_MM: Final = 5.0  # steel has 1 / mm at 60 keV (NIST XCOM)
 LONGEST_MIXED_S: Final = 7200.0
 COLDEST_C, WARMEST_C = 0.0, 45.0
-_START_FIELDS: Final = ("brand", "opacity_per_mm", "mixed_s_ago", "temperature_c")
+_START_FIELDS: Final = ("brand", "opacity_per_mm", "mixed_s_ago", "temperature_c", "balloon")
 
 Brand = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)]
 OpacityPerMm = Annotated[float, msgspec.Meta(gt=0, le=LARGEST_OPACITY_PER_MM)]
@@ -32,12 +32,14 @@ class CementStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             beam; counts before the brand's.
         mixed_s_ago: seconds since mixing began; without it the working time is not known.
         temperature_c: of the room [20].
+        balloon: what flows is contrast in a balloon, which is no cement [false].
     """
 
     brand: Brand | msgspec.UnsetType = msgspec.UNSET
     opacity_per_mm: OpacityPerMm | msgspec.UnsetType = msgspec.UNSET
     mixed_s_ago: MixedSAgo | msgspec.UnsetType = msgspec.UNSET
     temperature_c: TemperatureC | msgspec.UnsetType = msgspec.UNSET
+    balloon: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +74,11 @@ def cement_material(fields: Mapping[str, Any]) -> CementMaterial:
     mixed_s_ago = _number(errors, "mixed_s_ago", fields.get("mixed_s_ago"), None, 0.0, LONGEST_MIXED_S)
     default_c = CementMaterial().temperature_c
     temperature_c = _number(errors, "temperature_c", fields.get("temperature_c"), default_c, COLDEST_C, WARMEST_C)
+    balloon = False
+    try:
+        balloon = fields.get("balloon") is not None and checked_flag(fields["balloon"])
+    except ValueError as error:
+        errors.append(FieldError("balloon", str(error)))
     if errors:
         raise BadFieldsError(errors, what="cement")
     return CementMaterial(
@@ -79,6 +86,7 @@ def cement_material(fields: Mapping[str, Any]) -> CementMaterial:
         opacity_per_mm=opacity_per_mm,
         mixed_s_ago=mixed_s_ago,
         temperature_c=default_c if temperature_c is None else temperature_c,
+        balloon=balloon,
     )
 
 

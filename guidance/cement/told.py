@@ -87,6 +87,7 @@ def cement_answer(
         run=run.number,
         brand=material.brand or None,
         opacity_per_mm=material.opacity_per_mm,
+        balloon=material.balloon,
         started_at=utc_text(run.started_ns + wall_from_monotonic_ns),
         elapsed_s=elapsed_s,
         mixed_s=None if material.mixed_s_ago is None else material.mixed_s_ago + elapsed_s,

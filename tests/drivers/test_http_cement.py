@@ -152,6 +152,7 @@ async def test_unknown_brand_is_a_field_at_fault_and_the_known_ones_are_named(cl
         pytest.param({"opacity_per_mm": "0.1"}, ["opacity_per_mm"], id="text"),
         pytest.param({"opacity_per_mm": 0.1, "mixed_s_ago": -1}, ["mixed_s_ago"], id="not yet mixed"),
         pytest.param({"opacity_per_mm": 0.1, "temperature_c": 293}, ["temperature_c"], id="kelvin"),
+        pytest.param({"opacity_per_mm": 0.1, "balloon": 1}, ["balloon"], id="no flag"),
         pytest.param({"opacity": 0.1}, ["opacity", "brand"], id="unknown member"),
         pytest.param(
             {"brand": None, "opacity_per_mm": 9, "temperature_c": 99},
@@ -173,6 +174,13 @@ async def test_what_cannot_be_meant_is_named(
 async def test_opacity_alone_is_enough(client: httpx.AsyncClient) -> None:
     told = (await start(client, opacity_per_mm=0.09)).json()
     assert (told["state"], told["brand"], told["opacity_per_mm"]) == ("tracking", None, 0.09)
+
+
+async def test_a_balloon_is_told_of_at_the_start(client: httpx.AsyncClient, cement: FakeCementApi) -> None:
+    told = (await start(client, opacity_per_mm=0.09, balloon=True)).json()
+    assert told["balloon"] is True
+    assert cement.known.run is not None
+    assert cement.known.run.material.balloon is True
 
 
 async def test_body_that_is_no_json_object_is_refused(client: httpx.AsyncClient) -> None:

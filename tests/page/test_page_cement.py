@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from guidance.messages import CementBody, GeometryState, SphereShape, ZoneKind, ZoneSite
+from guidance.messages import CementBody, CementMaterial, GeometryState, SphereShape, ZoneKind, ZoneSite
 from guidance.shapes import OverlayVector
 from tests.helpers.browser import Page
 from tests.helpers.case_api import FakeCaseApi, ready_volume
@@ -97,11 +97,14 @@ async def test_what_stands_against_a_start_is_said_in_the_dialog(
         await page.click("dialog button.primary")
         await says(page, "dialog [data-field=opacity_per_mm] .fault", "greater than 0")
         await page.type("dialog input[name=opacity_per_mm]", "0,1")
+        await page.click("dialog input[name=balloon]")
         await page.click("dialog button.primary")
         await says(page, "dialog p.fault", "no live frame", "expose")
         cement.has_reference = True
         await page.click("dialog button.primary")
         await says(page, "#cement-state", "Following")
+        assert cement.known.run is not None
+        assert cement.known.run.material == CementMaterial(opacity_per_mm=0.1, balloon=True)
 
 
 async def test_without_geometry_the_page_says_what_that_means(
@@ -125,7 +128,8 @@ async def test_alert_stands_over_the_pictures_until_somebody_has_seen_it(
         await says(page, "[data-alert=A1]", "!!!", "S1 left", "Acknowledge")
         ink, ground = await page.evaluate(
             "(() => { const alert = document.querySelector('[data-alert=A1]');"
-            "return [getComputedStyle(alert.querySelector('.what')).color, getComputedStyle(alert).backgroundColor]; })()"
+            "const words = alert.querySelector('.what');"
+            "return [getComputedStyle(words).color, getComputedStyle(alert).backgroundColor]; })()"
         )
         assert (ink, ground) == ("rgb(0, 0, 0)", "rgb(255, 122, 61)")
         above = "document.querySelector('#alerts').getBoundingClientRect().bottom"

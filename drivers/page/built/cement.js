@@ -1,4 +1,4 @@
-// Built from src/cement.ts, sha256 320b3a17f9c9c8708ba618ad591aba37f468020a4b1822fac5d6843ab74ca089; change that, then run: make page
+// Built from src/cement.ts, sha256 ed362c519bf1b8d922a7db8dfac92595ca5ed4959ac3d5b5222b99902de05f2e; change that, then run: make page
 // Cement: start and stop, its clocks and figures, and every zone with what is left to it.
 import { asProblem, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
@@ -60,6 +60,7 @@ export class CementPanel {
             choice("brand", "Cement", [[NONE, "– choose, or tell an opacity –"], ...brands], NONE),
             field("opacity_per_mm", "Opacity per mm, from a step wedge (or empty)", "", { inputmode: "decimal" }),
             h("div", { class: "row" }, field("mixed_s_ago", "Mixed so many seconds ago (or empty)", "", { inputmode: "decimal" }), field("temperature_c", "Room, °C", "20", { inputmode: "decimal" })),
+            h("label", { class: "check" }, h("input", { type: "checkbox", name: "balloon" }), h("span", {}, "What flows is contrast in a balloon, no cement")),
         ], "Start", async (form, summary) => {
             const told = new Said(form);
             const body = {};
@@ -69,6 +70,8 @@ export class CementPanel {
             }
             if (told.text("brand") !== NONE)
                 body["brand"] = told.text("brand");
+            if (told.has("balloon"))
+                body["balloon"] = true;
             try {
                 await request("POST", "/cement/start", body);
             }

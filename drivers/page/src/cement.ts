@@ -74,6 +74,8 @@ export class CementPanel {
       h("div", { class: "row" },
         field("mixed_s_ago", "Mixed so many seconds ago (or empty)", "", { inputmode: "decimal" }),
         field("temperature_c", "Room, °C", "20", { inputmode: "decimal" })),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "balloon" }),
+        h("span", {}, "What flows is contrast in a balloon, no cement")),
     ], "Start", async (form, summary) => {
       const told = new Said(form);
       const body: Record<string, unknown> = {};
@@ -81,6 +83,7 @@ export class CementPanel {
         if (told.text(name) !== "") body[name] = told.number(name);
       }
       if (told.text("brand") !== NONE) body["brand"] = told.text("brand");
+      if (told.has("balloon")) body["balloon"] = true;
       try {
         await request("POST", "/cement/start", body);
       } catch (error) {
