@@ -61,14 +61,14 @@ _SITES: Final[Mapping[Which, _Site]] = {
         hub_lps_mm=(48.0, 8.0, 196.0),
         entry_lps_mm=(40.5, -72.0, 205.0),
         breach_lps_mm=(23.5, -103.5, 209.0),
-        fissure_speed=8.0,
+        fissure_speed=3.2,
     ),
     "procedural": _Site(
         tip_lps_mm=_sacral(34.0, -1.0, 20.0),
         hub_lps_mm=_sacral(40.0, 115.0, 12.0),
         entry_lps_mm=_sacral(35.0, 16.0, 18.5),
         breach_lps_mm=_sacral(18.0, -2.0, 29.5),
-        fissure_speed=2.7,
+        fissure_speed=2.5,
     ),
 }
 
