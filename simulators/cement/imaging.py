@@ -97,7 +97,7 @@ class CementPicture:
     Attributes:
         pixels: (rows, columns) uint16, as sent.
         device, frame_index, t_s: which.
-        metadata: `XRay.*`, as sent.
+        metadata: `XRay.*`, as sent; its frame number counts all that the device has taken.
         pixel_from_patient: (3, 4) row-major: where the CBCT's points really are on this picture, breath and all.
         told_gantry, gantry: as told (the patient where the CBCT had them) and as it was.
         thickness_mm: (rows, columns) float32: cement along each ray, full cement that was not there at the start;
@@ -164,6 +164,7 @@ class CementImaging:
             for number, view in enumerate(self.views)
         ]
         self._last = [(-2, technique.kvp) for _ in self.views]
+        self._numbers: dict[str, int] = {}
         self._kerma_mgy = 0.0
         self._dap_gycm2 = 0.0
 
@@ -203,7 +204,7 @@ class CementImaging:
             device=view.device,
             frame_index=frame_index,
             t_s=t_s,
-            metadata=self._metadata(view, told, tube, exposure, box, frame_index),
+            metadata=self._metadata(view, told, tube, exposure, box),
             pixel_from_patient=tuple(float(value) for value in matrix.ravel()),
             told_gantry=told,
             gantry=gantry,
@@ -223,9 +224,7 @@ class CementImaging:
             return run.step(arriving, _KV_STEP_MISSED)
         return run.expose(arriving)
 
-    def _metadata(
-        self, view: ImagedView, told: Gantry, tube: Beam, exposure: float, box: Box | None, frame_index: int
-    ) -> dict[str, str]:
+    def _metadata(self, view: ImagedView, told: Gantry, tube: Beam, exposure: float, box: Box | None) -> dict[str, str]:
         area_mm2 = told.size[0] * told.size[1] * told.pitch_row_mm * told.pitch_column_mm
         detector = self.technique.detector
         # Detected photons of the open beam on a mm2, as air kerma there.
@@ -240,7 +239,9 @@ class CementImaging:
             air_kerma_mgy=self._kerma_mgy,
             dose_area_product_gycm2=self._dap_gycm2,
         )
-        told_metadata = frame_metadata(told, self.technique.telling, technique, frame_number=frame_index + 1, live=True)
+        # A device counts on from place to place.
+        number = self._numbers[view.device] = self._numbers.get(view.device, 0) + 1
+        told_metadata = frame_metadata(told, self.technique.telling, technique, frame_number=number, live=True)
         if box is not None and view.blades_told:
             told_metadata["XRay.CollimatorPx"] = " ".join(str(value) for value in box)
         return told_metadata

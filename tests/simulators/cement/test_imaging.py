@@ -218,6 +218,13 @@ def test_what_is_drawn_back_leaves_its_place_and_what_stands_in_the_lumen_does_n
     assert half.volume_ml == 0.0
 
 
+def test_a_device_counts_its_frames_on_from_place_to_place(water):
+    views = [ImagedView(gantry=AP), ImagedView(gantry=LATERAL), ImagedView(gantry=LATERAL, device="FluoroB")]
+    pictures = imaging(water, views=views)
+    taken = [pictures.picture(view, 0.1 * n, n) for n, view in enumerate((0, 1, 2, 0, 1))]
+    assert [each.metadata["XRay.FrameNumber"] for each in taken] == ["1", "2", "1", "3", "4"]
+
+
 def test_an_injection_that_was_held_up_grows_no_further(water):
     pictures = imaging(water)
     picture = pictures.picture(0, 15.0, 0, growth_s=5.0)
