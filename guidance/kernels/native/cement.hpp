@@ -106,9 +106,11 @@ class Alignment {
 struct Region {
   std::size_t first, count;  // in the list of its pixels
   float most;                // largest value
-  bool border;               // touches what cannot be seen, or the picture's border
+  std::size_t border;        // pixels that touch what cannot be seen, or the picture's border
   std::size_t attached;      // pixels that `to` marks
   std::array<int, 4> box;    // left, top, right, bottom, inclusive
+  // Whether it comes in over the border rather than reaching it with a narrow end, as a cannula does.
+  bool enters() const { return border >= 3 && 9 * border * border >= count; }
 };
 class Regions {
  public:

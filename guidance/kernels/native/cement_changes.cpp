@@ -11,7 +11,7 @@ constexpr float kFineGain = 0.0748F;               // sum of the squares of 1 4 
 constexpr float kMedianShare = 0.6745F;            // of white noise: the median of its size
 constexpr float kModel = 0.003F;                   // contrast: what smooth drifts nobody explains amount to
 constexpr float kChanges = 2.5F, kChanged = 5.5F;  // deviations at which the mean begins to follow, follows fully
-constexpr float kFollow = 0.6F;                    // of a change that is one: taken over per frame
+constexpr float kFollow = 0.7F;                    // of a change that is one: taken over per frame
 constexpr float kForeignDeviations = 6.0F, kForeignContrast = 0.03F;
 constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less between two frames
 constexpr double kHugeShare = 0.03;
@@ -132,9 +132,10 @@ void Tracker::find_changes() {
     std::size_t held = 0;
     const std::uint32_t* const pixels = regions_.pixels(region);
     for (std::size_t n = 0; n < region.count; ++n) held += half_foreign_[pixels[n]] != 0;
+    const bool alone = region.attached == 0, was = 2 * held > region.count;
     const bool is_foreign =
-        (region.border && region.count >= kForeignLeast && (region.attached == 0 || size > kForeignShare * field)) ||
-        size > kHugeShare * field || 2 * held > region.count;
+        (region.enters() && region.count >= kForeignLeast && (alone || was || size > kForeignShare * field)) ||
+        (alone && (was || size > kHugeShare * field));
     if (!is_foreign) continue;
     any = true;
     for (std::size_t n = 0; n < region.count; ++n) half_marks_[pixels[n]] = 1;

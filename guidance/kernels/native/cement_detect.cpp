@@ -11,7 +11,7 @@ constexpr float kFineGain = 0.0748F;    // sum of the squares of 1 4 6 4 1 both 
 constexpr float kCoarseGain = 0.0398F;  // of that filter twice
 constexpr float kMedianShare = 0.6745F;
 constexpr float kModel = 0.0025F;      // contrast: drifts over some millimetres
-constexpr float kFineLeast = 3.0F;     // deviations for a pixel beside others
+constexpr float kFineLeast = 2.6F;     // deviations for a pixel beside others
 constexpr float kFineSeed = 5.0F;      // for a region on its own
 constexpr float kExpectedSeed = 4.0F;  // where cement is expected
 constexpr float kAttachedSeed = 3.5F;  // for a region beside known cement
@@ -247,7 +247,7 @@ void Tracker::judge_candidates(const Look& look) {
         }
         if (2 * expected > region.count) least = kExpectedSeed;
       }
-      if (region.border) continue;
+      if (region.enters()) continue;
       // Something that moved leaves its opposite beside it.
       std::size_t opposite = 0;
       for (int v = std::max(region.box[1] - kCompany, 0);

@@ -16,7 +16,7 @@ void Regions::find(std::uint8_t* marks, std::size_t rows, std::size_t columns, c
         static_cast<const std::uint8_t*>(std::memchr(marks + start, 1, rows * columns - start));
     if (next_mark == nullptr) break;
     start = static_cast<std::size_t>(next_mark - marks);
-    Region region{pixels_.size(), 0, value[start], false, 0, {}};
+    Region region{pixels_.size(), 0, value[start], 0, 0, {}};
     int left = static_cast<int>(columns), top = static_cast<int>(rows), right = 0, bottom = 0;
     marks[start] = 0;
     pixels_.push_back(static_cast<std::uint32_t>(start));
@@ -29,18 +29,20 @@ void Regions::find(std::uint8_t* marks, std::size_t rows, std::size_t columns, c
       right = std::max(right, c);
       top = std::min(top, r);
       bottom = std::max(bottom, r);
+      bool border = false;
       for (int v = r - 1; v <= r + 1; ++v)
         for (int u = c - 1; u <= c + 1; ++u) {
           if (v < 0 || u < 0 || v >= static_cast<int>(rows) || u >= static_cast<int>(columns)) {
-            region.border = true;
+            border = true;
             continue;
           }
           const std::size_t beside = static_cast<std::size_t>(v) * columns + static_cast<std::size_t>(u);
-          if (!seen[beside]) region.border = true;
+          if (!seen[beside]) border = true;
           if (!marks[beside]) continue;
           marks[beside] = 0;
           pixels_.push_back(static_cast<std::uint32_t>(beside));
         }
+      region.border += border ? 1 : 0;
     }
     region.count = pixels_.size() - region.first;
     region.box = {left, top, right, bottom};
