@@ -15,6 +15,9 @@ _JUMP_SIGMAS: Final = 4.0
 _LEAST_JUMP_MM: Final = 1.0
 _EARLY: Final = 1.645  # one-sided 95 %
 _LEAST_CLOSING_MM_S: Final = 0.05
+# Two frames of a jump tell no speed worth a warning; and what is told of a way as long as this is no time.
+_AFTER_JUMP_S: Final = 0.3
+_FARTHEST_MM: Final = 30.0
 _LONGEST_STEP_S: Final = 2.0  # after a longer one nothing of the speed is known
 # A drop's front is fast and slows down within a second; what overlaps in that time did not run there.
 _SETTLING_S: Final = 1.0
@@ -42,6 +45,7 @@ class Approach:
         sigma_mm: what all observations have in common (geometry), which no averaging takes away.
         count: observations so far; a single one is no finding.
         since_s: of the first one.
+        jumped_s: of the last jump; None: there was none.
         began_inside: it was 0 or less within the first second: cement came there, it did not run there.
         doubted_mm, doubted_s: an observation far off, kept until the next one confirms or denies it.
     """
@@ -55,6 +59,7 @@ class Approach:
     sigma_mm: float
     count: int = 1
     since_s: float
+    jumped_s: float | None = None
     began_inside: bool = False
     doubted_mm: float | None = None
     doubted_s: float = 0.0
@@ -104,6 +109,7 @@ def observed(before: Approach | None, distance_mm: float, sigma_mm: float, at_s:
         sigma_mm=sigma_mm,
         count=before.count + 1,
         since_s=before.since_s,
+        jumped_s=before.jumped_s,
         began_inside=_began_inside(before, distance_mm, at_s),
     )
 
@@ -118,8 +124,8 @@ def time_to_contact_s(approach: Approach, growth: Growth | None = None) -> float
         growth: of the body; None: the front keeps its speed.
 
     Returns:
-        None where the distance does not shrink by more than its noise explains, or within the first second, when a
-        drop's front tells nothing of later; 0 at or inside the outline.
+        None where the distance does not shrink by more than its noise explains, within the first second, when a drop's
+        front tells nothing of later, right after a jump, and of more than 30 mm; 0 at or inside the outline.
 
     Source: smaller root of (d + v t)^2 = z^2 var(d + v t), as Fieller's interval of a ratio.
     """
@@ -128,7 +134,9 @@ def time_to_contact_s(approach: Approach, growth: Growth | None = None) -> float
     closing, spread = -approach.speed_mm_s, approach.variance_mm2_s2
     if approach.count < 2 or closing < max(_EARLY * math.sqrt(spread), _LEAST_CLOSING_MM_S):
         return None
-    if approach.at_s - approach.since_s < _SETTLING_S:
+    if approach.at_s - approach.since_s < _SETTLING_S or approach.distance_mm > _FARTHEST_MM:
+        return None
+    if approach.jumped_s is not None and approach.at_s - approach.jumped_s < _AFTER_JUMP_S:
         return None
     z2 = _EARLY**2
     variance = approach.variance_mm2 + approach.sigma_mm**2
@@ -177,6 +185,7 @@ def _begun_anew(before: Approach, distance_mm: float, sigma_mm: float, at_s: flo
         sigma_mm=sigma_mm,
         count=before.count + 1,
         since_s=before.since_s,
+        jumped_s=at_s,
         began_inside=_began_inside(before, distance_mm, at_s),
     )
 

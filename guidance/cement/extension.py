@@ -15,13 +15,16 @@ from guidance.messages import F32, F64, U8, CementView, Matrix34, PlannedPath, T
 
 # Basivertebral, sacral and iliac intraosseous veins that take cement are 1 to 4 mm wide.
 _WIDEST_MM: Final = 4.4
-_SHORTEST_MM: Final = 5.0
+_SHORTEST_MM: Final = 4.5  # beyond where the body's disc fits
 _SLENDER: Final = 2.5  # times as long as wide
 # At 0.1 ml/s a ball of 1 ml grows by 0.2 mm/s, and a vein of 3 mm fills at 14 mm/s.
 _SLOWEST_MM_S: Final = 2.0
 _AHEAD: Final = 4.0  # times as fast as the rest grows
 _RUNNING_S: Final = 1.5  # a tip that came longer ago runs no more
-_SHORTEST_S: Final = 1 / 30
+_DETACHED_MM: Final = 3.0  # from the rest: it came by a way that is not seen
+# Without a body that it left it must be long: a first drop is seen in parts.
+_SHORTEST_ALONE_MM: Final = 15.0
+_SLENDER_ALONE: Final = 4.0
 _PICTURE_MM: Final = 200.0  # width of a picture at the isocentre, where nothing tells it
 _LARGEST_PX: Final = 640  # a larger picture is looked at in steps
 _ALONG_PATH_DEG: Final = 20.0
@@ -36,10 +39,24 @@ class _Scale:
     step: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Body:
+    """The rest of the cement.
+
+    Attributes:
+        away_px: (rows, columns) distance to it.
+        grows_mm_s: how fast its radius grows, were it round.
+    """
+
+    away_px: F32
+    grows_mm_s: float
+
+
 def thin_extensions(view: CementView, paths: Sequence[PlannedPath] = ()) -> tuple[ThinExtension, ...]:
     """What runs ahead now, the longest first.
 
-    Thin is what a disc of 4.4 mm does not fit into; fast is four times what the rest grows by, and 2 mm/s.
+    Thin is what a disc of 4.4 mm does not fit into; fast is four times what the rest grows by, and 2 mm/s. Arrival is
+    when a place could first be told from its noise, so the rest must have been there for a second and a half.
 
     Args:
         view: of one frame; one without arrival times, or without any new growth, has none.
@@ -53,22 +70,18 @@ def thin_extensions(view: CementView, paths: Sequence[PlannedPath] = ()) -> tupl
     if box is None:
         return ()
     looked, came = mask[box], arrival[box]
-    thin, thick = _parts(looked, 0.5 * _WIDEST_MM / scale.mm_per_px)
-    if not thin.any():
-        return ()
+    thin, rest = _parts(looked, 0.5 * _WIDEST_MM / scale.mm_per_px)
     running = (came > view.time_s - _RUNNING_S) & (thin != 0)
     if not running.any():
         return ()
-    rest_mm_s = _growth_mm_s(came, thick, view.time_s, scale)
+    body = _body_of(rest, came, view.time_s, scale)
     count, labels = cv2.connectedComponents(thin, connectivity=8)
     found = []
-    for label in range(1, count):
-        own = labels == label
-        if not (running & own).any():
-            continue
-        rows, columns = np.nonzero(own)
+    for label in np.unique(labels[running]).tolist() if count > 1 else []:
+        rows, columns = np.nonzero(labels == label)
         points = np.column_stack((columns, rows)).astype(np.float64)
-        extension = _extension(points, came[rows, columns], rest_mm_s, scale)
+        away = None if body is None else body.away_px[rows, columns].astype(np.float64)
+        extension = _extension(points, away, came[rows, columns], body, scale)
         if extension is not None:
             first = np.array((box[1].start, box[0].start), np.float64)
             found.append(_in_picture(extension, first, scale.step, _path_of(points, first, scale, view, paths)))
@@ -108,33 +121,44 @@ def _parts(mask: U8, radius_px: float) -> tuple[U8, U8]:
     return (padded[inner] & (1 - rest)).astype(np.uint8), rest
 
 
-def _growth_mm_s(came: F32, thick: U8, time_s: float, scale: _Scale) -> float:
-    """How fast the rest's radius grows, were it round, over the last second and a half."""
-    rest = thick != 0
-    now = np.count_nonzero(rest)
-    before = np.count_nonzero(rest & ~(came > time_s - _RUNNING_S))
-    return (math.sqrt(now / math.pi) - math.sqrt(before / math.pi)) * scale.mm_per_px / _RUNNING_S
-
-
-def _extension(points: F64, came: F32, rest_mm_s: float, scale: _Scale) -> ThinExtension | None:
-    """One part, in px of the picture looked at; None where it is too short, too wide or too slow."""
-    known = np.isfinite(came)
-    if np.count_nonzero(known) < 8:
+def _body_of(rest: U8, came: F32, time_s: float, scale: _Scale) -> _Body | None:
+    """The rest, where it is there long enough to be told from a first drop that is not yet seen whole."""
+    there = rest != 0
+    now = np.count_nonzero(there)
+    before = np.count_nonzero(there & ~(came > time_s - _RUNNING_S))
+    if before == 0:
         return None
+    grows_px = (math.sqrt(now / math.pi) - math.sqrt(before / math.pi)) / _RUNNING_S
+    away = cv2.distanceTransform(1 - rest, cv2.DIST_L2, 5)
+    return _Body(away, grows_px * scale.mm_per_px)
+
+
+def _extension(points: F64, away_px: F64 | None, came: F32, body: _Body | None, scale: _Scale) -> ThinExtension | None:
+    """One part, in px of the picture looked at; None where it is too short, too wide, too slow, or there at once.
+
+    What lies along the body's rim is as long as the rim, and does not reach out: its length is how far it does.
+    """
     _, along = _axis(points)
-    length = float(along.max() - along.min()) + 1.0
-    width = len(points) / length
-    if length * scale.mm_per_px < _SHORTEST_MM or length < _SLENDER * width:
-        return None
-    place, time = along[known], came[known].astype(np.float64)
-    if float((place - place.mean()) @ (time - time.mean())) < 0.0:
+    extent = float(along.max() - along.min()) + 1.0
+    width = len(points) / extent
+    detached = away_px is None or float(away_px.min()) * scale.mm_per_px > _DETACHED_MM
+    if float(came[along > 0].mean()) < float(came[along < 0].mean()):
         along = -along  # its tip is where cement came last
-    early, late = np.percentile(time, (10.0, 90.0))
-    speed = 0.8 * length / max(late - early, _SHORTEST_S)
-    if speed * scale.mm_per_px < max(_SLOWEST_MM_S, _AHEAD * rest_mm_s):
+    place = along if detached or away_px is None else away_px
+    length = extent if detached else float(place.max())
+    shortest_mm, slender = (_SHORTEST_MM, _SLENDER) if body is not None else (_SHORTEST_ALONE_MM, _SLENDER_ALONE)
+    if length * scale.mm_per_px < shortest_mm or length < slender * width:
         return None
-    u, v = points[np.argmax(along)].tolist()
-    return ThinExtension(tip_px=(u, v), length_px=length, width_px=width, speed_px_s=float(speed))
+    near, far = np.percentile(place, (25.0, 75.0))
+    first, last = place <= near, place >= far
+    took_s = float(np.median(came[last]) - np.median(came[first]))
+    if took_s <= 0.0:
+        return None  # what is there all at once has not run: it had not been told before
+    speed = float(place[last].mean() - place[first].mean()) / took_s
+    if speed * scale.mm_per_px < max(_SLOWEST_MM_S, _AHEAD * (body.grows_mm_s if body is not None else 0.0)):
+        return None
+    u, v = points[np.argmax(place)].tolist()
+    return ThinExtension(tip_px=(u, v), length_px=length, width_px=width, speed_px_s=speed)
 
 
 def _axis(points: F64) -> tuple[F64, F64]:

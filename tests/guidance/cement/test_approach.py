@@ -92,6 +92,17 @@ def test_one_wild_frame_changes_nothing_and_two_do():
     assert followed([*steady, 0.5, 15.0]).distance_mm == pytest.approx(8.0, abs=0.3)
 
 
+def test_a_jump_tells_no_speed_at_first():
+    """Something far off appears and grows towards the zone: its speed counts after 0.3 s."""
+    jumped = [20.0] * 20 + [9.0 - 0.4 * number for number in range(12)]
+    assert time_to_contact_s(followed(jumped[:23])) is None
+    assert time_to_contact_s(followed(jumped[:30])) is not None
+
+
+def test_far_off_there_is_no_time():
+    assert time_to_contact_s(followed([100.0 - 1.0 * number for number in range(30)])) is None
+
+
 def test_time_that_does_not_go_on_is_left_out():
     before = followed([5.0, 4.9, 4.8])
     assert observed(before, 1.0, SIGMA_MM, before.at_s) is before
