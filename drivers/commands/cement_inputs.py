@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +37,7 @@ class PictureName:
     path: Path
     frame: int
     name: str
-    metadata: Mapping[str, str] = EMPTY_METADATA
+    metadata: Mapping[str, str] = field(default_factory=dict)
     time_ns: int = 0
 
 

@@ -70,11 +70,11 @@ def load_volume(path: Path, *, series_uid: str = "") -> FileVolume:
     return read_nifti_volume(data, origin=str(path))
 
 
-def take_zones(taken: TakenFiles, path: Path, names: LabelNames | None, volume: PlanningVolume) -> None:
-    """Add the zones of a file.
+def take_zones(taken: TakenFiles, path: Path, names: LabelNames | None, volume: PlanningVolume | None) -> None:
+    """Add the zones of a file; without a volume, drawn ones only.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or its zones need a volume.
         WireError, BadFieldsError: what is wrong with it.
     """
     data = _read(path, "a file of zones")
@@ -83,6 +83,8 @@ def take_zones(taken: TakenFiles, path: Path, names: LabelNames | None, volume: 
             for fields in _drawn(data, path):
                 taken.case, _ = create_zone(taken.case, fields)
             return
+        if volume is None:
+            raise ConfigError(f"the zones of {path} are of a volume", code="no_volume", mend="give it with --volume")
         read = read_zone_file(data, origin=path.name, names=names, volume=volume)
         checked = _of_this_volume(read, volume)
         taken.findings += checked.findings

@@ -8,7 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from guidance.cement.beam import KVP_RANGE, detected_beam, linear_per_mm
+from guidance.cement.beam import KVP_RANGE, DetectedBeam, detected_beam, linear_per_mm
 from guidance.cement.opacity import USUAL_KVP, USUAL_WATER_MM
 from guidance.cement.space import OpenSpace
 from guidance.kernels.watch import Grid, WatchProjector
@@ -21,6 +21,7 @@ _VOXEL_MM: Final = 2.0
 _SOFT_HU: Final = 54.0  # soft tissue of ICRU 44 at any energy of a CT
 # Cortical bone of ICRU 44 at 72 keV; on a scanner of 120 kVp 1524 (Schneider, Pedroni & Lomax, PMB 41, 1996).
 _CORTICAL_HU: Final = 1504.0
+_SCANNER_BLUR_MM: Final = 0.3  # standard deviation of a kernel for bone
 _DENSEST_HU: Final = 2500.0
 _WATER_TABLE_MM: Final = np.linspace(0.0, 700.0, 36)
 _BONE_TABLE_MM: Final = np.linspace(0.0, 160.0, 41)
@@ -35,14 +36,18 @@ class BodyShadow:
 
     Attributes:
         contrast: (R, C) float32 log attenuation in equal bins over the picture, up to what is smooth.
-        water_mm: median thickness in water, on rays through the body.
+        water_mm: as much water hardens the beam as the body does on a median ray, its bones with it.
+        thickness_mm: of the body on that ray, as thick as its mass in water.
+        blur_bins: standard deviation of what the volume's voxels and the scanner have blurred it by.
         sigma: one standard deviation of the contrast's scale, as a share: HU, and what bone is made of.
-        whole: the volume holds the body's width; else `water_mm` is at least the usual.
+        whole: the volume holds the body's width; else both are at least the usual.
     """
 
     contrast: F32
     water_mm: float
-    sigma: float = 0.06
+    thickness_mm: float
+    blur_bins: float = 0.0
+    sigma: float = 0.05
     whole: bool = True
 
 
@@ -63,6 +68,8 @@ class BodyProjector:
         water = np.clip(np.minimum(hu, _SOFT_HU) + 1000.0, 0.0, None)
         self._water = WatchProjector(np.rint(water).astype(np.int16), affine)
         self._bone = WatchProjector(np.rint(np.clip(bone, 0.0, 30000.0)).astype(np.int16), affine)
+        # A voxel's mean, interpolated linearly, has a quarter of its width squared as variance.
+        self._blur_mm = float(np.hypot(0.5 * spacing * factor, _SCANNER_BLUR_MM))
         self._middle = affine @ np.append((np.array(hu.shape[::-1]) - 1.0) / 2.0, 1.0)
         faces = [hu[:, 0], hu[:, -1], hu[:, :, 0], hu[:, :, -1]]
         self.whole = max(float(np.mean(face > _BODY_HU)) for face in faces) <= _CUT_SHARE
@@ -109,7 +116,30 @@ class BodyProjector:
         contrast = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.float32)
         if not float(np.ptp(contrast)) > _LEAST_CONTRAST:
             return None
-        return BodyShadow(contrast=contrast, water_mm=thick_mm + missing_mm, whole=self.whole)
+        focal_px = float(np.linalg.norm(np.cross(matrix[0, :3], matrix[2, :3]))) / float(matrix[2, :3] @ matrix[2, :3])
+        blur_bins = self._blur_mm * focal_px / depth_mm / (step * _FINE)
+        return BodyShadow(
+            contrast=contrast,
+            water_mm=_hardening_water_mm(
+                float(np.median(water_mm[through])) + missing_mm,
+                float(np.median(bone_mm[through])),
+                detected_beam(voltage, filtration_mm_al, filtration_mm_cu, 0.0),
+            ),
+            thickness_mm=thick_mm + missing_mm,
+            blur_bins=blur_bins,
+            whole=self.whole,
+        )
+
+
+def _hardening_water_mm(water_mm: float, bone_mm: float, bare: DetectedBeam) -> float:
+    """So much water that barium sulphate shows the same contrast behind it as behind the body with its bone."""
+    opacifier, water = linear_per_mm("barium_sulphate"), linear_per_mm("water")
+    more = linear_per_mm("cortical_bone") - linear_per_mm("soft_tissue")
+    behind = bare.weights * np.exp(-water_mm * water - bone_mm * more)
+    wanted = float(behind @ opacifier / behind.sum())
+    left = np.exp(-np.outer(_WATER_TABLE_MM, water)) * bare.weights
+    falling = left @ opacifier / left.sum(axis=1)
+    return float(np.interp(-wanted, -falling, _WATER_TABLE_MM))
 
 
 def _attenuation(water_mm: F32, bone_mm: F32, kvp: float, aluminium_mm: float, copper_mm: float) -> F32:

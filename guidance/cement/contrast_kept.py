@@ -30,9 +30,10 @@ class ContrastKept:
         signal: (R, C) mean of each bin, scatter in it.
         weight: (R, C) share of the bin that is picture.
         contrast: (R, C) predicted log attenuation.
+        blur_bins: standard deviation of how much less sharp the prediction is than the picture.
     """
 
-    def __init__(self, signal: F32, weight: F32, contrast: F32) -> None:
+    def __init__(self, signal: F32, weight: F32, contrast: F32, blur_bins: float = 0.0) -> None:
         used = (weight > 0.9) & (signal > 0.0) & np.isfinite(contrast)
         shown = -np.log(np.where(used, np.maximum(signal, np.float32(1e-9)), np.float32(1.0)))
         told = np.where(used, contrast, np.float32(0.0)).astype(np.float32)
@@ -40,11 +41,12 @@ class ContrastKept:
         for _ in range(_METAL_ROUNDS):
             used = used & ~_strange(shown - told, used)
         self._weight = used.astype(np.float32)
-        self._around = [_blurred(self._weight, bins) for bins in (_FINE_BINS, _WIDE_BINS)]
+        self._sharper = [float(np.hypot(bins, blur_bins)) for bins in (_FINE_BINS, _WIDE_BINS)]
+        around = _blurred(self._weight, _FINE_BINS)
         # Beside a border the blurs see one side only; what is strange is filled from around it.
-        self._used = inside & (_blurred(inside.astype(np.float32), _FINE_BINS) > 0.9) & (self._around[0] > 0.5)
+        self._used = inside & (_blurred(inside.astype(np.float32), _FINE_BINS) > 0.9) & (around > 0.5)
         self._shown = shown
-        self._told: F64 = self._structure(told)
+        self._told: F64 = self._structure(told, [_FINE_BINS, _WIDE_BINS])
 
     def of(self, scatter_share: F32) -> tuple[float, float]:
         """Shown over predicted contrast if so much of the signal is scatter.
@@ -57,7 +59,7 @@ class ContrastKept:
         """
         if np.count_nonzero(self._used) < 4.0 * _NEIGHBOURS:
             return 1.0, float("inf")
-        x, y = self._told, self._structure(self._shown - np.log1p(-scatter_share))
+        x, y = self._told, self._structure(self._shown - np.log1p(-scatter_share), self._sharper)
         robust = np.ones_like(x)
         slope = 1.0
         for _ in range(_ROUNDS):
@@ -74,10 +76,10 @@ class ContrastKept:
         independent = max(float(np.sum(robust)) / _NEIGHBOURS, 2.0)
         return slope, float(np.sqrt((1.0 - correlation**2) / independent) / correlation)
 
-    def _structure(self, values: npt.NDArray[np.float32]) -> F64:
+    def _structure(self, values: npt.NDArray[np.float32], widths: list[float]) -> F64:
         fine, wide = (
-            _blurred(values * self._weight, bins) / np.maximum(around, np.float32(1e-6))
-            for bins, around in zip((_FINE_BINS, _WIDE_BINS), self._around, strict=True)
+            _blurred(values * self._weight, bins) / np.maximum(_blurred(self._weight, bins), np.float32(1e-6))
+            for bins in widths
         )
         return np.asarray((fine - wide)[self._used], np.float64)
 

@@ -27,7 +27,7 @@ _USUAL_WIDTH_MM: Final = 300.0  # of a detector whose pitch is not told
 # Scatter over primary behind an anti-scatter grid of usual ratio and 200 mm of water in a wide field, about as the
 # thickness: between 0.3 and 1.5 (Siewerdsen & Jaffray, Med Phys 28, 2001; Bor et al., J Med Phys 41, 2016).
 _USUAL_RATIO: Final = 0.7
-_RATIO_SIGMA_LN: Final = 0.5
+_RATIO_SIGMA_LN: Final = 0.6
 _RATIO_WATER_MM: Final = 200.0
 _RATIOS: Final = np.geomspace(0.05, 5.0, 16)
 _BETWEEN: Final = 12
@@ -42,6 +42,7 @@ _LEAST_BLADE_CELLS: Final = 12
 _LEAST_CELLS: Final = 4
 _DARK_SLACK: Final = 1.05
 _DARK_SIGMA: Final = 0.05
+_NOISE_PX: Final = 1.5
 _LARGEST_SHARE: Final = 0.9
 
 
@@ -50,10 +51,8 @@ class Scatter:
     """Scatter's share of the signal in the open field of the reference.
 
     Attributes:
-        share: (R, C) float32 in [0, 0.9] over the whole picture in equal cells, read-only; between cell middles it is
-            linear. 0 where nothing is known of it.
-        counts: (R, C) float32 scatter in the reference's own units: smooth where the share is not, so what is taken off
-            pixel by pixel.
+        share: (R, C) float32 in [0, 0.9] of the counts given, pixel by pixel, read-only; 0 where it is not known.
+        counts: (r, c) float32 scatter in the reference's own units, in equal cells over the whole picture.
         sigma: one standard deviation of the share in the middle of the field.
         primary_sigma: one standard deviation of ln(1 - share): what it adds to a thickness, as a share.
         ratio: mean of scatter over primary.
@@ -106,14 +105,14 @@ def scatter_of(
     signal, weight = _coarse(values, is_open, size)
     field = weight > 0.5
     if np.count_nonzero(field) < _LEAST_CELLS:
-        return _nothing_known(size)
+        return _nothing_known(values.shape)
     evidence: list[tuple[str, F64]] = []
     models = [_Model(signal, weight, ratio, width / cell_mm) for width in _WIDTHS_MM for ratio in _RATIOS]
     for before, model in zip([None, *models], models, strict=False):
         model.solve(before)
     ratios = np.array([model.ratio(field) for model in models])
     if water_mm is None and body is not None:
-        water_mm = body.water_mm
+        water_mm = body.thickness_mm
     water_mm = USUAL_WATER_MM if water_mm is None else water_mm
     usual = _USUAL_RATIO * float(np.clip(water_mm / _RATIO_WATER_MM, 0.2, 2.2))
     wide = np.array([model.wide_ratio for model in models])
@@ -123,7 +122,7 @@ def scatter_of(
     evidence += _dark(values, is_open, field, models)
     if body is not None:
         evidence += _body(values, is_open, body, models)
-    return _weighed(evidence, models, field, ratios)
+    return _weighed(evidence, models, field, ratios, _without_noise(values, is_open))
 
 
 class _Model:
@@ -197,11 +196,10 @@ def _dark(values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequen
 def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) -> list[tuple[str, F64]]:
     """Scatter takes contrast off bones and all else: what is left of what the volume predicts tells how much."""
     signal, weight = _coarse(values, is_open, (body.contrast.shape[0], body.contrast.shape[1]))
-    kept = ContrastKept(signal, weight, body.contrast)
+    kept = ContrastKept(signal, weight, body.contrast, body.blur_bins)
     answer = []
     for model in models:
-        share = cv2.resize(model.share(), signal.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        found, sigma = kept.of(np.asarray(share, np.float32))
+        found, sigma = kept.of(_share_of(model.scatter, signal))
         if not np.isfinite(sigma):
             return []
         answer.append(-0.5 * float(np.log(found)) ** 2 / (body.sigma**2 + sigma**2))
@@ -209,21 +207,25 @@ def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) 
 
 
 def _weighed(
-    evidence: Sequence[tuple[str, F64]], models: Sequence[_Model], field: npt.NDArray[np.bool_], ratios: F64
+    evidence: Sequence[tuple[str, F64]],
+    models: Sequence[_Model],
+    field: npt.NDArray[np.bool_],
+    ratios: F64,
+    values: F32,
 ) -> Scatter:
     chance = _chances(np.sum([log for _, log in evidence], axis=0).reshape(len(_WIDTHS_MM), len(_RATIOS))).ravel()
-    shares = np.stack([model.share() for model in models])
-    mean = np.tensordot(chance.astype(np.float32), shares, axes=1).astype(np.float32)
+    shares = [model.share() for model in models]
     middles = np.array([float(np.median(share[field])) for share in shares])
     sigma = float(np.sqrt(np.sum(chance * (middles - np.sum(chance * middles)) ** 2)))
     logs = np.log1p(-middles)
     primary_sigma = float(np.sqrt(np.sum(chance * (logs - np.sum(chance * logs)) ** 2)))
     counts = np.tensordot(chance.astype(np.float32), np.stack([model.scatter for model in models]), axes=1)
     counts = np.asarray(counts, np.float32)
-    mean.flags.writeable = counts.flags.writeable = False
+    share = _share_of(counts, values)
+    share.flags.writeable = counts.flags.writeable = False
     told = [name for name, log in evidence if name == "usual" or float(np.ptp(log)) > 0.5]
     return Scatter(
-        share=mean,
+        share=share,
         counts=counts,
         sigma=sigma,
         primary_sigma=primary_sigma,
@@ -247,8 +249,24 @@ def _chances(logs: F64) -> F64:
     return found
 
 
-def _nothing_known(size: tuple[int, int]) -> Scatter:
-    share = np.zeros(size, np.float32)
+def _without_noise(values: F32, is_open: U8) -> F32:
+    """Mean of the open pixels around; 0 where there is none."""
+    weight = is_open.astype(np.float32)
+    around = cv2.GaussianBlur(weight, (0, 0), _NOISE_PX)
+    total = cv2.GaussianBlur(np.where(is_open > 0, values, np.float32(0.0)), (0, 0), _NOISE_PX)
+    return np.asarray(np.where(is_open > 0, total / np.maximum(around, np.float32(1e-6)), 0.0), np.float32)
+
+
+def _share_of(scatter: F32, signal: npt.NDArray[np.float32]) -> F32:
+    """Pixel by pixel: scatter is smooth, its share is large where the signal is small."""
+    rows, columns = signal.shape
+    smooth = cv2.resize(scatter, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    share = np.where(signal > 0.0, smooth / np.maximum(signal, np.float32(1e-9)), np.float32(0.0))
+    return np.asarray(np.minimum(share, np.float32(_LARGEST_SHARE)), np.float32)
+
+
+def _nothing_known(shape: tuple[int, ...]) -> Scatter:
+    share = np.zeros(shape, np.float32)
     share.flags.writeable = False
     return Scatter(share=share, counts=share, sigma=0.0, primary_sigma=float("inf"), ratio=0.0, sources=())
 

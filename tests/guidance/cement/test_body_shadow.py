@@ -49,7 +49,7 @@ def test_contrast_and_thickness_are_those_of_the_block() -> None:
     shadow = _space(_block()).shadow(_view(), 256, 256, kvp=80.0)
     assert shadow is not None
     assert shadow.whole
-    assert shadow.water_mm == pytest.approx(80.0 * 1.054, abs=2.0)
+    assert shadow.thickness_mm == pytest.approx(80.0 * 1.054, abs=2.0)
     bare = detected_beam(80.0, 3.0, 0.1, 0.0)
     # HU are kept in steps of 16; soft tissue of 54 HU is as dense as 1.054 of water.
     beside = np.exp(-1.054 * 80.0 * linear_per_mm("water")) @ bare.weights
@@ -64,7 +64,21 @@ def test_a_body_cut_by_the_field_of_view_is_taken_as_usual() -> None:
     shadow = _space(_block()[:, 30:90, 30:90]).shadow(_view(), 256, 256)
     assert shadow is not None
     assert not shadow.whole
-    assert shadow.water_mm == pytest.approx(250.0, abs=1.0)
+    assert shadow.thickness_mm == pytest.approx(250.0, abs=1.0)
+    assert shadow.water_mm >= 250.0
+
+
+def test_bone_hardens_the_beam_as_more_water_would() -> None:
+    hu = _block()
+    hu[20:100, 35:50, 20:100] = 1504.0  # 15 mm of it on every ray
+    shadow = _space(hu).shadow(_view(), 256, 256, kvp=80.0)
+    assert shadow is not None
+    barium, bare = linear_per_mm("barium_sulphate"), detected_beam(80.0, 3.0, 0.1, 0.0)
+    more = linear_per_mm("cortical_bone") - linear_per_mm("soft_tissue")
+    behind = bare.weights * np.exp(-1.054 * 80.0 * linear_per_mm("water") - 15.0 * more)
+    equal = detected_beam(80.0, 3.0, 0.1, shadow.water_mm)
+    assert equal.mean_per_mm(barium) == pytest.approx(float(behind @ barium / behind.sum()), rel=0.01)
+    assert shadow.water_mm > shadow.thickness_mm
 
 
 def test_metal_counts_as_dense_bone_and_no_more() -> None:

@@ -51,7 +51,7 @@ def _field() -> U8:
 
 def _predicted(seed: int) -> BodyShadow:
     binned = _body(seed).reshape(128, 2, 128, 2).mean(axis=(1, 3))
-    return BodyShadow(contrast=binned.astype(np.float32), water_mm=200.0)
+    return BodyShadow(contrast=binned.astype(np.float32), water_mm=200.0, thickness_mm=200.0)
 
 
 def _off(found: Scatter, share: F32, inside: U8) -> float:
