@@ -40,10 +40,10 @@ _ROUND: Final[tuple[tuple[tuple[LeakKind, ...], tuple[str, ...]], ...]] = (
     (("soft_tissue",), (_ALA, _ROOF)),
     ((), (_ALA, _BODY)),
     (("canal", "vein"), (_BODY, _L5)),
-    (("ventral_surface",), (_ALA, _BODY)),
+    ((), (_ALA, _BODY, _L5)),
     (("foramen",), (_ALA, _BODY)),
     (("needle_track",), (_ALA, _ROOF)),
-    (("vein",), (_ALA, _BODY)),
+    ((), (_BODY, _L5, _ROOF)),
     (("skin",), (_ALA, _BODY)),
     (("disc",), (_BODY, _L5)),
     (("canal",), (_BODY,)),
@@ -64,6 +64,7 @@ _VIEWS: Final[tuple[tuple[ViewScript, int], ...]] = (
 )
 _BRANDS: Final = (("baso4_30", 3), ("zro2_45", 2), ("baso4_10", 1))
 _KVP: Final = ((80.0, 3), (72.0, 1), (90.0, 1))
+_FAST_HZ: Final = 20.0
 _AFTER_S: Final = 2.5  # the scene goes on when cement has stopped
 
 
@@ -82,8 +83,10 @@ def case_of(seed: int) -> CementCase:
     random = np.random.default_rng([seed, 0xCA5E])
     leaks, places = _ROUND[seed % len(_ROUND)]
     skin, balloon = "skin" in leaks, bool(random.random() < 0.06)
-    rate_ml_s = float(random.uniform(0.12, 0.28))
-    total_ml = float(random.uniform(2.0, 4.2))
+    rate_hz = float(_chosen(random, _RATES_HZ))
+    # A fast stream makes many pictures, so its scene is short.
+    rate_ml_s = float(random.uniform(0.12, 0.28)) * (1.5 if rate_hz > _FAST_HZ else 1.0)
+    total_ml = float(random.uniform(2.0, 3.0 if rate_hz > _FAST_HZ else 4.2))
     start_s = 11.0 if balloon else 1.0
     stop_s = start_s + total_ml / rate_ml_s
 
@@ -112,7 +115,7 @@ def case_of(seed: int) -> CementCase:
         old_cement=bool(random.random() < 0.1),
         brand=_chosen(random, _BRANDS),
         dose=_chosen(random, _DOSES),
-        rate_hz=_chosen(random, _RATES_HZ),
+        rate_hz=rate_hz,
         duration_s=round(duration_s, 1),
         views=_chosen(random, _VIEWS),
         kvp=_chosen(random, _KVP),

@@ -26,7 +26,7 @@ _LUMPS_MM: Final = 2.5  # size of what is coarser and finer in marrow
 _LUMPS: Final = 0.45  # standard deviation of the logarithm of its speed
 _ROOM_MM: Final = 5.0
 _NEAR_MM: Final = 9.0  # round the tip: there the speed is 1 in the median
-_SLOWEST, _FASTEST = 0.1, 12.0
+_SLOWEST, _FASTEST_MARROW, _FASTEST = 0.1, 12.0, 40.0
 _EMPTY: Final = 0.97  # capacity where there is no bone
 
 
@@ -114,7 +114,7 @@ def bone_medium(
     near = marrow[around]
     if near.any():
         speed /= np.median(speed[around][near])
-    speed = np.clip(speed, _SLOWEST, _FASTEST).astype(np.float32)
+    speed = np.clip(speed, _SLOWEST, _FASTEST_MARROW).astype(np.float32)
     speed[~marrow] = 0.0
     capacity = np.clip(1.0 - hu / np.float32(_SOLID_HU), 0.05, _EMPTY).astype(np.float32)
     return Medium(

@@ -16,7 +16,7 @@ from simulators.pelvis_shapes import Tube
 Inside = Callable[[F32], F32]  # (..., 3) LPS mm -> (...,) distance, negative within
 
 # Speeds of the front relative to the marrow round the tip.
-VEIN_SPEED: Final = 9.0  # cement in a vein runs away within a few frames
+VEIN_SPEED: Final = (12.0, 28.0)  # cement in a vein runs away: some mm to two cm in a second
 BEHIND_SPEED: Final = 2.5  # in loose tissue behind a breach
 
 
