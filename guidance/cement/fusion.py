@@ -10,6 +10,7 @@ import numpy as np
 
 from guidance.cement.balloon import BalloonFollower, BalloonState
 from guidance.cement.cannula import Cannulas
+from guidance.cement.fill import corrected_by_fill
 from guidance.cement.interval import Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
 from guidance.cement.kept_views import KeptView, KeptViews
 from guidance.cement.prior import Filled, prior_of
@@ -262,7 +263,9 @@ class BodyEstimator:
                 for mm3, bins, old in zip(fit.volumes_mm3, views, older, strict=True)
             ]
         )
+        by_fill, volume = corrected_by_fill(volume, body, self._space)
         factor, volume = self._slices.corrected(volume, body, now_ns)
+        factor *= by_fill
         outside = measuring.outside_ml()
         cut_off = all(bins.view.out_of_picture for bins, old in zip(views, older, strict=True) if not old)
         return CementBody(
