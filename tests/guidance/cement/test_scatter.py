@@ -82,6 +82,14 @@ def test_the_volume_tells_how_much(ratio: float, seed: int) -> None:
     assert found.primary_sigma < 0.12
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_there_is_none_the_volume_says_so(seed: int) -> None:
+    everywhere = np.ones((SIZE, SIZE), np.uint8)
+    counts, share = _picture(1e-6, seed=seed)
+    found = scatter_of(counts, everywhere, pitch_mm=PITCH_MM, body=_predicted(seed))
+    assert -0.08 < _off(found, share, everywhere) <= 0.0
+
+
 def test_alone_it_is_what_is_usual_and_unsure() -> None:
     everywhere = np.ones((SIZE, SIZE), np.uint8)
     counts, share = _picture(0.6)
