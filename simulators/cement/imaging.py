@@ -16,6 +16,7 @@ from simulators.cement.detector import U16, Detector, DetectorRun
 from simulators.cement.field import Box, Hand, blades, hand_layers, round_shutter
 from simulators.cement.grown import GrownCement
 from simulators.cement.motion import PatientMotion
+from simulators.cement.pixel_form import PixelForm
 from simulators.cement.scatter import ScatterModel, scatter_field
 from simulators.cement.shadow import CementShadows
 from simulators.gantry import Gantry
@@ -41,6 +42,7 @@ class ImagedView:
         table: (from s, table x y z in mm), rising: a pan, told by the stream.
         shutter: diameter of a round display shutter as a share of the picture's shorter side; None: none.
         hand: that gets into this view.
+        pixels: what numbers are sent.
     """
 
     gantry: Gantry
@@ -50,6 +52,7 @@ class ImagedView:
     table: tuple[tuple[float, tuple[float, float, float]], ...] = ()
     shutter: float | None = None
     hand: Hand | None = None
+    pixels: PixelForm = field(default_factory=PixelForm)
 
     def gantry_at(self, t_s: float) -> Gantry:
         """With the table where it is then."""
@@ -57,8 +60,8 @@ class ImagedView:
         return replace(self.gantry, table_mm=table[-1]) if table else self.gantry
 
     def blades_at(self, t_s: float) -> Box | None:
-        field = [box for begins_s, box in self.blades if begins_s <= t_s]
-        return field[-1] if field else None
+        boxes = [box for begins_s, box in self.blades if begins_s <= t_s]
+        return boxes[-1] if boxes else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,7 @@ class CementImaging:
         if view.shutter is not None:
             pixels[round_shutter(gantry.size, view.shutter)] = 0
         return CementPicture(
-            pixels=pixels,
+            pixels=view.pixels.told(pixels),
             device=view.device,
             frame_index=frame_index,
             t_s=t_s,
@@ -244,4 +247,4 @@ class CementImaging:
         told_metadata = frame_metadata(told, self.technique.telling, technique, frame_number=number, live=True)
         if box is not None and view.blades_told:
             told_metadata["XRay.CollimatorPx"] = " ".join(str(value) for value in box)
-        return told_metadata
+        return told_metadata | view.pixels.metadata()

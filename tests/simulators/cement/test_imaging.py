@@ -218,6 +218,20 @@ def test_what_is_drawn_back_leaves_its_place_and_what_stands_in_the_lumen_does_n
     assert half.volume_ml == 0.0
 
 
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("flip", [False, True])
+def test_cement_is_where_it_is_on_cropped_turned_and_flipped_pictures(water, turn, flip):
+    gantry = replace(AP, crop_px=(10, 30, 120, 100), fov_rotation_deg=turn, fov_flip=flip)
+    place = (12.0, 3.0, -9.0)
+    pictures = imaging(water, grown_ball(place, cannula=FAR), views=[ImagedView(gantry=gantry)])
+    before, picture = pictures.picture(0, -1.0, 0), pictures.picture(0, 20.0, 1)
+    assert picture.pixels.shape == ((120, 100) if turn in (90, 270) else (100, 120))
+    expected = gantry.project(np.array([place]))[0, :2]
+    np.testing.assert_allclose(centroid_px(picture.thickness_mm), expected, atol=0.1)
+    shadow = logarithm(before) - logarithm(picture)
+    np.testing.assert_allclose(centroid_px(np.where(shadow > 0.1, shadow, 0.0)), expected, atol=0.2)
+
+
 def test_a_device_counts_its_frames_on_from_place_to_place(water):
     views = [ImagedView(gantry=AP), ImagedView(gantry=LATERAL), ImagedView(gantry=LATERAL, device="FluoroB")]
     pictures = imaging(water, views=views)
