@@ -26,7 +26,7 @@ from simulators.cement.cases import CementCase, scoring_cases, shots_of
 __all__ = ["charts_of", "run_cement", "run_trials", "score_of", "tables_of"]
 
 CASES: Final = 240
-_QUICK_CASES: Final = 6
+_QUICK: Final = (("foramen", "ap_lateral"), ("canal", "biplane"), ("vein", "ap_lateral"), (None, "biplane"))
 _PROCESSES: Final = 2
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -43,16 +43,19 @@ def run_cement(*, quick: bool) -> dict[str, Any]:
 
 
 def quick_cases(cases: Sequence[CementCase]) -> tuple[CementCase, ...]:
-    """Those of fewest pictures at nominal dose, such that each brings a leak that was not there yet, and one tight."""
-    nominal = sorted((case for case in cases if case.dose == NOMINAL_DOSE), key=lambda case: len(shots_of(case)))
-    chosen: list[CementCase] = []
-    kinds: set[str] = set()
-    for case in nominal:
-        new = set(case.leaks or ("none",)) - kinds
-        if new and len(chosen) < _QUICK_CASES:
-            chosen.append(case)
-            kinds |= new
-    return tuple(chosen)
+    """Of one patient at nominal dose: the fewest pictures that show the chief leaks and none, biplane and in turn."""
+    nominal = [case for case in cases if case.dose == NOMINAL_DOSE]
+    choices = []
+    for patient in sorted({case.patient for case in nominal}):
+        own = sorted((case for case in nominal if case.patient == patient), key=lambda case: len(shots_of(case)))
+        found = [
+            case
+            for kind, views in _QUICK
+            if (case := next((case for case in own if case.views == views and kind in (case.leaks or (None,))), None))
+        ]
+        chosen = tuple(dict.fromkeys(found))
+        choices.append((len(_QUICK) - len(chosen), sum(len(shots_of(case)) for case in chosen), chosen))
+    return min(choices, key=lambda choice: choice[:2])[2] if choices else ()
 
 
 def run_trials(cases: Sequence[CementCase], kept: KeptRows | None = None) -> list[CaseRow]:
