@@ -14,6 +14,8 @@ from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBo
 OUTSIDE_ML: Final = 0.1  # cement outside the plan that is told of
 OUTSIDE_MM2: Final = 15.0  # the same in one view: a ball of 0.1 ml has a shadow of 26 mm^2
 _WORK_ENDS_S: Final = 60.0
+_VEIN_FRAMES: Final = 2
+_MISSING_S: Final = 3.0  # that cement must be missing for: what is new is thin, and seen late
 _LEAST_BALLOON_ML: Final = 0.5
 _LOST: Final = 0.7  # of the most that was in a balloon
 
@@ -67,12 +69,12 @@ def injector_conditions(
     now_ns: int,
     settings: CementSettings,
     *,
-    balloon: bool = False,
+    missing_since_ns: int | None = None,
 ) -> list[AlertCondition]:
     """Readings that do not come or cannot be, and cement that was injected and is not seen.
 
     Args:
-        balloon: what is followed is contrast in a balloon, of which no volume of cement is missing.
+        missing_since_ns: since when `is_missing`; None: it is not.
     """
     if state is CementState.IDLE:
         return []
@@ -84,15 +86,23 @@ def injector_conditions(
         text = f"no injector reading for {silence:.0f} s; it was running"
         found.append(_condition("no_reading", AlertPriority.LOW, text))
     delivered, most = track.delivered_ml, body.volume_high_ml
-    if delivered is not None and most is not None and state is CementState.TRACKING and not balloon:
-        missing = delivered - most
-        if missing > settings.missing_ml and missing > settings.missing_share * delivered:
-            text = (
-                f"{delivered:.1f} ml injected, at most {most:.1f} ml seen: where is the rest? "
-                "Check outside the picture and the lungs"
-            )
-            found.append(_condition("volume_missing", AlertPriority.MEDIUM, text))
+    missing_s = (now_ns - missing_since_ns) / 1e9 if missing_since_ns is not None else 0.0
+    if missing_s >= _MISSING_S and delivered is not None and most is not None:
+        text = (
+            f"{delivered:.1f} ml injected, at most {most:.1f} ml seen: where is the rest? "
+            "Check outside the picture and the lungs"
+        )
+        found.append(_condition("volume_missing", AlertPriority.MEDIUM, text))
     return found
+
+
+def is_missing(track: InjectorTrack, body: CementBody, settings: CementSettings) -> bool:
+    """Whether far more was injected than can be seen; unknown is no."""
+    delivered, most = track.delivered_ml, body.volume_high_ml
+    if delivered is None or most is None:
+        return False
+    missing = delivered - most
+    return missing > settings.missing_ml and missing > settings.missing_share * delivered
 
 
 def state_conditions(
@@ -131,7 +141,7 @@ def work_conditions(left_s: float | None) -> list[AlertCondition]:
 
 def _vein(look: Look) -> AlertCondition | None:
     thin = next((extension for extension in look.seen.extensions if not extension.path_id), None)
-    if thin is None:
+    if thin is None or look.thin_frames < _VEIN_FRAMES:
         return None
     mm, view = look.seen.view.mm_per_px, view_name(look.direction)
     how = (

@@ -21,6 +21,7 @@ _SLENDER: Final = 2.5  # times as long as wide
 _SLOWEST_MM_S: Final = 2.0
 _AHEAD: Final = 4.0  # times as fast as the rest grows
 _RUNNING_S: Final = 1.5  # a tip that came longer ago runs no more
+_MOST: Final = 3  # at once; more of them are edges of what has moved
 _DETACHED_MM: Final = 3.0  # from the rest: it came by a way that is not seen
 # Without a body that it left it must be long: a first drop is seen in parts.
 _SHORTEST_ALONE_MM: Final = 15.0
@@ -78,13 +79,15 @@ def thin_extensions(view: CementView, paths: Sequence[PlannedPath] = ()) -> tupl
     count, labels = cv2.connectedComponents(thin, connectivity=8)
     found = []
     for label in np.unique(labels[running]).tolist() if count > 1 else []:
-        rows, columns = np.nonzero(labels == label)
+        rows, columns = np.nonzero((labels == label) & np.isfinite(came))
         points = np.column_stack((columns, rows)).astype(np.float64)
         away = None if body is None else body.away_px[rows, columns].astype(np.float64)
         extension = _extension(points, away, came[rows, columns], body, scale)
         if extension is not None:
             first = np.array((box[1].start, box[0].start), np.float64)
             found.append(_in_picture(extension, first, scale.step, _path_of(points, first, scale, view, paths)))
+    if len(found) > _MOST:
+        return ()
     return tuple(sorted(found, key=lambda each: -each.length_px))
 
 
@@ -142,7 +145,7 @@ def _extension(points: F64, away_px: F64 | None, came: F32, body: _Body | None, 
     extent = float(along.max() - along.min()) + 1.0
     width = len(points) / extent
     detached = away_px is None or float(away_px.min()) * scale.mm_per_px > _DETACHED_MM
-    if float(came[along > 0].mean()) < float(came[along < 0].mean()):
+    if float(along @ (came - came.mean())) < 0.0:
         along = -along  # its tip is where cement came last
     place = along if detached or away_px is None else away_px
     length = extent if detached else float(place.max())

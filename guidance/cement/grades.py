@@ -15,6 +15,8 @@ _CALM_S: Final = 1.0  # a status falls only after so long
 _LEAVING_MM: Final = 0.5  # and where the distance is above its threshold by this ...
 _LEAVING_PART: Final = 0.15  # ... or by this part of it
 _LEAVING_TIME: Final = 1.5  # the same for times
+_SOON_S: Final = 0.3  # that a time to contact must have been short for
+_TOUCHING_S: Final = 0.15  # that the 3D estimate must have touched for: two of its updates
 
 
 class Grade(IntEnum):
@@ -71,25 +73,65 @@ class Held:
     Attributes:
         grade: said now.
         calm_since_s: since when less would do; None: it would not.
+        soon_since_s: since when the time to contact has been short; None: it is not.
+        touching_since_s: since when the 3D estimate touches; None: it does not.
     """
 
     grade: Grade = Grade.CLEAR
     calm_since_s: float | None = None
+    soon_since_s: float | None = None
+    touching_since_s: float | None = None
 
 
-def grade_of(
+def stepped(
+    held: Held,
     told: Approach,
-    time_left: float | None,
+    time_left_s: float | None,
+    *,
     touches: bool,
     overlaps: bool,
-    held: Grade,
+    time_s: float,
     settings: CementSettings,
-) -> Grade:
-    """What is true now; a grade that is held has the wider thresholds."""
-    if touches:
-        return Grade.CONTACT
-    if overlaps:
-        return Grade.POSSIBLE
+) -> Held:
+    """The grade with what is true now: what is nearer counts at once, what is farther after a second.
+
+    A short time to contact, and a contact in 3D, must have held for some tenths of a second.
+
+    Args:
+        told: the distance that is told.
+        time_left_s: to contact; None: not known, or none.
+        touches: the 3D estimate does.
+        overlaps: shadows do, in any view.
+        time_s: since the start of the run.
+    """
+    soon = time_left_s is not None and time_left_s < _LEAVING_TIME * settings.approaching_s
+    soon_since_s = _since(held.soon_since_s, soon, time_s)
+    touching_since_s = _since(held.touching_since_s, touches, time_s)
+    sure_s = time_left_s if soon_since_s is not None and time_s - soon_since_s >= _SOON_S else None
+    if touching_since_s is not None and time_s - touching_since_s >= _TOUCHING_S:
+        now = Grade.CONTACT
+    elif overlaps or touches:
+        now = Grade.POSSIBLE
+    else:
+        now = _grade(told, sure_s, held.grade, settings)
+    calm_since_s = _since(held.calm_since_s, now < held.grade, time_s)
+    calm = calm_since_s is not None and time_s - calm_since_s >= _CALM_S
+    return Held(
+        grade=now if calm or now >= held.grade else held.grade,
+        calm_since_s=None if calm else calm_since_s,
+        soon_since_s=soon_since_s,
+        touching_since_s=touching_since_s,
+    )
+
+
+def _since(before_s: float | None, true: bool, time_s: float) -> float | None:
+    if not true:
+        return None
+    return before_s if before_s is not None else time_s
+
+
+def _grade(told: Approach, time_left_s: float | None, held: Grade, settings: CementSettings) -> Grade:
+    """By the distance and the time alone; a grade that is held has the wider limits."""
     if told.count < 2:
         return Grade.CLEAR
     if held >= Grade.POSSIBLE and told.distance_mm < _LEAVING_MM:
@@ -100,16 +142,9 @@ def grade_of(
     ):
         if held >= grade:
             near_mm, near_s = max(near_mm + _LEAVING_MM, near_mm * (1.0 + _LEAVING_PART)), near_s * _LEAVING_TIME
-        if told.distance_mm < near_mm or (time_left is not None and time_left < near_s):
+        if told.distance_mm < near_mm or (time_left_s is not None and time_left_s < near_s):
             return grade
     return Grade.CLEAR
-
-
-def held_grade(held: Held, now: Grade, time_s: float) -> Held:
-    if now >= held.grade:
-        return Held(grade=now)
-    since = held.calm_since_s if held.calm_since_s is not None else time_s
-    return Held(grade=now) if time_s - since >= _CALM_S else Held(grade=held.grade, calm_since_s=since)
 
 
 def priority_of(

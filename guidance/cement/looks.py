@@ -28,6 +28,7 @@ class Look:
         seen: the newest frame from there in which cement could be told.
         approaches: by zone id.
         radius: of the cement, were its shadow round; None: no geometry, or no cement yet.
+        thin_frames: how many frames in a row something thin and fast has run ahead beside all paths.
         current: frames come from there now.
     """
 
@@ -36,6 +37,7 @@ class Look:
     seen: CementSeen
     approaches: Mapping[str, Approach]
     radius: Approach | None = None
+    thin_frames: int = 0
     current: bool = True
 
     @property
@@ -92,9 +94,18 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
     before = look or again
     approaches = approaches_of(before.approaches if before is not None else {}, seen)
     radius = radius_of(before.radius if before is not None else None, seen)
+    thin = any(not extension.path_id for extension in seen.extensions)
+    thin_frames = 1 + (before.thin_frames if before is not None else 0) if thin else 0
     return InputProgress(
         seen=seen,
-        look=Look(device=view.device, direction=direction, seen=seen, approaches=approaches, radius=radius),
+        look=Look(
+            device=view.device,
+            direction=direction,
+            seen=seen,
+            approaches=approaches,
+            radius=radius,
+            thin_frames=thin_frames,
+        ),
         former=former,
         interval_ns=interval_ns,
     )

@@ -11,6 +11,7 @@ from guidance.cement.approach import Approach
 from guidance.cement.conditions import (
     balloon_conditions,
     injector_conditions,
+    is_missing,
     site_conditions,
     state_conditions,
     view_conditions,
@@ -52,6 +53,7 @@ class CementProgress:
         injector: its readings.
         work_ends_ns: when the cement's working time ends, server's monotonic clock; None: not known.
         balloon_ml: the most contrast that was in a balloon; 0 without one.
+        missing_since_ns: since when far less cement is seen than was injected; None: it is not.
         held, in_space: what `sites` keeps from frame to frame.
     """
 
@@ -66,6 +68,7 @@ class CementProgress:
     injector: InjectorTrack = _NO_READINGS
     work_ends_ns: int | None = None
     balloon_ml: float = 0.0
+    missing_since_ns: int | None = None
     held: Mapping[str, Held] = field(default_factory=dict)
     in_space: Mapping[str, Approach] = field(default_factory=dict)
 
@@ -227,15 +230,30 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
     )
     left_s = (progress.work_ends_ns - now_ns) / _NS_PER_S if progress.work_ends_ns is not None else None
     device = newest.view.device if newest is not None else ""
+    # Of a balloon no cement is missing, and while nothing is seen nothing can be told.
+    missing = state is CementState.TRACKING and not run.material.balloon
+    missing = missing and is_missing(progress.injector, progress.body, settings)
+    since_ns = progress.missing_since_ns if progress.missing_since_ns is not None else now_ns
+    missing_since_ns = since_ns if missing else None
     conditions = (
         *site_conditions(sites, {zone.id: zone for zone in progress.zones}, progress.frame_number, device),
         *view_conditions(looks, progress.body, settings, balloon=run.material.balloon),
-        *injector_conditions(progress.injector, progress.body, state, now_ns, settings, balloon=run.material.balloon),
+        *injector_conditions(
+            progress.injector, progress.body, state, now_ns, settings, missing_since_ns=missing_since_ns
+        ),
         *balloon_conditions(progress.body, progress.balloon_ml),
         *state_conditions(state, reason, bad_s, progress.injector.running, settings),
         *work_conditions(left_s),
     )
-    return replace(progress, state=state, reason=reason, sites=tuple(sites), held=held, conditions=conditions)
+    return replace(
+        progress,
+        state=state,
+        reason=reason,
+        sites=tuple(sites),
+        held=held,
+        conditions=conditions,
+        missing_since_ns=missing_since_ns,
+    )
 
 
 def _state(progress: CementProgress, now_ns: int, settings: CementSettings) -> tuple[CementState, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from guidance.cement.approach import Approach, observed, time_to_contact_s
-from guidance.cement.grades import STATUS_OF, Grade, Held, grade_of, held_grade, priority_of
+from guidance.cement.grades import STATUS_OF, Grade, Held, priority_of, stepped
 from guidance.cement.looks import Look
 from guidance.cement.words import site_text, view_to_check
 from guidance.config import CementSettings
@@ -79,8 +79,7 @@ def site_state(
     assert told is not None
     grown_by = nearest[0].growth if nearest is not None else None
     time_left = None if solid is None and not current else time_to_contact_s(told, grown_by)
-    now = grade_of(told, time_left, touches, bool(overlaps), held.grade, settings)
-    held = held_grade(held, now, time_s)
+    held = stepped(held, told, time_left, touches=touches, overlaps=bool(overlaps), time_s=time_s, settings=settings)
     status: SiteStatus | None = STATUS_OF[held.grade]
     # A body whose oldest view is from long ago clears nothing: cement has grown since.
     surely = _least_mm(solid) if solid is not None and body.oldest_s <= _BODY_COUNTS_S else None

@@ -231,6 +231,8 @@ def test_contact_is_of_the_body_and_not_of_one_view():
         sites=(SiteInSpace(zone_id="Z1", distance_mm=-0.8, sigma_mm=0.3, touches=True),),
     )
     progress = frame(progress, seen_at(0.5, overlap, body=touching))
+    assert site_of(progress).status is POSSIBLE  # one update of the body is none
+    progress = frame(progress, seen_at(0.7, overlap, body=touching))
     site = site_of(progress)
     assert (site.status, site.priority, site.in_space) == (CONTACT, HIGH, True)
     assert site.distance_mm == pytest.approx(-0.8)
@@ -352,11 +354,14 @@ def test_zones_may_change_at_any_time():
 def test_a_vein_needs_no_zone():
     vein = ThinExtension(tip_px=(3.0, 4.0), length_px=30.0, width_px=6.0, speed_px_s=24.0)
     progress = frame(running(()), seen_at(0.0, extensions=(vein,)), ())
+    assert progress.conditions == ()  # one frame is none
+    progress = frame(progress, seen_at(0.1, extensions=(vein,)), ())
     (condition,) = progress.conditions
     assert (condition.kind, condition.priority, condition.device) == ("vein", HIGH, "Fluoro")
     assert "15 mm long, 3.0 mm wide, 12 mm/s in Fluoro (AP)" in condition.text
     along = replace(vein, path_id="P1")
-    assert "vein" not in kinds(frame(running(()), seen_at(0.0, extensions=(along,)), ()))
+    twice = frame(frame(running(()), seen_at(0.0, extensions=(along,)), ()), seen_at(0.1, extensions=(along,)), ())
+    assert "vein" not in kinds(twice)
 
 
 @pytest.mark.parametrize(("left_mm", "priority"), [(6.0, None), (1.5, LOW), (-2.0, MEDIUM), (None, None)])
@@ -398,10 +403,13 @@ def test_injected_and_not_seen():
     few = with_injector(progress, injected(1.1, 1.0), round(1.1 * NS), SETTINGS)
     assert "volume_missing" not in kinds(few)
     many = with_injector(few, injected(1.3, 1.9), round(1.3 * NS), SETTINGS)
+    assert "volume_missing" not in kinds(many)  # what is new is seen late
+    for number in range(20):
+        many = frame(many, seen_at(1.4 + number / 5, (px(9.0),), sequence=90 + number, body=body))
     (condition,) = (each for each in many.conditions if each.kind == "volume_missing")
     assert "1.9 ml injected, at most 0.8 ml seen" in condition.text
     # Without a volume (display-processed pictures) nothing is missing that could be known.
-    blind = frame(many, seen_at(1.35, (px(9.0),), sequence=99, body=CementBody(reason="display")))
+    blind = frame(many, seen_at(5.35, (px(9.0),), sequence=199, body=CementBody(reason="display")))
     assert "volume_missing" not in kinds(blind)
 
 
