@@ -20,9 +20,12 @@ from guidance.cement.values import CementFrame, CementScene
 from guidance.config import CementSettings
 from guidance.errors import CaseError, GeometryError
 from guidance.messages import F64, CementRun, CementView, Matrix34
+from guidance.tracking.values import SeenInstrument
 
 _MOST_POSES: Final = 6
 _SAME_KVP: Final = 0.5
+_SHAFT: Final = 0.6  # of the diameter: its edge is blurred
+_CANNULA_KEPT_NS: Final = 500_000_000  # without being seen
 _CHANGED_FRAMES: Final = 5  # in a row that show another picture, before it is taken for another view
 
 
@@ -63,7 +66,7 @@ class _Pose:
         kvp: that its opacity is for.
         new: it was first seen after the start.
         water_mm: thickness of the patient; None: not known.
-        refused: why it cannot be followed; "" where it can.
+        cannulas, cannulas_ns: capsules of the instruments seen last, and when.
     """
 
     frames: tuple[CementFrame, ...]
@@ -72,7 +75,8 @@ class _Pose:
     tracker: CementTracker | None = None
     kvp: float | None = None
     water_mm: float | None = None
-    refused: str = ""
+    cannulas: F64 | None = None
+    cannulas_ns: int = 0
 
 
 class Eye:
@@ -155,7 +159,18 @@ class Eye:
         expected = estimator.expected(last) if last is not None and here else None
         if expected is not None and expected.shape != frame.pixels.shape:
             expected = None
-        return tracker.follow(frame, scene.instruments, None, expected, mm_per_px=mm_per_px)
+        cannulas = self._cannulas_px(pose, frame, scene.instruments)
+        return tracker.follow(frame, scene.instruments, cannulas, expected, mm_per_px=mm_per_px)
+
+    def _cannulas_px(self, pose: _Pose, frame: CementFrame, seen: Sequence[SeenInstrument]) -> F64 | None:
+        """Within them cement does not count: each instrument from its tip back to where it leaves the picture."""
+        if seen:
+            reach = float(np.hypot(*frame.pixels.shape))
+            pose.cannulas = np.concatenate([lumen_px(one, reach) for one in seen])
+            pose.cannulas_ns = frame.time_ns
+        elif pose.cannulas is not None and frame.time_ns - pose.cannulas_ns > _CANNULA_KEPT_NS:
+            pose.cannulas = None  # it may have been withdrawn: what is there now is a track
+        return pose.cannulas
 
     def _elsewhere(
         self, view: CementView, frame: CementFrame, scene: CementScene, estimator: BodyEstimator
@@ -244,6 +259,18 @@ class Eye:
             pixel_from_patient=frame.pixel_from_patient,
             mm_per_px=mm_per_px,
         )
+
+
+def lumen_px(seen: SeenInstrument, reach_px: float) -> F64:
+    """(N, 5) u0, v0, u1, v1, radius: an instrument's shaft from its tip on, drawn out backwards by `reach_px`."""
+    line = np.asarray(seen.centreline_px, np.float64)
+    back = line[0] - line[1]
+    start = line[0] + back * (reach_px / max(float(np.linalg.norm(back)), 1e-6))
+    points = np.concatenate((start[None], line))
+    if seen.tip_px is not None:
+        points[-1] = seen.tip_px
+    radius = np.full((len(points) - 1, 1), _SHAFT * seen.diameter_px)
+    return np.concatenate((points[:-1], points[1:], radius), axis=1)
 
 
 def mm_per_px_of(frame: CementFrame) -> float | None:
