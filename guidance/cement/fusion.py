@@ -13,6 +13,7 @@ from guidance.cement.cannula import Cannulas
 from guidance.cement.fill import corrected_by_fill
 from guidance.cement.interval import Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
 from guidance.cement.kept_views import KeptView, KeptViews
+from guidance.cement.partial_views import front_ahead_mm, incomplete_views
 from guidance.cement.prior import Filled, prior_of
 from guidance.cement.projection import body_thickness
 from guidance.cement.rays import BinnedView, binned, enclosed_box
@@ -21,7 +22,7 @@ from guidance.cement.space import CementSpace, OpenSpace, opened
 from guidance.cement.touching import Body, Measuring, all_unknown, nothing_yet
 from guidance.cement.zone_fields import Lattice, ZoneDistances, ZoneField
 from guidance.config import CementSettings
-from guidance.kernels.cement_body import BodyFitter
+from guidance.kernels.cement_body import BodyFit, BodyFitter
 from guidance.messages import F32, F64, U8, CementBody, CementView, PlannedPath
 from guidance.planning.working_grid import WorkingGrid
 from guidance.tracking.values import SeenInstrument
@@ -29,9 +30,6 @@ from guidance.tracking.values import SeenInstrument
 _SPACINGS_MM: Final = (1.0, 1.5, 2.0, 3.0)
 _MOST_VOXELS: Final = 250_000
 _NOW_NS: Final = 400_000_000  # views as near in time as this are of one moment: cement flows 1 to 5 mm/s at most
-_LEAST_GROWTH_MM: Final = 1.0
-_MOST_GROWTH_MM: Final = 15.0
-_GROWTH: Final = 2.0  # leaks run ahead of the middle front
 _REACH_OF_GROWTH: Final = 3.0  # where an older view makes cement e^-3 times as likely, the box ends
 _NEAR_MM, _FAR_MM = 200.0, 2000.0  # from the source: nobody is nearer, no detector farther
 _ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
@@ -40,6 +38,7 @@ _NO_THICKNESS: Final = "display-processed pictures tell no thickness"
 _NO_PLACE: Final = "the views contradict each other: nothing lies in both shadows"
 _ONE_SHOWS: Final = "cement is seen from one direction only"
 _BALLOON: Final = "a balloon is followed, which is not cement"
+_HIDDEN: Final = "where cement ends is hidden in the newest views, there may be more"
 _CUT_OFF: Final = "cement leaves the picture, there may be more"
 
 
@@ -74,6 +73,7 @@ class BodyEstimator:
         self._balloon = BalloonFollower()
         self._last: Body | None = None
         self._refused = ""
+        self._hidden = False
 
     def follow_balloon(self, told: bool) -> None:
         """Whether what is new is a balloon full of contrast, as the operator says; its cavity is remembered."""
@@ -96,13 +96,17 @@ class BodyEstimator:
         """Take a view in; one that shows nothing (not seen, no geometry) changes nothing.
 
         Args:
-            view: of the tracker; its arrays are kept by reference until a newer one from there comes.
+            view: of the tracker; its arrays are kept by reference until a newer one from there comes. One in which
+                most of the cement is hidden leaves the one before it in place.
             instruments: seen in the same frame.
         """
         was_there = self._balloon.state is not BalloonState.GONE
         if self._balloon.follow(view) is BalloonState.GONE and was_there:
             self._views = KeptViews()  # older views show the balloon, which is no longer there
             self._last = None
+        self._hidden = view.seen and self._views.hidden(view)
+        if self._hidden:
+            return  # what was seen there before still is
         if not self._views.add(view):
             self._refused = view.reason or _NO_GEOMETRY
             return
@@ -122,6 +126,8 @@ class BodyEstimator:
             now_ns: server's monotonic clock, for ages.
         """
         found = self._cement(now_ns)
+        if self._hidden and found.views:
+            found = replace(found, volume_high_ml=None, reason=found.reason or _HIDDEN)
         if self._last is not None and found.volume_ml is not None and self._balloon.state is not BalloonState.GONE:
             self._balloon.filled(self._last.share, self._last.first_lps_mm, self._spacing_mm, found.volume_ml)
         if self._balloon.state not in (BalloonState.FILLED, BalloonState.EMPTYING):
@@ -135,7 +141,7 @@ class BodyEstimator:
             volume_high_ml=self._hidden_ml,
             sites=all_unknown(self._distances, _BALLOON),
             oldest_s=found.oldest_s,
-            balloon_ml=_middle(found),
+            balloon_ml=found.volume_ml if found.volume_ml is not None else _middle(found),
             reason=_BALLOON,
         )
 
@@ -146,7 +152,7 @@ class BodyEstimator:
                 sites=all_unknown(self._distances, self._refused or "no view yet"),
                 reason=self._refused or "no view yet",
             )
-        names = tuple(_name(one) for one in chosen)
+        names = tuple(one.name for one in chosen)
         oldest_s = max(max(now_ns - one.view.received_ns, 0) for one in chosen) / 1e9
         views = [self._binned(one) for one in chosen]
         placed = [(one, bins) for one, bins in zip(chosen, views, strict=True) if bins is not None]
@@ -154,7 +160,7 @@ class BodyEstimator:
             return self._without_cement(names, oldest_s)
         if len(placed) == 1:
             # One that shows none beside one that shows some: what is there is too thin for it, or hidden.
-            return self._one_view(placed[0][1], (_name(placed[0][0]),), seen_from=len(names), oldest_s=oldest_s)
+            return self._one_view(placed[0][1], (placed[0][0].name,), seen_from=len(names), oldest_s=oldest_s)
         return self._fused(placed, now_ns, names, oldest_s)
 
     def expected_thickness(self, pixel_from_patient: F64, rows: int, columns: int) -> F32 | None:
@@ -208,45 +214,39 @@ class BodyEstimator:
         if view.thickness_mm is None:
             return CementBody(views=names, sites=sites, oldest_s=oldest_s, reason=_NO_THICKNESS)
         volume = of_one_view(view, self._space, self._paths)
-        cut_off = view.view.out_of_picture
+        limit = _CUT_OFF if view.view.out_of_picture else _HIDDEN if view.front_hidden else ""
         return CementBody(
             views=names,
             volume_low_ml=volume.low_ml,
-            volume_high_ml=None if cut_off else volume.high_ml,
+            volume_high_ml=None if limit else volume.high_ml,
             sites=sites,
             oldest_s=oldest_s,
-            reason=f"{why}; {_CUT_OFF}" if cut_off else why,
+            reason=f"{why}; {limit}" if limit else why,
         )
 
     def _fused(
         self, placed: Sequence[tuple[KeptView, BinnedView]], now_ns: int, names: tuple[str, ...], oldest_s: float
     ) -> CementBody:
         newest_ns = max(kept.view.received_ns for kept, _ in placed)
-        older = [newest_ns - kept.view.received_ns > _NOW_NS for kept, _ in placed]
-        grown_mm = [
-            _grown_mm(bins, placed[-1][1]) if old else None for (_, bins), old in zip(placed, older, strict=True)
-        ]
         views = [bins for _, bins in placed]
-        box = self._box(views, grown_mm)
-        if box is None:
+        partly = [newest_ns - kept.view.received_ns > _NOW_NS or bins.front_hidden for kept, bins in placed]
+        hidden = all(partly)
+        if hidden:
+            # Nothing shows all of it now: the latest that showed its front is held to, and there may be more.
+            partly[max(range(len(views)), key=lambda n: (not views[n].front_hidden, n))] = False
+        fitted = self._fitted(views, partly, newest_ns, now_ns)
+        if fitted is None:
             return CementBody(
                 views=names, sites=all_unknown(self._distances, _NO_PLACE), oldest_s=oldest_s, reason=_NO_PLACE
             )
-        first_ijk, grid = box
-        prior, counted = prior_of(
-            grid,
-            first_ijk,
-            space=self._space,
-            before=self._before(),
-            slices=self._slices,
-            cannulas=self._cannulas.now(newest_ns),
-            now_ns=now_ns,
-        )
-        rays = [bins.rays(older_mm=mm, spacing_mm=self._spacing_mm) for bins, mm in zip(views, grown_mm, strict=True)]
-        measured = all(bins.thickness_mm is not None for bins in views)
-        fit = self._fitter.fit(prior, counted, np.array(grid.origin_lps_mm), grid.spacing_mm, rays)
-        body = Body(fit.share, counted, first_ijk, self._spacing_mm)
+        body, fit = fitted
+        incomplete = incomplete_views(fit, views, partly) if body.counted.all() else None
+        if incomplete is not None:
+            # What one view shows has no room in another's shadow: that one does not show all there is.
+            body, fit = self._fitted(views, incomplete, newest_ns, now_ns) or fitted
+            partly = incomplete
         self._last = body
+        measured = all(bins.thickness_mm is not None for bins in views)
         measuring = Measuring(body, self._distances)
         if not measured:
             return CementBody(
@@ -259,31 +259,54 @@ class BodyEstimator:
             )
         volume = of_views(
             [
-                Measured(float(mm3) / 1000.0, thickness_sigma(bins), old)
-                for mm3, bins, old in zip(fit.volumes_mm3, views, older, strict=True)
+                Measured(float(mm3) / 1000.0, thickness_sigma(bins), part)
+                for mm3, bins, part in zip(fit.volumes_mm3, views, partly, strict=True)
             ]
         )
         by_fill, volume = corrected_by_fill(volume, body, self._space)
         factor, volume = self._slices.corrected(volume, body, now_ns)
         factor *= by_fill
         outside = measuring.outside_ml()
-        cut_off = all(bins.view.out_of_picture for bins, old in zip(views, older, strict=True) if not old)
+        cut_off = all(bins.view.out_of_picture for bins, part in zip(views, partly, strict=True) if not part)
+        why = _CUT_OFF if cut_off else _HIDDEN if hidden or incomplete is not None else ""
         return CementBody(
             views=names,
             volume_ml=volume.ml,
             volume_low_ml=volume.low_ml,
-            volume_high_ml=None if cut_off else volume.high_ml,
+            volume_high_ml=None if why else volume.high_ml,
             sites=measuring.sites(),
             occupancy=body.share,
             affine_lps_from_ijk=body.affine_lps_from_ijk,
             oldest_s=oldest_s,
             outside_ml=None if outside is None else outside * factor,
-            reason=_CUT_OFF if cut_off else "",
+            reason=why,
         )
 
-    def _box(self, views: Sequence[BinnedView], grown_mm: Sequence[float | None]) -> tuple[Lattice, WorkingGrid] | None:
+    def _fitted(
+        self, views: Sequence[BinnedView], partly: Sequence[bool], newest_ns: int, now_ns: int
+    ) -> tuple[Body, BodyFit] | None:
+        """The body that fits the views, those that show but a part of it as lower bounds; None: it has no place."""
+        ahead_mm = front_ahead_mm(views, partly)
+        box = self._box(views, ahead_mm)
+        if box is None:
+            return None
+        first_ijk, grid = box
+        prior, counted = prior_of(
+            grid,
+            first_ijk,
+            space=self._space,
+            before=self._before(),
+            slices=self._slices,
+            cannulas=self._cannulas.now(newest_ns),
+            now_ns=now_ns,
+        )
+        rays = [bins.rays(older_mm=mm, spacing_mm=grid.spacing_mm) for bins, mm in zip(views, ahead_mm, strict=True)]
+        fit = self._fitter.fit(prior, counted, np.array(grid.origin_lps_mm), grid.spacing_mm, rays)
+        return Body(fit.share, counted, first_ijk, grid.spacing_mm), fit
+
+    def _box(self, views: Sequence[BinnedView], ahead_mm: Sequence[float | None]) -> tuple[Lattice, WorkingGrid] | None:
         """First lattice point and grid of what is looked at; coarser from now on where it would be too much."""
-        margins_mm = [0.0 if mm is None else _REACH_OF_GROWTH * mm for mm in grown_mm]
+        margins_mm = [0.0 if mm is None else _REACH_OF_GROWTH * mm for mm in ahead_mm]
         corners = enclosed_box(views, margins_mm, near_mm=_NEAR_MM, far_mm=_FAR_MM)
         if corners is None:
             return None
@@ -311,24 +334,6 @@ class BodyEstimator:
 
 
 def _middle(body: CementBody) -> float | None:
-    """The volume, or the middle of its interval."""
-    if body.volume_ml is not None or body.volume_low_ml is None or body.volume_high_ml is None:
-        return body.volume_ml
-    return 0.5 * (body.volume_low_ml + body.volume_high_ml)
-
-
-def _grown_mm(older: BinnedView, newest: BinnedView) -> float:
-    """How far the front may have come since an older view, by how much more the newest shows than that one."""
-    before, now = older.volume_ml(older.depth_mm), newest.volume_ml(newest.depth_mm)
-    if before <= 0.0 or now <= 0.0:
-        return _MOST_GROWTH_MM
-    radius = (3000.0 * max(before, now) / (4.0 * np.pi)) ** (1.0 / 3.0)
-    part = 1.0 - min(before / now, 1.0) ** (1.0 / 3.0)
-    return float(np.clip(_LEAST_GROWTH_MM + _GROWTH * radius * part, _LEAST_GROWTH_MM, _MOST_GROWTH_MM))
-
-
-def _name(kept: KeptView) -> str:
-    """Device and line of sight, for one device may look from both."""
-    x, y, z = kept.direction
-    lateral, axial = np.rad2deg(np.arctan2(abs(x), abs(y))), np.rad2deg(np.arcsin(np.clip(abs(z), 0.0, 1.0)))
-    return f"{kept.view.device} {lateral:.0f}/{axial:.0f}"
+    """Of the interval."""
+    ends = body.volume_low_ml, body.volume_high_ml
+    return None if ends[0] is None or ends[1] is None else 0.5 * (ends[0] + ends[1])

@@ -61,17 +61,16 @@ def thickness_sigma(view: BinnedView) -> float:
     return min(max(sigma / total, 0.0), 1.0)
 
 
-def of_views(measured: Sequence[Measured], *, unseen_ml: float = 0.0) -> Volume:
+def of_views(measured: Sequence[Measured]) -> Volume:
     """The volume of two views or more, each at the depth that the others tell.
 
     Opacity and scatter are wrong in all views alike, so that their mean is no surer than one; what they differ by is
     taken as a part of the error. An older view is a lower bound, and counts in full where nothing came since.
 
     Args:
-        measured: one by view, one at least of now.
-        unseen_ml: cement that may be where no view sees.
+        measured: one by view; where none is of now, the largest counts.
     """
-    now = [one for one in measured if not one.older]
+    now = [one for one in measured if not one.older] or [max(measured, key=lambda one: one.ml)]
     newest = max(one.ml for one in now)
     counting = now + [one for one in measured if one.older and one.ml > newest]
     weights = np.array([1.0 / max(one.relative_sigma, 0.02) ** 2 for one in counting])
@@ -82,7 +81,7 @@ def of_views(measured: Sequence[Measured], *, unseen_ml: float = 0.0) -> Volume:
     spread = float(np.sqrt(weights @ (volumes - ml) ** 2)) / max(ml, LEAST_ML)
     sigma = math.sqrt(common**2 + spread**2 + _GEOMETRY_SIGMA**2 + _EDGE_SIGMA**2)
     low = max(ml * math.exp(-_WIDE * sigma) - LEAST_ML, 0.0)
-    return Volume(ml, low, ml * math.exp(_WIDE * sigma) + LEAST_ML + unseen_ml)
+    return Volume(ml, low, ml * math.exp(_WIDE * sigma) + LEAST_ML)
 
 
 def of_one_view(view: BinnedView, space: OpenSpace | None, paths: Sequence[PlannedPath]) -> Volume:

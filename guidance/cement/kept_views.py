@@ -14,6 +14,7 @@ SAME_DIRECTION_DEG: Final = 12.0
 APART_DEG: Final = 25.0
 """Two views tell depth from here on: a voxel's error along the rays is then 2.4 times that across."""
 _MOST_VIEWS: Final = 4
+_HIDDEN: Final = 0.5
 _SAME_GANTRY: Final = 5e-4  # of the focal length: 0.03 degrees, a pixel's width
 
 
@@ -35,6 +36,12 @@ class KeptView:
     pixel_from_patient: F64
     direction: F64
 
+    @property
+    def name(self) -> str:
+        """Device and line of sight, off the front-back line and up, in degrees: one device may look from several."""
+        x, y, z = (abs(float(n)) for n in self.direction)
+        return f"{self.view.device} {np.rad2deg(np.arctan2(x, y)):.0f}/{np.rad2deg(np.arcsin(min(z, 1.0))):.0f}"
+
     def angle_deg(self, other: KeptView) -> float:
         """Between both lines of sight, 0 to 90: from the other side the shadow is the same."""
         return float(np.rad2deg(np.arccos(min(1.0, abs(float(self.direction @ other.direction))))))
@@ -52,6 +59,26 @@ class KeptViews:
     @property
     def newest(self) -> KeptView | None:
         return self._views[-1] if self._views else None
+
+    def hidden(self, view: CementView) -> bool:
+        """Whether most of the cement that was seen from here before cannot be seen in this view."""
+        if view.mask is None or view.blind is None or view.pixel_from_patient is None:
+            return False
+        axis = np.array(view.pixel_from_patient[8:11])
+        length = float(np.linalg.norm(axis))
+        if not 0.0 < length < np.inf:
+            return False
+        nearest = np.cos(np.deg2rad(SAME_DIRECTION_DEG)) * length
+        for old in self._views:
+            before = old.view.mask
+            assert before is not None
+            if old.view.device != view.device or before.shape != view.mask.shape:
+                continue
+            if abs(float(old.direction @ axis)) > nearest:
+                # What is still told as cement is no less told for a hand beside it.
+                gone = int(np.count_nonzero((before > 0) & (view.blind > 0) & (view.mask == 0)))
+                return gone > _HIDDEN * int(np.count_nonzero(before))
+        return False
 
     def add(self, view: CementView) -> bool:
         """Keep a view; False: it has no mask or no geometry and tells nothing in 3D."""

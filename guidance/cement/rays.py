@@ -13,6 +13,8 @@ from guidance.kernels.cement_body import RayView
 from guidance.messages import F32, F64, U8, CementView
 
 _RIM_BINS: Final = 3
+_AROUND_BINS: Final = 2  # within the rim: some 2 mm
+_HIDDEN: Final = 0.5
 _BIN_OF_VOXEL: Final = 1.15  # bins a little wider than voxels: no bin is between two of them and gets none
 _UNSEEN_REACH: Final = 0.5  # prior where a view is blind: nothing speaks for cement there, nor against it
 _LEAST_REACH: Final = 1e-3  # of an older view, far from what it showed
@@ -32,6 +34,7 @@ class BinnedView:
         shown: (rows, columns) uint8: bins with cement, and those beside them.
         touched: (rows, columns) uint8: bins with cement.
         depth_mm: w at which the cement is, roughly.
+        front_hidden: most of what lies around the cement could not be seen: where it ends is not known.
     """
 
     view: CementView
@@ -43,6 +46,7 @@ class BinnedView:
     shown: U8
     touched: U8
     depth_mm: float
+    front_hidden: bool = False
 
     @property
     def bin_from_patient(self) -> F64:
@@ -110,6 +114,7 @@ def binned(view: CementView, pixel_from_patient: F64, *, spacing_mm: float, dept
         pixel_from_patient: (3, 4), w in mm.
         spacing_mm: of the voxels.
         depth_mm: w at which the cement is, roughly.
+        front_hidden: most of what lies around the cement could not be seen: where it ends is not known.
     """
     assert view.mask is not None
     columns, rows = np.flatnonzero(view.mask.any(axis=0)), np.flatnonzero(view.mask.any(axis=1))
@@ -140,16 +145,19 @@ def binned(view: CementView, pixel_from_patient: F64, *, spacing_mm: float, dept
         mean = np.where(shown, _block_sums(values, step) / np.maximum(seen, 1.0), 0.0)
         thickness = np.maximum(mean, 0.0).astype(np.float32)
     middle = (step - 1) / 2.0
+    valid = seen >= 0.5 * step * step
+    around = ndimage.binary_dilation(shown, np.ones((3, 3)), iterations=_AROUND_BINS) & ~shown
     return BinnedView(
         view=view,
         pixel_from_patient=pixel_from_patient,
         step_px=step,
         first_px=(float(first_column * step + middle), float(first_row * step + middle)),
         thickness_mm=thickness,
-        valid=(seen >= 0.5 * step * step).astype(np.uint8),
+        valid=valid.astype(np.uint8),
         shown=shown.astype(np.uint8),
         touched=touched.astype(np.uint8),
         depth_mm=depth_mm,
+        front_hidden=bool(around.any() and np.count_nonzero(around & ~valid) > _HIDDEN * np.count_nonzero(around)),
     )
 
 

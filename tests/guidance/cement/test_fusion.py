@@ -374,3 +374,65 @@ def test_values_that_are_no_numbers_in_a_map_are_left_out():
     told = found.body(0)
     assert told.volume_ml == pytest.approx(body.volume_ml, rel=0.03)
     assert np.isfinite(told.occupancy).all()
+
+
+def covered(view, columns):
+    """A hand over some columns of the picture: blind there, and no cement is told."""
+    mask, blind, thickness = view.mask.copy(), view.blind.copy(), view.thickness_mm.copy()
+    mask[:, columns], blind[:, columns], thickness[:, columns] = 0, 1, 0.0
+    return replace(view, mask=mask, blind=blind, thickness_mm=thickness)
+
+
+def test_a_hand_over_one_plane_leaves_what_was_seen_and_opens_the_upper_end():
+    body = lump(3, radius_mm=7.0)
+    found = estimator()
+    found.add(view_of(body, AP, noise_mm=0.05))
+    found.add(view_of(body, LATERAL, device="FluoroB", noise_mm=0.05))
+    found.add(covered(view_of(body, AP, at_s=0.2, noise_mm=0.05), slice(0, 400)))
+    told = found.body(SECOND)
+    assert told.volume_low_ml > 0.5 * body.volume_ml
+    assert told.volume_high_ml is None
+    assert "hidden" in told.reason
+    found.add(view_of(body, AP, at_s=0.4, noise_mm=0.05))
+    found.add(view_of(body, LATERAL, device="FluoroB", at_s=0.4, noise_mm=0.05))
+    told = found.body(SECOND)
+    assert told.volume_ml == pytest.approx(body.volume_ml, rel=0.06)
+    assert told.volume_high_ml > body.volume_ml
+
+
+def test_a_view_that_shows_but_a_part_does_not_cut_away_what_another_has_shown():
+    """A pose without a reference of its own begins with a mask that lacks most of the cement."""
+    body = lump(3, radius_mm=8.0)
+    found = estimator()
+    found.add(view_of(body, LATERAL, at_s=0.0))
+    full = view_of(body, AP, at_s=3.0)
+    part = full.mask.copy()
+    part[:262] = 0
+    found.add(replace(full, mask=part, thickness_mm=full.thickness_mm * part))
+    told = found.body(3 * SECOND)
+    assert told.volume_low_ml > 0.7 * body.volume_ml
+    assert told.volume_ml == pytest.approx(body.volume_ml, rel=0.15)
+    assert told.volume_high_ml is None
+    assert "may be more" in told.reason
+
+
+def test_where_the_front_is_hidden_all_around_the_view_is_a_lower_bound():
+    small, large = lump(3, radius_mm=4.0), lump(3, radius_mm=8.0)
+    found = estimator()
+    found.add(view_of(large, LATERAL, at_s=0.0))
+    ap = view_of(small, AP, at_s=0.1, device="FluoroB")
+    blind = (1 - ap.mask).astype(np.uint8)
+    found.add(replace(ap, blind=blind))
+    told = found.body(SECOND)
+    assert told.volume_ml == pytest.approx(large.volume_ml, rel=0.15)
+
+
+@pytest.mark.parametrize("factor", [0.75, 1.25])
+def test_outlines_draw_a_wrong_thickness_towards_the_truth(factor):
+    body = lump(2, radius_mm=8.0)
+    found = estimator()
+    for matrix, device in ((AP, "A"), (LATERAL, "B")):
+        found.add(view_of(body, matrix, device=device, gain=factor, sigma=0.2))
+    told = found.body(0)
+    assert abs(told.volume_ml / body.volume_ml - 1.0) < 0.7 * abs(factor - 1.0)
+    assert told.volume_low_ml < body.volume_ml < told.volume_high_ml
