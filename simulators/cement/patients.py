@@ -16,7 +16,7 @@ from simulators.pelvis_shapes import Grid, Tube
 from simulators.volumes import HuVolume
 
 VOXEL_MM: Final = 1.0
-_SIZE_MM: Final = (380.0, 250.0, 200.0)  # all of the body that a beam through the sacrum or L5 goes through
+_SIZE_MM: Final = (380.0, 250.0, 245.0)  # all that a beam through L5, the sacrum or the hip's roof goes through
 _MARROW_HU: Final = (90.0, 520.0)
 _LESION_HU: Final = 40.0
 _EDGE_MM: Final = 1.5
@@ -77,10 +77,10 @@ PATIENTS: Final[Mapping[str, Patient]] = {
 
 @lru_cache(maxsize=2)
 def patient_volume(name: str) -> HuVolume:
-    """The patient's CT; 17 million voxels, so only two are kept."""
+    """The patient's CT; 23 million voxels, so only two are kept."""
     patient = PATIENTS[name]
     x, y, z = patient.origin_lps_mm
-    volume = patient.pelvis.volume(VOXEL_MM, center_lps_mm=(x, y - 12.0, z - 10.0), size_mm=_SIZE_MM)
+    volume = patient.pelvis.volume(VOXEL_MM, center_lps_mm=(x, y - 12.0, z - 17.0), size_mm=_SIZE_MM)
     voxels = volume.voxels_hu
     low, high = _MARROW_HU
     if patient.density != 1.0:
