@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import struct
 import urllib.error
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -145,6 +147,8 @@ class Player:
         number = self.number
         for device in self._devices:
             told = self._patient.told(device) if known else {"FrameOfReferenceUID": ""}
+            if "intensity" in changes:
+                told["PixelIntensityRelationship"] = changes["intensity"]
             pixels = changes.get("pixels", self._patient.picture(device, radius_mm))
             await self._suite.frame(number, device=device, pixels=pixels, **told)
         await self._suite.until(
@@ -153,6 +157,21 @@ class Player:
             lambda told: all(told["inputs"].get(name, {}).get("frame_number") == number for name in self._devices),
         )
         return await self._suite.call("GET", "/api/v1/cement")
+
+
+async def thickness_map(suite: Suite, device: str, number: int) -> tuple[dict[str, str], F32]:
+    """Metadata and pixels of the map of that frame; by then /cement tells of it."""
+    async with asyncio.timeout(60.0):
+        while True:
+            received = await suite.out.receive_type("IMAGE", check_crc=False)
+            told = received.metadata
+            if received.device == "CementThickness" and told["Guidance.Input"] == device:
+                assert (await suite.call("GET", "/api/v1/cement"))["frame_number"] >= int(told["XRay.FrameNumber"])
+                if int(told["XRay.FrameNumber"]) == number:
+                    break
+    _, components, scalar, _, _, columns, rows, _ = struct.unpack_from(">HBBBB3H", received.content)
+    assert (components, scalar) == (1, 10)
+    return dict(told), np.frombuffer(received.content, "<f4", offset=72).reshape(rows, columns)
 
 
 def zone(patient: Patient, name: str, offset: tuple[float, float, float], radius_mm: float) -> dict[str, Any]:
@@ -194,6 +213,12 @@ async def test_two_planes_tell_volume_area_and_distances_of_a_growing_ball(patie
     assert told["area_mm2"] == pytest.approx(max(map(patient.shadow_mm2, VIEWS)), rel=0.08)
     assert told["volume_low_ml"] <= ball_ml(9.0) <= told["volume_high_ml"]
     assert told["volume_ml"] == pytest.approx(ball_ml(9.0), rel=0.15)
+    metadata, thickness_mm = await thickness_map(suite, "FluoroB", play.number)
+    assert metadata["Guidance.GeometryState"] == "trusted"
+    truth_mm = chords(patient.gantry("FluoroB"), patient.place, 9.0)
+    inside = truth_mm > 6.0
+    assert np.median(thickness_mm[inside] / truth_mm[inside]) == pytest.approx(1.0, abs=0.15)
+    assert np.count_nonzero(thickness_mm[truth_mm == 0.0]) < 0.3 * np.count_nonzero(inside)
     sites = {site["zone_id"]: site for site in told["sites"]}
     assert sites[near["id"]]["distance_mm"] == pytest.approx(16.0 - 4.0 - 9.0, abs=1.5)
     assert sites[near["id"]]["status"] == "approaching"
@@ -208,13 +233,33 @@ async def test_two_planes_tell_volume_area_and_distances_of_a_growing_ball(patie
     assert sites[near["id"]]["priority"] == "high"
     alerts = (await suite.call("GET", "/api/v1/alerts"))["items"]
     assert any(alert["zone_id"] == near["id"] and alert["status"] == "contact" for alert in alerts)
+    while not (latched := json.loads((await suite.out.receive_type("STRING", check_crc=False)).content[4:])):
+        pass
+    assert any(alert["zone_id"] == near["id"] for alert in latched)
     stopped = await suite.call("POST", "/api/v1/cement/stop")
     assert stopped["state"] == "idle"
 
 
-async def test_without_geometry_it_is_followed_in_pixels_and_display_pictures_tell_no_thickness(
-    patient: Patient, suite: Suite
-) -> None:
+async def test_display_pictures_tell_the_front_and_no_thickness(patient: Patient, suite: Suite) -> None:
+    play = Player(suite, patient, ("FluoroA",))
+
+    def shown(radius_mm: float) -> Any:
+        picture = patient.picture("FluoroA", radius_mm).astype(np.float64)
+        return np.clip(65535 * (picture / 20000.0) ** 0.6, 0, 65535).astype(np.uint16)
+
+    for _ in range(6):
+        await play.send(0.0, pixels=shown(0.0), intensity="DISP")
+    await suite.call("POST", "/api/v1/cement/start", {"opacity_per_mm": OPACITY_PER_MM})
+    for radius_mm in np.linspace(1.0, 9.0, 16):
+        told = await play.send(float(radius_mm), pixels=shown(float(radius_mm)), intensity="DISP")
+    assert told["state"] == "tracking"
+    assert told["volume_ml"] is None
+    assert told["volume_low_ml"] is None
+    assert told["reasons"]["volume_ml"]
+    assert told["area_mm2"] == pytest.approx(patient.shadow_mm2("FluoroA"), rel=0.2)
+
+
+async def test_without_geometry_it_is_followed_in_pixels(patient: Patient, suite: Suite) -> None:
     play = Player(suite, patient, ("FluoroA",))
     with pytest.raises(urllib.error.HTTPError) as caught:
         await suite.call("POST", "/api/v1/cement/start", {"opacity_per_mm": OPACITY_PER_MM})
