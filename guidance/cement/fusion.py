@@ -13,7 +13,7 @@ from guidance.cement.cannula import Cannulas
 from guidance.cement.fill import corrected_by_fill
 from guidance.cement.interval import Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
 from guidance.cement.kept_views import KeptView, KeptViews
-from guidance.cement.partial_views import front_ahead_mm, incomplete_views
+from guidance.cement.partial_views import front_ahead_mm, incomplete_views, start_hidden
 from guidance.cement.prior import Filled, prior_of
 from guidance.cement.projection import body_thickness
 from guidance.cement.rays import BinnedView, binned, enclosed_box
@@ -39,6 +39,7 @@ _NO_PLACE: Final = "the views contradict each other: nothing lies in both shadow
 _ONE_SHOWS: Final = "cement is seen from one direction only"
 _BALLOON: Final = "a balloon is followed, which is not cement"
 _HIDDEN: Final = "where cement ends is hidden in the newest views, there may be more"
+_START_HIDDEN: Final = "where cement comes from is hidden in every view"
 _CUT_OFF: Final = "cement leaves the picture, there may be more"
 
 
@@ -157,7 +158,8 @@ class BodyEstimator:
         views = [self._binned(one) for one in chosen]
         placed = [(one, bins) for one, bins in zip(chosen, views, strict=True) if bins is not None]
         if not placed:
-            return self._without_cement(names, oldest_s)
+            hidden = all(start_hidden(one, self._paths) for one in chosen)
+            return self._without_cement(names, oldest_s, hidden=hidden)
         if len(placed) == 1:
             # One that shows none beside one that shows some: what is there is too thin for it, or hidden.
             return self._one_view(placed[0][1], (placed[0][0].name,), seen_from=len(names), oldest_s=oldest_s)
@@ -195,17 +197,17 @@ class BodyEstimator:
             depth = max(float(matrix[2, :3] @ middle + matrix[2, 3]), 100.0)
         return binned(kept.view, matrix, spacing_mm=self._spacing_mm, depth_mm=depth)
 
-    def _without_cement(self, names: tuple[str, ...], oldest_s: float) -> CementBody:
+    def _without_cement(self, names: tuple[str, ...], oldest_s: float, *, hidden: bool) -> CementBody:
         self._last = None
         two = len(names) > 1
         return CementBody(
             views=names,
-            volume_ml=0.0 if two else None,
+            volume_ml=0.0 if two and not hidden else None,
             volume_low_ml=0.0,
-            volume_high_ml=self._hidden_ml,
+            volume_high_ml=None if hidden else self._hidden_ml,
             sites=nothing_yet(self._distances),
             oldest_s=oldest_s,
-            reason="" if two else _ONE_DIRECTION,
+            reason=_START_HIDDEN if hidden else "" if two else _ONE_DIRECTION,
         )
 
     def _one_view(self, view: BinnedView, names: tuple[str, ...], *, seen_from: int, oldest_s: float) -> CementBody:

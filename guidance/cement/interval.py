@@ -21,6 +21,8 @@ _NEAR_PATH_MM: Final = 20.0  # cement comes from a cannula's tip: standard devia
 _ELSEWHERE: Final = 0.03  # what is left for places far from every path
 _GEOMETRY_SIGMA: Final = 0.01  # of the volume: distances source to detector and isocentre are told to 0.3 %
 _EDGE_SIGMA: Final = 0.015  # of the volume: thin rims under the tracker's threshold
+# What views that know their beam and scatter still differ by from the truth, and from each other, behind bone.
+_LEAST_SIGMA: Final = 0.15
 LEAST_ML: Final = 0.02
 
 
@@ -54,11 +56,11 @@ class Measured:
 
 
 def thickness_sigma(view: BinnedView) -> float:
-    """Relative standard deviation of a view's sum of thickness; 1 where it is told of none."""
+    """Relative standard deviation of a view's sum of thickness, `_LEAST_SIGMA` at least; 1 where it is told of none."""
     total, sigma = view.view.thickness_sum_mm_px, view.view.thickness_sigma_mm_px
     if total is None or sigma is None or not total > 0.0:
         return 1.0
-    return min(max(sigma / total, 0.0), 1.0)
+    return min(max(sigma / total, _LEAST_SIGMA), 1.0)
 
 
 def of_views(measured: Sequence[Measured]) -> Volume:

@@ -7,13 +7,37 @@ from typing import Final
 
 import numpy as np
 
-from guidance.cement.rays import BinnedView
+from guidance.cement.kept_views import KeptView
+from guidance.cement.rays import BinnedView, focal_px
 from guidance.kernels.cement_body import BodyFit
+from guidance.messages import PlannedPath
 
+_START_MM: Final = 5.0  # around a path's target
+_HIDDEN: Final = 0.5
 _LEAST_MM: Final = 1.0
 _MOST_MM: Final = 15.0
 _GROWTH: Final = 2.0  # leaks run ahead of the middle front
 _PLACED: Final = 0.75  # of a view's cement that the others must leave room for
+
+
+def start_hidden(kept: KeptView, paths: Sequence[PlannedPath]) -> bool:
+    """Whether a view without cement could not see where cement comes from: most of its picture, or of what lies
+    around a path's target, is blind."""
+    blind, matrix = kept.view.blind, kept.pixel_from_patient
+    if blind is None:
+        return False
+    rows, columns = blind.shape
+    for path in paths:
+        u, v, w = matrix[:, :3] @ np.asarray(path.target_lps_mm) + matrix[:, 3]
+        if not w > 1.0:
+            continue
+        reach = _START_MM * focal_px(matrix) / w
+        left, right = (int(np.clip(u / w + side, 0, columns)) for side in (-reach, reach))
+        top, bottom = (int(np.clip(v / w + side, 0, rows)) for side in (-reach, reach))
+        around = blind[top:bottom, left:right]
+        if around.size == 0 or np.count_nonzero(around) > _HIDDEN * around.size:
+            return True
+    return bool(np.count_nonzero(blind) > _HIDDEN * blind.size)
 
 
 def front_ahead_mm(views: Sequence[BinnedView], partly: Sequence[bool]) -> list[float | None]:

@@ -436,3 +436,17 @@ def test_outlines_draw_a_wrong_thickness_towards_the_truth(factor):
     told = found.body(0)
     assert abs(told.volume_ml / body.volume_ml - 1.0) < 0.7 * abs(factor - 1.0)
     assert told.volume_low_ml < body.volume_ml < told.volume_high_ml
+
+
+def test_no_cement_where_it_would_come_from_is_hidden_is_not_none():
+    path = PlannedPath(id="P1", entry_lps_mm=(0.0, 50.0, 0.0), target_lps_mm=(0.0, 4.0, 0.0), diameter_mm=4.0)
+    empty = view_of(replace_share(lump(0, radius_mm=3.0), 0.0), AP)
+    blind = empty.blind.copy()
+    blind[236:276, 236:276] = 1
+    for view, high_is_known in ((empty, True), (replace(empty, blind=blind), False)):
+        found = estimator(paths=(path,))
+        found.add(view)
+        told = found.body(0)
+        assert told.volume_low_ml == 0.0
+        assert (told.volume_high_ml is not None) == high_is_known
+        assert ("hidden" in told.reason) != high_is_known
