@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from guidance.cement.injector import InjectorTrack, silent_s
-from guidance.cement.looks import Look
+from guidance.cement.looks import Look, ThinRun
 from guidance.cement.words import view_name
 from guidance.config import CementSettings
 from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBody, CementState, SiteState, Zone
@@ -15,6 +15,9 @@ OUTSIDE_ML: Final = 0.1  # cement outside the plan that is told of
 OUTSIDE_MM2: Final = 15.0  # the same in one view: a ball of 0.1 ml has a shadow of 26 mm^2
 _WORK_ENDS_S: Final = 60.0
 _VEIN_FRAMES: Final = 2
+_LONG_MM: Final = 9.0
+_LONGER_MM: Final = 1.5
+_LONGER_SHARE: Final = 1.3
 _MISSING_S: Final = 3.0  # that cement must be missing for: what is new is thin, and seen late
 _LEAST_BALLOON_ML: Final = 0.5
 _LOST: Final = 0.7  # of the most that was in a balloon
@@ -141,7 +144,7 @@ def work_conditions(left_s: float | None) -> list[AlertCondition]:
 
 def _vein(look: Look) -> AlertCondition | None:
     thin = next((extension for extension in look.seen.extensions if not extension.path_id), None)
-    if thin is None or look.thin_frames < _VEIN_FRAMES:
+    if thin is None or look.thin is None or not _runs(look.thin, look.seen.view.mm_per_px):
         return None
     mm, view = look.seen.view.mm_per_px, view_name(look.direction)
     how = (
@@ -153,6 +156,16 @@ def _vein(look: Look) -> AlertCondition | None:
     return _condition(
         "vein", AlertPriority.HIGH, f"cement may run in a vein: thin and fast, {how}{where}; pause", look=look
     )
+
+
+def _runs(thin: ThinRun, mm_per_px: float | None) -> bool:
+    """Whether it is long, or gets longer: a finger of the body's own stays as long as it is."""
+    if thin.frames < _VEIN_FRAMES:
+        return False
+    if mm_per_px is None:
+        return thin.longest_px > _LONGER_SHARE * thin.first_px
+    longer_mm = (thin.longest_px - thin.first_px) * mm_per_px
+    return thin.longest_px * mm_per_px >= _LONG_MM or longer_mm >= _LONGER_MM
 
 
 def _track(look: Look, settings: CementSettings) -> AlertCondition | None:

@@ -16,6 +16,23 @@ _NS_PER_S: Final = 1e9
 _SAME_VIEW_DEG: Final = 8.0
 _INTERVALS: Final = 3  # without a frame: a gap
 _FORMER_KEPT: Final = 4
+_THIN_LASTS_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinRun:
+    """Something thin that runs ahead, over frames.
+
+    Attributes:
+        frames: in which it was seen.
+        last_s: the newest of them, since the start of the run.
+        first_px, longest_px: its length when it was first seen, and its greatest.
+    """
+
+    frames: int
+    last_s: float
+    first_px: float
+    longest_px: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,7 +45,7 @@ class Look:
         seen: the newest frame from there in which cement could be told.
         approaches: by zone id.
         radius: of the cement, were its shadow round; None: no geometry, or no cement yet.
-        thin_frames: how many frames in a row something thin and fast has run ahead beside all paths.
+        thin: what thin and fast runs ahead beside all paths; None: nothing does.
         current: frames come from there now.
     """
 
@@ -37,7 +54,7 @@ class Look:
     seen: CementSeen
     approaches: Mapping[str, Approach]
     radius: Approach | None = None
-    thin_frames: int = 0
+    thin: ThinRun | None = None
     current: bool = True
 
     @property
@@ -94,8 +111,6 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
     before = look or again
     approaches = approaches_of(before.approaches if before is not None else {}, seen)
     radius = radius_of(before.radius if before is not None else None, seen)
-    thin = any(not extension.path_id for extension in seen.extensions)
-    thin_frames = 1 + (before.thin_frames if before is not None else 0) if thin else 0
     return InputProgress(
         seen=seen,
         look=Look(
@@ -104,10 +119,27 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
             seen=seen,
             approaches=approaches,
             radius=radius,
-            thin_frames=thin_frames,
+            thin=_thin_run(before.thin if before is not None else None, seen),
         ),
         former=former,
         interval_ns=interval_ns,
+    )
+
+
+def _thin_run(before: ThinRun | None, seen: CementSeen) -> ThinRun | None:
+    """With the newest frame; one that is not seen for half a second has gone."""
+    time_s = seen.view.time_s
+    longest = max((each.length_px for each in seen.extensions if not each.path_id), default=None)
+    lasts = before is not None and time_s - before.last_s <= _THIN_LASTS_S
+    if longest is None:
+        return before if lasts else None
+    if before is None or not lasts:
+        return ThinRun(frames=1, last_s=time_s, first_px=longest, longest_px=longest)
+    return ThinRun(
+        frames=before.frames + 1,
+        last_s=time_s,
+        first_px=before.first_px,
+        longest_px=max(before.longest_px, longest),
     )
 
 

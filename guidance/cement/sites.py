@@ -78,7 +78,9 @@ def site_state(
     told = solid if solid is not None else nearest[1] if nearest is not None else None
     assert told is not None
     grown_by = nearest[0].growth if nearest is not None else None
-    time_left = None if solid is None and not current else time_to_contact_s(told, grown_by)
+    # The body's edge where no view can see it moves with what is guessed there, and has no speed.
+    hidden = bool(current) and all(_hidden(look, zone.id) > _HALF_HIDDEN for look, _ in current)
+    time_left = None if hidden or (solid is None and not current) else time_to_contact_s(told, grown_by)
     held = stepped(held, told, time_left, touches=touches, overlaps=bool(overlaps), time_s=time_s, settings=settings)
     status: SiteStatus | None = STATUS_OF[held.grade]
     # A body whose oldest view is from long ago clears nothing: cement has grown since.
@@ -88,8 +90,7 @@ def site_state(
     if zone.kind is not ZoneKind.TARGET:
         priority = priority_of(zone.site, held.grade, left_mm=surely, came_there=came_there, settings=settings)
     clearance = _clearance_mm(surely, current, bool(overlaps))
-    hidden = solid is None and all(_hidden(look, zone.id) > _HALF_HIDDEN for look, _ in current)
-    if status is SiteStatus.CLEAR and (hidden or not current):
+    if status is SiteStatus.CLEAR and (not current or (hidden and solid is None)):
         status, clearance = None, None
         reason = reason or ("it cannot be seen in this view" if current else "it is not seen now")
     check = view_to_check(

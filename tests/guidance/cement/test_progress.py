@@ -355,6 +355,12 @@ def test_a_vein_needs_no_zone():
     vein = ThinExtension(tip_px=(3.0, 4.0), length_px=30.0, width_px=6.0, speed_px_s=24.0)
     progress = frame(running(()), seen_at(0.0, extensions=(vein,)), ())
     assert progress.conditions == ()  # one frame is none
+    short = replace(vein, length_px=13.0)
+    stays = frame(frame(running(()), seen_at(0.0, extensions=(short,)), ()), seen_at(0.1, extensions=(short,)), ())
+    assert stays.conditions == ()  # a finger of the body's own
+    longer = replace(vein, length_px=17.0)
+    assert kinds(frame(stays, seen_at(0.2, extensions=(longer,)), ())) == {"vein"}
+    assert kinds(frame(stays, seen_at(0.9, extensions=(longer,)), ())) == set()  # another one
     progress = frame(progress, seen_at(0.1, extensions=(vein,)), ())
     (condition,) = progress.conditions
     assert (condition.kind, condition.priority, condition.device) == ("vein", HIGH, "Fluoro")
