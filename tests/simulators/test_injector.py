@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from guidance.cement.injector import InjectorTrack, observed
 from guidance.errors import ConfigError, WireError
 from guidance.wire.mqtt import decode_injector_state
 from simulators.cement.injection import InjectionCurve
@@ -65,36 +66,34 @@ def test_in_a_stall_there_is_pressure_and_no_flow_and_the_rest_comes_later():
 
 
 @pytest.mark.parametrize(
-    ("fault", "refused"),
+    ("fault", "outcome"),
     [
-        pytest.param(InjectorFault.NEGATIVE, True, id="negative"),
-        pytest.param(InjectorFault.BEYOND_ALL, True, id="beyond-all"),
-        pytest.param(InjectorFault.GARBLED, True, id="garbled"),
-        pytest.param(InjectorFault.WORDS, True, id="words"),
-        pytest.param(InjectorFault.HUGE, False, id="huge"),
-        pytest.param(InjectorFault.NOT_TOLD, False, id="not-told"),
-        pytest.param(InjectorFault.STALLED, False, id="stalled"),
-        pytest.param(InjectorFault.OVER_AND_OVER, False, id="over-and-over"),
+        pytest.param(InjectorFault.GARBLED, "refused", id="garbled"),
+        pytest.param(InjectorFault.WORDS, "refused", id="words"),
+        pytest.param(InjectorFault.NEGATIVE, "not believed", id="negative"),
+        pytest.param(InjectorFault.HUGE, "not believed", id="huge"),
+        pytest.param(InjectorFault.BEYOND_ALL, "not believed", id="beyond-all"),
+        pytest.param(InjectorFault.NOT_TOLD, "taken", id="not-told"),
+        pytest.param(InjectorFault.STALLED, "taken", id="stalled"),
+        pytest.param(InjectorFault.OVER_AND_OVER, "taken", id="over-and-over"),
     ],
 )
-def test_what_the_wires_reader_makes_of_each_fault(fault, refused):
+def test_what_the_server_makes_of_each_fault(fault, outcome):
     injector = during(fault)
-    before = decode_injector_state(injector.reading(4.9), 1)
-    if refused:
+    before = decode_injector_state(injector.reading(4.9), 1_000_000_000)
+    track = observed(InjectorTrack(), before, started_ns=0)
+    payload = injector.reading(6.0)
+    if outcome == "refused":
         with pytest.raises(WireError) as caught:
-            decode_injector_state(injector.reading(6.0), 2)
+            decode_injector_state(payload, 2_100_000_000)
         assert caught.value.code == "bad_injector_state"
     else:
-        reading = decode_injector_state(injector.reading(6.0), 2)
-        assert reading.running
-        if fault is InjectorFault.HUGE:
-            assert reading.volume_ml == 4.0e4
-        if fault is InjectorFault.NOT_TOLD:
-            assert (reading.volume_ml, reading.flow_ml_s) == (None, None)
-        if fault is InjectorFault.OVER_AND_OVER:
-            assert reading.volume_ml == before.volume_ml
-    after = decode_injector_state(injector.reading(9.0), 3)
+        track = observed(track, decode_injector_state(payload, 2_100_000_000), started_ns=0)
+        assert bool(track.refused) == (outcome == "not believed")
+        assert track.reading.volume_ml == pytest.approx(before.volume_ml, abs=0.05)
+    after = decode_injector_state(injector.reading(9.0), 5_100_000_000)
     assert after.volume_ml == pytest.approx(0.6 if fault is InjectorFault.STALLED else 1.4)
+    assert not observed(track, after, started_ns=0).refused
 
 
 def test_silence_is_silence():

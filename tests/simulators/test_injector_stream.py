@@ -70,7 +70,7 @@ async def test_the_servers_driver_hears_it(broker):
         await driver.stop()
 
 
-async def test_a_negative_volume_is_refused_by_the_driver_and_counted(broker):
+async def test_a_garbled_reading_is_refused_by_the_driver_and_counted(broker):
     heard = asyncio.Queue()
     driver = MqttPublisher(
         MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}"), on_injector=heard.put_nowait, on_carm_event=lambda _: None
@@ -81,7 +81,7 @@ async def test_a_negative_volume_is_refused_by_the_driver_and_counted(broker):
             await driver.connected.wait()
         url = f"mqtt://127.0.0.1:{broker.port}"
         async with asyncio.timeout(WITHIN_S):
-            await InjectorStream(SimulatedInjector(CURVE, [fault_time("negative@0-600")]), url).run(readings=2)
+            await InjectorStream(SimulatedInjector(CURVE, [fault_time("garbled@0-600")]), url).run(readings=2)
             await InjectorStream(SimulatedInjector(CURVE), url).run(readings=1)
             assert (await heard.get()).volume_ml >= 0.0
         assert (driver.statistics().received, driver.statistics().refused) == (3, 2)
