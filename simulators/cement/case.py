@@ -12,6 +12,10 @@ ViewScript = Literal["biplane", "ap_lateral", "lateral_then_ap", "ap", "lateral"
 to AP with no reference of it; one place only."""
 
 
+PixelWord = Literal["16 bits", "12 bits and overlay", "inverted", "display"]
+"""How pixels are told: linear; linear with overlay planes above; more X-ray is lower; ready for a display."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CementCase:
     """One injection; everything random in it comes from its seed. Times are seconds from the start, None: never.
@@ -43,6 +47,7 @@ class CementCase:
         shutter: a round display shutter.
         hand_s: an assistant's hand is in the beam for 2 s.
         scatter: over primary behind 200 mm of water.
+        pixels: how they are told.
         size_px: of the square picture; the field is 154 mm at the detector.
     """
 
@@ -75,6 +80,7 @@ class CementCase:
     shutter: bool = False
     hand_s: float | None = None
     scatter: float = 0.8
+    pixels: PixelWord = "16 bits"
     size_px: int = 512
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulators.cement.case import CementCase, ViewScript
+from simulators.cement.case import CementCase, PixelWord, ViewScript
 from simulators.cement.course import grown, patient
 from simulators.cement.grown import LeakKind
 from simulators.cement.looks import imaging_of, shots_of
@@ -65,6 +65,12 @@ _VIEWS: Final[tuple[tuple[ViewScript, int], ...]] = (
 _BRANDS: Final = (("baso4_30", 3), ("zro2_45", 2), ("baso4_10", 1))
 _KVP: Final = ((80.0, 3), (72.0, 1), (90.0, 1))
 _FAST_HZ: Final = 20.0
+_PIXELS: Final[tuple[tuple[PixelWord, int], ...]] = (
+    ("16 bits", 20),
+    ("12 bits and overlay", 3),
+    ("inverted", 1),
+    ("display", 1),
+)
 _AFTER_S: Final = 2.5  # the scene goes on when cement has stopped
 
 
@@ -128,6 +134,7 @@ def case_of(seed: int) -> CementCase:
         shutter=bool(random.random() < 0.1),
         hand_s=sometimes(0.12),
         scatter=float(random.uniform(0.5, 1.1)),
+        pixels=_chosen(random, _PIXELS),
     )
 
 

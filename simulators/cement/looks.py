@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,18 +10,25 @@ import numpy as np
 
 from guidance.kernels.drr import ProjectionVolume
 from guidance.messages import F64, Vector3
-from simulators.cement.case import CementCase
+from simulators.cement.case import CementCase, PixelWord
 from simulators.cement.detector import NOMINAL_PHOTONS_PER_MM2, Detector
 from simulators.cement.field import Box, Hand
 from simulators.cement.grown import GrownCement
 from simulators.cement.imaging import CementImaging, CementTechnique, ImagedView
 from simulators.cement.motion import PatientMotion
+from simulators.cement.pixel_form import PixelForm
 from simulators.cement.scatter import ScatterModel
 from simulators.gantry import Gantry, Motion
 from simulators.volumes import HuVolume
 
 FIELD_MM: Final = 153.6  # of the detector: 512 pixels of 0.3 mm
 REFERENCE_FRAMES: Final = 12  # before the start, of each place
+_FORMS: Final[Mapping[PixelWord, PixelForm]] = {
+    "16 bits": PixelForm(),
+    "12 bits and overlay": PixelForm(bits=12, overlay=True),
+    "inverted": PixelForm(sign=-1),
+    "display": PixelForm(relationship="DISP"),
+}
 _KV_STEP: Final = 6.0
 _TURN_S: Final = 2.0  # the C-arm goes from one place to the other
 _STAY_S: Final = 5.0
@@ -167,6 +175,7 @@ def _view(
         table=table,
         shutter=1.0 if case.shutter else None,
         hand=hand,
+        pixels=_FORMS[case.pixels],
     )
 
 

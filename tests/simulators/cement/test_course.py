@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,6 +58,35 @@ def test_every_way_out_is_taken_when_it_is_open(where, kind):
     assert course.site_ml(16.0)[course.site_names[leak.label]] > 0.02
     if leak.zone_id:
         assert course.zone_distance_mm(leak.zone_id, 16.0) < 2.0
+
+
+def test_distances_are_those_of_every_voxel_to_the_zones_shape():
+    """Against plain loops over the shapes as they are posted."""
+    course = course_of(replace(PLAIN, place="S1 body left", leaks=("foramen",), target_marked=True))
+    k, j, i = np.nonzero(np.isfinite(course.arrival_s))
+    lps = np.stack([i, j, k], axis=1) @ course.affine_lps_from_ijk[:3, :3].T + course.affine_lps_from_ijk[:3, 3]
+    when = course.arrival_s[k, j, i]
+    looked_at = 0
+    for body, zone in zip(course.zone_bodies, course.zones, strict=True):
+        shape = body["shape"]
+        if shape["type"] == "sphere":
+            apart = np.linalg.norm(lps - shape["center_lps_mm"], axis=1) - shape["radius_mm"]
+        elif shape["type"] == "tube":
+            ends = np.asarray(shape["points_lps_mm"])
+            pieces = []
+            for start, end in pairwise(ends):
+                part = np.clip((lps - start) @ (end - start) / ((end - start) @ (end - start)), 0.0, 1.0)
+                pieces.append(np.linalg.norm(lps - start - part[:, None] * (end - start), axis=1))
+            apart = np.min(pieces, axis=0) - shape["radius_mm"]
+        else:
+            continue
+        looked_at += 1
+        for t_s in (1.5, 4.0, 14.0):
+            assert course.zone_distance_mm(zone.id, t_s) == pytest.approx(apart[when <= t_s].min(), abs=1e-3)
+        inside = when[apart <= 0.0]
+        assert course.zone_truth[zone.id].contact_s == (pytest.approx(inside.min()) if inside.size else np.inf)
+    assert looked_at >= 5
+    assert course.zone_distance_mm("Z1", 0.5) == np.inf
 
 
 def test_a_vein_is_thin_and_fast():
