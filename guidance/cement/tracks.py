@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from guidance.messages import U8, CementBody, CementView, PlannedPath, TrackInVi
 
 _STEP_MM: Final = 1.0
 _LONGEST_MM: Final = 250.0
+_BEYOND_MM: Final = 40.0  # a path may be planned from the bone on: the track goes on to the skin
 _BESIDE_MM: Final = 1.2  # from the instrument's surface: cement that comes back has no other way
 _ACROSS: Final = (-1.0, -0.5, 0.0, 0.5, 1.0)
 _FAR: Final = np.array((-1.0, 1.0))
@@ -45,10 +47,11 @@ def path_tracks(
     if not view.seen or mask is None or matrix is None or mm_per_px is None or view.area_px <= 0.0:
         return ()
     found = []
-    for path in paths:
-        length_mm = _length_mm(path)
-        if not 1.0 <= length_mm <= _LONGEST_MM:
+    for planned in paths:
+        if not 1.0 <= _length_mm(planned) <= _LONGEST_MM:
             continue
+        path = _outwards(planned)
+        length_mm = _length_mm(path)
         exit_mm, cloud = exits_mm.get(path.id), False
         if body is not None and body.occupancy is not None and body.affine_lps_from_ijk is not None:
             back_mm = _column_mm(_covered_in_space(path, length_mm, body))
@@ -70,11 +73,12 @@ def path_tracks(
 
 
 def bone_exit_mm(path: PlannedPath, space: OpenSpace) -> float | None:
-    """How far from its target towards its entry a path lies in bone; None: the target does not lie in bone."""
-    target, entry = np.array(path.target_lps_mm), np.array(path.entry_lps_mm)
-    length_mm = float(np.linalg.norm(entry - target))
-    if not 0.0 < length_mm <= _LONGEST_MM:
+    """How far from its target towards its entry and on a path lies in bone; None: its target does not lie in bone."""
+    if not 1.0 <= _length_mm(path) <= _LONGEST_MM:
         return None
+    path = _outwards(path)
+    length_mm = _length_mm(path)
+    target, entry = np.array(path.target_lps_mm), np.array(path.entry_lps_mm)
     depths = np.arange(0.0, length_mm, _STEP_MM)
     tissue = space.at(target + depths[:, None] * (entry - target) / length_mm)
     bone = np.isin(tissue, (Tissue.CANCELLOUS, Tissue.CORTICAL, Tissue.METAL))
@@ -83,6 +87,13 @@ def bone_exit_mm(path: PlannedPath, space: OpenSpace) -> float | None:
         return None
     gaps = np.flatnonzero(np.diff(places) > _MARROW_GAP_MM)
     return float(places[gaps[0]] if len(gaps) else places[-1]) + 0.5 * _STEP_MM
+
+
+def _outwards(path: PlannedPath) -> PlannedPath:
+    """The path and its line on beyond the entry."""
+    target, entry = np.array(path.target_lps_mm), np.array(path.entry_lps_mm)
+    x, y, z = (entry + _BEYOND_MM * (entry - target) / np.linalg.norm(entry - target)).tolist()
+    return replace(path, entry_lps_mm=(x, y, z))
 
 
 def _length_mm(path: PlannedPath) -> float:

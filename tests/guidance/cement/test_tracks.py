@@ -58,6 +58,12 @@ def test_a_cloud_over_the_path_is_no_column_along_it():
     assert track.left_mm == pytest.approx(2.0, abs=1.5)
 
 
+def test_a_path_that_is_planned_from_the_bone_on_has_its_track_outside():
+    short = replace(PATH, entry_lps_mm=(30.0, 0, 0))
+    (track,) = tracks_of(strip(-8.0, 45.0), path=short)
+    assert track.left_mm == pytest.approx(-15.0, abs=1.5)
+
+
 def test_where_the_bone_ends_may_not_be_known():
     (track,) = tracks_of(strip(-8.0, 22.0), exit_mm=None)
     assert track.left_mm is None
