@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,7 @@ from guidance.tracking.values import SeenInstrument
 _SPACINGS_MM: Final = (1.0, 1.5, 2.0, 3.0)
 _MOST_VOXELS: Final = 250_000
 _NOW_NS: Final = 400_000_000  # views as near in time as this are of one moment: cement flows 1 to 5 mm/s at most
+_SQUARE_DEG: Final = 75.0
 _REACH_OF_GROWTH: Final = 3.0  # where an older view makes cement e^-3 times as likely, the box ends
 _NEAR_MM, _FAR_MM = 200.0, 2000.0  # from the source: nobody is nearer, no detector farther
 _ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
@@ -265,7 +267,9 @@ class BodyEstimator:
                 for mm3, bins, part in zip(fit.volumes_mm3, views, partly, strict=True)
             ]
         )
-        by_fill, volume = corrected_by_fill(volume, body, self._space)
+        # Outlines that are old, or from directions that are no right angle, leave the body blurred: it looks less full.
+        sharp = not any(partly) and _squarely([kept for kept, _ in placed])
+        by_fill, volume = corrected_by_fill(volume, body, self._space) if sharp else (1.0, volume)
         factor, volume = self._slices.corrected(volume, body, now_ns)
         factor *= by_fill
         outside = measuring.outside_ml()
@@ -339,3 +343,8 @@ def _middle(body: CementBody) -> float | None:
     """Of the interval."""
     ends = body.volume_low_ml, body.volume_high_ml
     return None if ends[0] is None or ends[1] is None else 0.5 * (ends[0] + ends[1])
+
+
+def _squarely(views: Sequence[KeptView]) -> bool:
+    """Whether two of the views look nearly at right angles."""
+    return max(one.angle_deg(other) for one, other in combinations(views, 2)) >= _SQUARE_DEG
