@@ -177,6 +177,29 @@ def test_cement_outside_the_target():
     assert outside == pytest.approx(mask.sum(), rel=0.05)
 
 
+@pytest.mark.parametrize("turn", ["upside down", "on the side", "far from the origin", "mirrored coordinates"])
+def test_how_the_patient_lies_does_not_matter(turn):
+    """Zone and geometry moved together: the picture is the same."""
+    motion = np.eye(4)
+    if turn == "upside down":
+        motion[:3, :3] = np.diag([-1.0, 1.0, -1.0])
+    elif turn == "on the side":
+        motion[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    elif turn == "far from the origin":
+        motion[:3, 3] = (310.0, -1400.0, 2000.0)
+    else:
+        motion[:3, :3] = np.diag([-1.0, 1.0, 1.0])
+    surface = ring((10, 5, -12), 18.0, 5.0)
+    points = surface.vertices_lps_mm.astype(float) @ motion[:3, :3].T + motion[:3, 3]
+    moved = replace(surface, vertices_lps_mm=points.astype(np.float32))
+    mask, front = disc(SIZE, (330.0, 300.0), 12.0)
+    matrix = tuple((as_matrix(MATRIX) @ np.linalg.inv(motion)).ravel().tolist())
+    (one,) = shadows_of(surface).sites(cement_view(mask, front, pixel_from_patient=MATRIX))
+    (other,) = shadows_of(moved).sites(cement_view(mask, front, pixel_from_patient=matrix))
+    assert other.distance_px == pytest.approx(one.distance_px, abs=0.1)
+    assert other.overlap_px == pytest.approx(one.overlap_px, abs=20.0)
+
+
 def test_any_size_and_shape_of_picture():
     for rows, columns in ((64, 64), (1024, 768), (300, 700)):
         matrix = as_matrix(view(size=columns)).copy()
