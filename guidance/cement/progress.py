@@ -34,6 +34,7 @@ from guidance.messages import (
 )
 
 _NS_PER_S: Final = 1e9
+_PAIR_FRAMES: Final = 2
 _NO_BODY: Final = CementBody()
 _NO_READINGS: Final = InjectorTrack()
 
@@ -86,9 +87,14 @@ class CementProgress:
 
     @property
     def frame_number(self) -> int | None:
-        """Of the newest frame; of biplane, of the newest pair."""
+        """Of the newest frame; of biplane, the newest that all inputs have sent, where they count alike."""
         newest = self.newest
-        return newest.view.frame_number if newest is not None else None
+        if newest is None:
+            return None
+        numbers = [each.look.seen.view.frame_number for each in self.inputs.values() if each.look is not None]
+        known = [number for number in numbers if number is not None]
+        alike = len(known) == len(numbers) > 1 and max(known) - min(known) <= _PAIR_FRAMES
+        return min(known) if alike else newest.view.frame_number
 
     @property
     def area_mm2(self) -> float | None:

@@ -330,6 +330,8 @@ def test_biplane_tells_the_least_of_both_views_and_of_the_newest_pair():
         )  # fmt: skip
         progress = frame(frame(progress, a), b)
     assert progress.frame_number == 109
+    half = frame(progress, seen_at(0.7, (px(8.0),), device="FluoroA", frame_number=110))
+    assert half.frame_number == 109  # the other one of this pair has not come yet
     assert set(progress.seen) == {"FluoroA", "FluoroB"}
     assert site_of(progress).distance_mm == pytest.approx(6.0, abs=0.1)
     assert progress.area_mm2 == pytest.approx(50.0)
