@@ -94,7 +94,7 @@ class Alignment {
   std::size_t rows_, columns_;  // of the halved grid
   double middle_u_, middle_v_;  // of the whole grid, in halved pixels
   double mean_ = 0.0, offered_ = 0.0;
-  Plane reference_, slope_u_, slope_v_, weight_, used_, frame_, off_, plain_, line_;
+  Plane reference_, slope_u_, slope_v_, weight_, used_, frame_, off_, plain_, line_, level_;
   Marks valid_, frame_valid_, marks_, scratch_;
   std::vector<float> sample_;
   std::size_t coarse_rows_, coarse_columns_;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kLanes = 16;
 constexpr std::size_t kUnknowns = 5;     // shift, turn, offset, slope
-constexpr float kSmoothGain = 0.0748F;   // sum of the squares of 1 4 6 4 1 both ways: what it leaves of white noise
+constexpr float kSmoothGain = 0.0398F;   // sum of the squares of 1 4 6 4 1 both ways, twice
 constexpr float kModelSigma = 0.01F;     // what a rigid picture does not explain of a patient, natural logarithm
 constexpr double kCut = 2.0;             // standard deviations at which a bin's weight is halved
 constexpr float kAgrees = 3.0F;          // standard deviations
@@ -20,6 +20,7 @@ constexpr std::size_t kFewRows = 8;   // of which every one tells the exposure w
 constexpr double kLostShare = 0.6;    // less agreement asks for a search
 constexpr std::size_t kCoarse = 4;    // halved pixels per coarse bin and axis
 constexpr int kReach = 12;            // coarse bins
+constexpr int kWideRounds = 48;       // of 1 4 6 4 1: a standard deviation of 7 halved pixels
 constexpr double kLeastStep = 0.002;  // halved pixels: smaller ones end the search
 
 [[gnu::always_inline]] inline double dot(const float* __restrict a, const float* __restrict b, std::size_t count) {
@@ -49,7 +50,7 @@ GUIDANCE_CLONES void all_run(const std::uint8_t* __restrict a, const std::uint8_
 }
 
 struct Line {
-  const float *reference, *slope_u, *slope_v, *weight;
+  const float *reference, *slope_u, *slope_v, *weight, *level;
   float* off;    // in: the frame; out: what is left over
   float* plain;  // weight where there is a frame
   const std::uint8_t* valid;
@@ -69,14 +70,12 @@ GUIDANCE_CLONES void residuals(const Line& line, std::size_t count, float offset
 GUIDANCE_CLONES void accumulate(const Line& line, std::size_t count, float inverse_cut, float mean, float first_u,
                                 float y, float* __restrict scratch, double* normal, double* right, double* tally) {
   float* __restrict turn = scratch;
-  float* __restrict level = scratch + count;
-  float* __restrict weighted = scratch + 2 * count;
-  float* __restrict one = scratch + 3 * count;
+  float* __restrict weighted = scratch + count;
+  float* __restrict one = scratch + 2 * count;
   float agreeing = 0.0F, denser = 0.0F, bins = 0.0F;
   for (std::size_t n = 0; n < count; ++n) {
     const float x = first_u + static_cast<float>(static_cast<std::int32_t>(n));
     turn[n] = x * line.slope_v[n] - y * line.slope_u[n];
-    level[n] = mean - line.reference[n];
     one[n] = -1.0F;
   }
   for (std::size_t n = 0; n < count; ++n) {
@@ -101,12 +100,15 @@ GUIDANCE_CLONES void accumulate(const Line& line, std::size_t count, float inver
   tally[0] += agreeing;
   tally[1] += denser;
   tally[2] += bins;
-  const float* const columns[kUnknowns] = {line.slope_u, line.slope_v, turn, one, level};
+  const float* const columns[kUnknowns] = {line.slope_u, line.slope_v, turn, one, line.level};
   float* __restrict product = one + count;
+  float* __restrict full = product + count;
+  for (std::size_t n = 0; n < count; ++n) full[n] = mean - line.reference[n];  // what the slope really goes with
   std::size_t pair = 0;
   for (std::size_t i = 0; i < kUnknowns; ++i) {
     for (std::size_t n = 0; n < count; ++n) product[n] = weighted[n] * columns[i][n];
-    for (std::size_t j = i; j < kUnknowns; ++j, ++pair) normal[pair] += dot(product, columns[j], count);
+    for (std::size_t j = i; j < kUnknowns; ++j, ++pair)
+      normal[pair] += dot(product, i == kUnknowns - 1 ? full : columns[j], count);
     right[i] -= dot(product, line.off, count);
   }
 }
@@ -207,7 +209,7 @@ Alignment::Alignment(const float* reference, const std::uint8_t* valid, const fl
       coarse_rows_(rows_ / kCoarse),
       coarse_columns_(columns_ / kCoarse) {
   const std::size_t count = rows_ * columns_;
-  for (Plane* plane : {&reference_, &slope_u_, &slope_v_, &weight_, &used_, &frame_, &off_, &plain_})
+  for (Plane* plane : {&reference_, &slope_u_, &slope_v_, &weight_, &used_, &frame_, &off_, &plain_, &level_})
     plane->assign(count, 0.0F);
   line_.assign(5 * columns_ + 8, 0.0F);
   for (Marks* marks : {&valid_, &frame_valid_, &marks_, &scratch_}) marks->assign(count, 0);
@@ -241,6 +243,12 @@ Alignment::Alignment(const float* reference, const std::uint8_t* valid, const fl
       slope_u_[at] = 0.5F * (reference_[at + 1] - reference_[at - 1]);
       slope_v_[at] = 0.5F * (reference_[at + columns_] - reference_[at - columns_]);
     }
+  // The exposure's slope is told from what is wide: fine structure loses contrast between pixels.
+  for (std::size_t n = 0; n < count; ++n) level_[n] = valid_[n] ? static_cast<float>(mean_) - reference_[n] : 0.0F;
+  for (int round = 0; round < kWideRounds; ++round) {
+    smooth(level_.data(), rows_, columns_, line_.data(), used_.data());
+    level_.swap(used_);
+  }
   coarsen(reference_, valid_, rows_, columns_, coarse_reference_, coarse_valid_, coarse_scratch_);
 }
 
@@ -282,13 +290,10 @@ void Alignment::compare(const Fit& at, double cut, Sums* sums, std::size_t every
       all_run(frame_valid_.data() + from, frame_valid_.data() + from + columns_, count, marks + c);
       c += count;
     }
-    const Line line{reference_.data() + r * columns_,
-                    slope_u_.data() + r * columns_,
-                    slope_v_.data() + r * columns_,
-                    used_.data() + r * columns_,
-                    off,
-                    plain_.data() + r * columns_,
-                    marks};
+    const Line line{reference_.data() + r * columns_, slope_u_.data() + r * columns_,
+                    slope_v_.data() + r * columns_,   used_.data() + r * columns_,
+                    level_.data() + r * columns_,     off,
+                    plain_.data() + r * columns_,     marks};
     residuals(line, columns_, static_cast<float>(at.offset), static_cast<float>(at.slope), static_cast<float>(mean_));
     if (sums == nullptr) continue;
     std::array<double, 3> tally{};

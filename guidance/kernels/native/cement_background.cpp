@@ -30,11 +30,12 @@ std::vector<float> kernel_of(double sigma, std::size_t longest) {
 
 // Adds a row to the sums of its columns; cells are folded when all their rows are in.
 GUIDANCE_CLONES void add_row(const float* __restrict contrast, const std::uint8_t* __restrict seen,
-                             const std::uint8_t* __restrict taken, std::size_t count, float level,
+                             const std::uint8_t* __restrict taken, std::size_t count, float level, float most,
                              float* __restrict sum, float* __restrict used) {
   for (std::size_t n = 0; n < count; ++n) {
-    const float free = seen[n] && !taken[n] ? 1.0F : 0.0F;
-    sum[n] += free * (contrast[n] - level);
+    const float off = contrast[n] - level;
+    const float free = seen[n] && !taken[n] && off < most && off > -most ? 1.0F : 0.0F;
+    sum[n] += free * off;
     used[n] += free;
   }
 }
@@ -130,7 +131,8 @@ void Background::predict() {
   }
 }
 
-void Background::fit(const float* contrast, const std::uint8_t* seen, const std::uint8_t* taken, float level) {
+void Background::fit(const float* contrast, const std::uint8_t* seen, const std::uint8_t* taken, float level,
+                     float most) {
   const std::size_t cells = residual_.size();
   std::fill(residual_.begin(), residual_.end(), 0.0F);
   std::fill(weight_.begin(), weight_.end(), 0.0F);
@@ -138,7 +140,7 @@ void Background::fit(const float* contrast, const std::uint8_t* seen, const std:
   for (std::size_t cell_row = 0; cell_row < cell_rows_ && width <= columns_; ++cell_row) {
     std::fill(sums_.begin(), sums_.end(), 0.0F);
     for (std::size_t r = cell_row * kCell; r < std::min((cell_row + 1) * kCell, rows_); ++r)
-      add_row(contrast + r * columns_, seen + r * columns_, taken + r * columns_, width, level, sums_.data(),
+      add_row(contrast + r * columns_, seen + r * columns_, taken + r * columns_, width, level, most, sums_.data(),
               sums_.data() + width);
     for (std::size_t c = 0; c < cell_columns_; ++c)
       for (std::size_t n = c * kCell; n < (c + 1) * kCell; ++n) {

@@ -18,7 +18,7 @@ class Background {
   // loss: by cell, sum of what the cement takes off the primary, in the reference's signal.
   void predict();
   // Fits both to what is left of the contrast where nothing is; taken: marks that do not count.
-  void fit(const float* contrast, const std::uint8_t* seen, const std::uint8_t* taken, float level);
+  void fit(const float* contrast, const std::uint8_t* seen, const std::uint8_t* taken, float level, float most);
   // How much wider than told deviations below 0 scatter, by cell; 1 at least.
   void uneven(const float* z, const std::uint8_t* seen, const std::uint8_t* taken);
   void uneven_row(std::size_t r, float* to) const { expand(uneven_, r, to); }

@@ -15,6 +15,7 @@ constexpr float kFineLeast = 2.6F;     // deviations for a pixel beside others
 constexpr float kFineSeed = 5.0F;      // for a region on its own
 constexpr float kExpectedSeed = 4.0F;  // where cement is expected
 constexpr float kAttachedSeed = 3.5F;  // for a region beside known cement
+constexpr float kStrong = 4.0F;        // of the fine scale: less is looked at by the coarse one too
 constexpr float kCoarseLeast = 3.5F, kCoarseSeed = 5.5F;
 constexpr float kCoarseCover = 0.4F;                      // share of a coarse window that must be free
 constexpr float kKeeps = 0.5F;                            // of the level, less of which is no cement any more ...
@@ -22,8 +23,9 @@ constexpr std::uint8_t kHold = 6;                         // ... for so many fra
 constexpr std::size_t kLeastPixels = 8, kFreePixels = 3;  // of a region on its own
 constexpr int kFirstFrames = 2;                           // from which noise is learnt, before anything is told
 constexpr float kThinner = 6.0F, kThinnerContrast = 0.08F;
-constexpr std::uint8_t kLift = 8;  // frames after which what has gone is gone
-constexpr int kCompany = 6;        // pixels around a region within which its opposite tells of a movement
+constexpr std::uint8_t kLift = 8;    // frames after which what has gone is gone
+constexpr int kCompany = 6;          // pixels around a region within which its opposite tells of a movement
+constexpr double kMostDrift = 0.06;  // contrast: more is no drift, but something that came or went
 constexpr std::size_t kStride = 61;
 
 enum : std::uint8_t { kInstrument = 1, kCannula = 2 };
@@ -69,6 +71,11 @@ GUIDANCE_CLONES void free_halves(const float* __restrict a, const float* __restr
                w3 * (b[m + 1] - off_b[m + 1]);
     weight[n] = w0 + w1 + w2 + w3;
   }
+}
+
+GUIDANCE_CLONES void mark_strong(const float* __restrict z, const std::uint8_t* __restrict candidate, std::size_t count,
+                                 std::uint8_t* __restrict to) {
+  for (std::size_t n = 0; n < count; ++n) to[n] |= static_cast<std::uint8_t>(z[n] > kStrong ? candidate[n] : 0);
 }
 
 GUIDANCE_CLONES void take_off(const float* __restrict all, float left, std::size_t count, float* __restrict fine,
@@ -132,7 +139,8 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
   // What changes everywhere: scatter, and drifts.
   mark_also(excluded_.data(), foreign_.data(), count_);
   background_.predict();
-  background_.fit(mean_.data(), now_valid_.data(), excluded_.data(), left);
+  background_.fit(mean_.data(), now_valid_.data(), excluded_.data(), left,
+                  static_cast<float>(kMostDrift + 4.0 * noise_));
   for (std::size_t r = 0; r < rows; ++r) {
     float* const all = scratch_.data();
     background_.row(r, all, scatter_.data() + r * columns);
@@ -170,7 +178,7 @@ void Tracker::judge_candidates(const Look& look) {
   const std::size_t rows = setup_.rows, columns = setup_.columns, half = half_rows_ * half_columns_;
   // Coarse: what is not explained by the fine scale.
   std::copy(cement_.begin(), cement_.end(), excluded_.begin());
-  mark_also(excluded_.data(), candidate_.data(), count_);
+  mark_strong(z_.data(), candidate_.data(), count_, excluded_.data());
   dilate(excluded_.data(), rows, columns, kFreePixels, mark_scratch_.data(), blind_.data());
   mark_missing(blind_.data(), now_valid_.data(), count_);
   mark_also(blind_.data(), told_.data(), count_);

@@ -87,7 +87,7 @@ void Tracker::measure(const Look& look, Answer& answer) {
   if (!sample_.empty()) {
     const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
     std::nth_element(sample_.begin(), middle, sample_.end());
-    answer.noise = noise_scale_ * std::sqrt(static_cast<double>(*middle));
+    answer.noise = noise_ = noise_scale_ * std::sqrt(static_cast<double>(*middle));
   }
   double variance = 0.0, slopes = 0.0;
   background_.clear_loss();

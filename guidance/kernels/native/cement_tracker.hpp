@@ -94,6 +94,7 @@ class Tracker {
   Background background_;
   Fit fit_;
   int frame_ = 0;
+  double noise_ = 0.1;  // of a pixel's mean, as last told
   double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
 
   // On the grid.
