@@ -34,7 +34,7 @@ class Injection:
         alerts: texts of the server's alerts, in the order that they were raised, and when after the begin.
         volume: GET /cement's newest volume_ml, volume_low_ml, volume_high_ml.
         distance_mm: least told distance to a zone that cement must not get into.
-        volume_true_ml, stream_s: cement in the patient on the newest picture, and its time.
+        volume_true_ml, stream_s: cement in the patient on the newest picture, and how long pictures were taken.
     """
 
     followed: bool = False
@@ -88,7 +88,12 @@ async def inject(server: ServerProcess, suite: SimulatedSuite, injection: Inject
     """
     assert suite.plan.cement is not None
     injector = SimulatedInjector(suite.plan.cement.injection)
-    stream = await suite.injection(injector.given_s)
+
+    def grown_s(t_s: float) -> float:
+        # By the injector's clock: a machine that is too slow for the pictures does not hold up the plunger.
+        return t_s if injection.begun_s is None else injector.given_s(time.monotonic() - injection.begun_s)
+
+    stream = await suite.injection(grown_s)
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(stream.run(hold=True))]
     try:
         await stream.reference_taken.wait()
