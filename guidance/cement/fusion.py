@@ -20,7 +20,19 @@ from guidance.cement.projection import body_thickness
 from guidance.cement.rays import BinnedView, binned, enclosed_box
 from guidance.cement.slices import CementSlice, Slices
 from guidance.cement.space import CementSpace, OpenSpace, opened
-from guidance.cement.touching import Body, Measuring, all_unknown, nothing_yet
+from guidance.cement.touching import Body, Measuring
+from guidance.cement.what_is_known import (
+    CUT_OFF,
+    HIDDEN,
+    NO_GEOMETRY,
+    NO_PLACE,
+    NO_THICKNESS,
+    NO_VIEW,
+    of_balloon,
+    one_view,
+    unknown,
+    without_cement,
+)
 from guidance.cement.zone_fields import Lattice, ZoneDistances, ZoneField
 from guidance.config import CementSettings
 from guidance.kernels.cement_body import BodyFit, BodyFitter
@@ -34,15 +46,6 @@ _NOW_NS: Final = 400_000_000  # views as near in time as this are of one moment:
 _SQUARE_DEG: Final = 75.0
 _REACH_OF_GROWTH: Final = 3.0  # where an older view makes cement e^-3 times as likely, the box ends
 _NEAR_MM, _FAR_MM = 200.0, 2000.0  # from the source: nobody is nearer, no detector farther
-_ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
-_NO_GEOMETRY: Final = "no geometry: cement is followed in the picture only"
-_NO_THICKNESS: Final = "display-processed pictures tell no thickness"
-_NO_PLACE: Final = "the views contradict each other: nothing lies in both shadows"
-_ONE_SHOWS: Final = "cement is seen from one direction only"
-_BALLOON: Final = "a balloon is followed, which is not cement"
-_HIDDEN: Final = "where cement ends is hidden in the newest views, there may be more"
-_START_HIDDEN: Final = "where cement comes from is hidden in every view"
-_CUT_OFF: Final = "cement leaves the picture, there may be more"
 
 
 class BodyEstimator:
@@ -111,7 +114,7 @@ class BodyEstimator:
         if self._hidden:
             return  # what was seen there before still is
         if not self._views.add(view):
-            self._refused = view.reason or _NO_GEOMETRY
+            self._refused = view.reason or NO_GEOMETRY
             return
         self._refused = ""
         newest = self._views.newest
@@ -130,41 +133,32 @@ class BodyEstimator:
         """
         found = self._cement(now_ns)
         if self._hidden and found.views:
-            found = replace(found, volume_high_ml=None, reason=found.reason or _HIDDEN)
+            found = replace(found, volume_high_ml=None, reason=found.reason or HIDDEN)
         if self._last is not None and found.volume_ml is not None and self._balloon.state is not BalloonState.GONE:
             self._balloon.filled(self._last.share, self._last.first_lps_mm, self._spacing_mm, found.volume_ml)
         if self._balloon.state not in (BalloonState.FILLED, BalloonState.EMPTYING):
             cavity = self._balloon.cavity
             gone = self._balloon.state is BalloonState.GONE and cavity is not None
             return replace(found, balloon_ml=cavity.ml) if gone and cavity is not None else found
-        return CementBody(
-            views=found.views,
-            volume_ml=0.0,
-            volume_low_ml=0.0,
-            volume_high_ml=self._hidden_ml,
-            sites=all_unknown(self._distances, _BALLOON),
-            oldest_s=found.oldest_s,
-            balloon_ml=found.volume_ml if found.volume_ml is not None else _middle(found),
-            reason=_BALLOON,
-        )
+        return of_balloon(self._distances, found, hidden_ml=self._hidden_ml)
 
     def _cement(self, now_ns: int) -> CementBody:
         chosen = self._views.chosen()
         if not chosen:
-            return CementBody(
-                sites=all_unknown(self._distances, self._refused or "no view yet"),
-                reason=self._refused or "no view yet",
-            )
+            return unknown(self._distances, self._refused or NO_VIEW)
         names = tuple(one.name for one in chosen)
         oldest_s = max(max(now_ns - one.view.received_ns, 0) for one in chosen) / 1e9
         views = [self._binned(one) for one in chosen]
         placed = [(one, bins) for one, bins in zip(chosen, views, strict=True) if bins is not None]
         if not placed:
             hidden = all(start_hidden(one, self._paths) for one in chosen)
-            return self._without_cement(names, oldest_s, hidden=hidden)
+            self._last = None
+            return without_cement(self._distances, names, oldest_s, hidden_ml=self._hidden_ml, hidden=hidden)
         if len(placed) == 1:
             # One that shows none beside one that shows some: what is there is too thin for it, or hidden.
-            return self._one_view(placed[0][1], (placed[0][0].name,), seen_from=len(names), oldest_s=oldest_s)
+            kept, bins = placed[0]
+            volume = None if bins.thickness_mm is None else of_one_view(bins, self._space, self._paths)
+            return one_view(self._distances, bins, kept.name, volume, seen_from=len(names), oldest_s=oldest_s)
         return self._fused(placed, now_ns, names, oldest_s)
 
     def expected_thickness(self, pixel_from_patient: F64, rows: int, columns: int) -> F32 | None:
@@ -199,35 +193,6 @@ class BodyEstimator:
             depth = max(float(matrix[2, :3] @ middle + matrix[2, 3]), 100.0)
         return binned(kept.view, matrix, spacing_mm=self._spacing_mm, depth_mm=depth)
 
-    def _without_cement(self, names: tuple[str, ...], oldest_s: float, *, hidden: bool) -> CementBody:
-        self._last = None
-        two = len(names) > 1
-        return CementBody(
-            views=names,
-            volume_ml=0.0 if two and not hidden else None,
-            volume_low_ml=0.0,
-            volume_high_ml=None if hidden else self._hidden_ml,
-            sites=nothing_yet(self._distances),
-            oldest_s=oldest_s,
-            reason=_START_HIDDEN if hidden else "" if two else _ONE_DIRECTION,
-        )
-
-    def _one_view(self, view: BinnedView, names: tuple[str, ...], *, seen_from: int, oldest_s: float) -> CementBody:
-        why = _ONE_DIRECTION if seen_from == 1 else _ONE_SHOWS
-        sites = all_unknown(self._distances, why)
-        if view.thickness_mm is None:
-            return CementBody(views=names, sites=sites, oldest_s=oldest_s, reason=_NO_THICKNESS)
-        volume = of_one_view(view, self._space, self._paths)
-        limit = _CUT_OFF if view.view.out_of_picture else _HIDDEN if view.front_hidden else ""
-        return CementBody(
-            views=names,
-            volume_low_ml=volume.low_ml,
-            volume_high_ml=None if limit else volume.high_ml,
-            sites=sites,
-            oldest_s=oldest_s,
-            reason=f"{why}; {limit}" if limit else why,
-        )
-
     def _fused(
         self, placed: Sequence[tuple[KeptView, BinnedView]], now_ns: int, names: tuple[str, ...], oldest_s: float
     ) -> CementBody:
@@ -240,9 +205,7 @@ class BodyEstimator:
             partly[max(range(len(views)), key=lambda n: (not views[n].front_hidden, n))] = False
         fitted = self._fitted(views, partly, newest_ns, now_ns)
         if fitted is None:
-            return CementBody(
-                views=names, sites=all_unknown(self._distances, _NO_PLACE), oldest_s=oldest_s, reason=_NO_PLACE
-            )
+            return unknown(self._distances, NO_PLACE, views=names, oldest_s=oldest_s)
         body, fit = fitted
         incomplete = incomplete_views(fit, views, partly) if body.counted.all() else None
         if incomplete is not None:
@@ -259,7 +222,7 @@ class BodyEstimator:
                 occupancy=body.share,
                 affine_lps_from_ijk=body.affine_lps_from_ijk,
                 oldest_s=oldest_s,
-                reason=_NO_THICKNESS,
+                reason=NO_THICKNESS,
             )
         volume = of_views(
             [
@@ -274,7 +237,7 @@ class BodyEstimator:
         factor *= by_fill
         outside = measuring.outside_ml()
         cut_off = all(bins.view.out_of_picture for bins, part in zip(views, partly, strict=True) if not part)
-        why = _CUT_OFF if cut_off else _HIDDEN if hidden or incomplete is not None else ""
+        why = CUT_OFF if cut_off else HIDDEN if hidden or incomplete is not None else ""
         return CementBody(
             views=names,
             volume_ml=volume.ml,
@@ -337,12 +300,6 @@ class BodyEstimator:
         if self._last is not None and self._last.spacing_mm == self._spacing_mm:
             found.append(Filled(self._last.share, self._last.first_ijk))
         return found
-
-
-def _middle(body: CementBody) -> float | None:
-    """Of the interval."""
-    ends = body.volume_low_ml, body.volume_high_ml
-    return None if ends[0] is None or ends[1] is None else 0.5 * (ends[0] + ends[1])
 
 
 def _squarely(views: Sequence[KeptView]) -> bool:

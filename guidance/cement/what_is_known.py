@@ -1,0 +1,99 @@
+"""What is said of cement in 3D where there is no body to measure: nothing seen, one direction, a balloon."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from guidance.cement.interval import Volume
+from guidance.cement.rays import BinnedView
+from guidance.cement.touching import all_unknown, nothing_yet
+from guidance.cement.zone_fields import ZoneDistances
+from guidance.messages import CementBody
+
+NO_VIEW: Final = "no view yet"
+_ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
+NO_GEOMETRY: Final = "no geometry: cement is followed in the picture only"
+NO_THICKNESS: Final = "display-processed pictures tell no thickness"
+NO_PLACE: Final = "the views contradict each other: nothing lies in both shadows"
+_ONE_SHOWS: Final = "cement is seen from one direction only"
+_BALLOON: Final = "a balloon is followed, which is not cement"
+HIDDEN: Final = "where cement ends is hidden in the newest views, there may be more"
+_START_HIDDEN: Final = "where cement comes from is hidden in every view"
+CUT_OFF: Final = "cement leaves the picture, there may be more"
+
+
+def unknown(distances: ZoneDistances, reason: str, *, views: tuple[str, ...] = (), oldest_s: float = 0.0) -> CementBody:
+    """Nothing in 3D."""
+    return CementBody(views=views, sites=all_unknown(distances, reason), oldest_s=oldest_s, reason=reason)
+
+
+def without_cement(
+    distances: ZoneDistances, views: tuple[str, ...], oldest_s: float, *, hidden_ml: float, hidden: bool
+) -> CementBody:
+    """No view shows cement.
+
+    Args:
+        distances: whose zones are told of.
+        views, oldest_s: as of a `CementBody`.
+        hidden_ml: what is too thin to be seen.
+        hidden: no view sees where cement comes from.
+    """
+    two = len(views) > 1
+    return CementBody(
+        views=views,
+        volume_ml=0.0 if two and not hidden else None,
+        volume_low_ml=0.0,
+        volume_high_ml=None if hidden else hidden_ml,
+        sites=nothing_yet(distances),
+        oldest_s=oldest_s,
+        reason=_START_HIDDEN if hidden else "" if two else _ONE_DIRECTION,
+    )
+
+
+def one_view(
+    distances: ZoneDistances, view: BinnedView, name: str, volume: Volume | None, *, seen_from: int, oldest_s: float
+) -> CementBody:
+    """One view shows cement: an interval.
+
+    Args:
+        distances: whose zones are told of.
+        view, name: which shows it.
+        volume: None: display-processed.
+        seen_from: how many directions there are; others show none.
+        oldest_s: as of a `CementBody`.
+    """
+    why = _ONE_DIRECTION if seen_from == 1 else _ONE_SHOWS
+    sites = all_unknown(distances, why)
+    if volume is None:
+        return CementBody(views=(name,), sites=sites, oldest_s=oldest_s, reason=NO_THICKNESS)
+    limit = CUT_OFF if view.view.out_of_picture else HIDDEN if view.front_hidden else ""
+    return CementBody(
+        views=(name,),
+        volume_low_ml=volume.low_ml,
+        volume_high_ml=None if limit else volume.high_ml,
+        sites=sites,
+        oldest_s=oldest_s,
+        reason=f"{why}; {limit}" if limit else why,
+    )
+
+
+def of_balloon(distances: ZoneDistances, found: CementBody, *, hidden_ml: float) -> CementBody:
+    """What was found is a balloon's contrast: no cement yet.
+
+    Args:
+        distances: whose zones are told of.
+        found: as if it were cement.
+        hidden_ml: cement that is too thin to be seen.
+    """
+    ends = found.volume_low_ml, found.volume_high_ml
+    middle_ml = None if ends[0] is None or ends[1] is None else 0.5 * (ends[0] + ends[1])
+    return CementBody(
+        views=found.views,
+        volume_ml=0.0,
+        volume_low_ml=0.0,
+        volume_high_ml=hidden_ml,
+        sites=all_unknown(distances, _BALLOON),
+        oldest_s=found.oldest_s,
+        balloon_ml=middle_ml if found.volume_ml is None else found.volume_ml,
+        reason=_BALLOON,
+    )
