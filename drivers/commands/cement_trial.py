@@ -33,6 +33,7 @@ LEAST_MM2: Final = 25.0  # a smaller true shadow is not scored for its mask
 VOLUMES: Final = 6  # times at which the volume is scored
 _LOST_MM: Final = 1000.0  # a front that was not found at all
 _EDGE_PX: Final = 6
+_STEADY_PX: Final = 3.0  # half a millimetre: shadows that have moved by less are the same, for they cover 1 mm cells
 _LOOKS: Final[dict[str, AlertKind]] = {"vein": "vein", "needle_track": "needle_track"}
 _INFORMATION: Final = frozenset({"working_time", "balloon"})
 
@@ -59,7 +60,7 @@ class Trial:
         shots = self.followed.shots
         self._scored = _evenly([(n, shot.view_index) for n, shot in enumerate(shots) if shot.t_s >= 0.0])
         self._volume_times = [shots[-1].t_s * (n + 1) / VOLUMES for n in range(VOLUMES)]
-        self._shadows: dict[bytes, Shadows] = {}
+        self._shadows: dict[tuple[int, int, int], Shadows] = {}
         self.dice: list[tuple[float, int, float]] = []
         self._counts: list[F64] = []
         self._volumes: list[VolumeTold] = []
@@ -151,9 +152,10 @@ class Trial:
         picture = step.picture
         true = picture.thickness_mm >= self._settings.front_threshold_mm
         matrix = picture.gantry.pixel_from_patient()
-        key = np.round(matrix, 2).tobytes()
+        tip = matrix @ np.append(self.followed.grown.cannula.tip_lps_mm, 1.0)
+        key = (step.view_index, round(tip[0] / tip[2] / _STEADY_PX), round(tip[1] / tip[2] / _STEADY_PX))
         if key not in self._shadows:
-            self._shadows = {key: Shadows(self.followed.surfaces, matrix, picture.pixels.shape)}
+            self._shadows[key] = Shadows(self.followed.surfaces, matrix, picture.pixels.shape)
         for zone_id in self._shadows[key].overlapping(true):
             self._overlaps_s.setdefault(zone_id, picture.t_s)
         if self._seen_s is None and seen.view.mask is not None and bool((seen.view.mask.astype(bool) & true).any()):
