@@ -17,7 +17,7 @@ import aiomqtt
 import structlog
 
 from drivers.mqtt_outbox import Outbox, Outgoing
-from drivers.tasks import start_task
+from drivers.tasks import end_all, start_task
 from guidance.config import MqttSettings
 from guidance.errors import ConfigError, WireError
 from guidance.messages import CArmEvent, InjectorReading
@@ -211,9 +211,7 @@ class MqttPublisher:
                 for task in done:
                     task.result()
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end_all(tasks)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELL_WITHIN_S):
                     await self._send_events(client)
