@@ -38,8 +38,7 @@ def corrected_by_fill(volume: Volume, body: Body, space: OpenSpace | None) -> tu
     Returns:
         The factor, and the volume with it; 1 and the same where there is no number or next to no cement.
     """
-    counted = body.share * (body.counted > 0)
-    total_ml = float(counted.sum(dtype=np.float64)) * body.voxel_ml
+    total_ml = body.total_ml
     if (
         volume.ml is None
         or volume.low_ml is None

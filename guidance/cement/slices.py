@@ -122,6 +122,8 @@ class Slices:
         fresh = [cut for cut in self._cuts if now_ns - cut.received_ns <= _FRESH_S * 1e9]
         pairs = [(cut.ml, _slab_ml(cut, body)) for cut in fresh]
         seen, made = (sum(values) for values in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
+        # The volume is what the shares add up to, corrected already by what else is known.
+        made *= volume.ml / max(body.total_ml, LEAST_ML)
         if min(seen, made) < _LEAST_SLAB_ML:
             return 1.0, volume
         own = max(math.log((volume.high_ml + LEAST_ML) / volume.ml) / _WIDE, 1e-3)

@@ -60,6 +60,11 @@ class Body:
         return self.spacing_mm**3 / 1000.0
 
     @property
+    def total_ml(self) -> float:
+        """What the shares add up to, cannulas aside."""
+        return float((self.share * (self.counted > 0)).sum(dtype=np.float64)) * self.voxel_ml
+
+    @property
     def full(self) -> float:
         """Share of a full voxel."""
         filled = self.share[(self.share > _HAZE) & (self.counted > 0)]
