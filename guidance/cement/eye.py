@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -14,18 +14,16 @@ from guidance.cement.opacity import Opacity
 from guidance.cement.pose_scatter import scatter_of_pose
 from guidance.cement.profiles import CementLibrary
 from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
+from guidance.cement.shafts import Shafts
 from guidance.cement.space import CementSpace, OpenSpace, opened
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
 from guidance.config import CementSettings
 from guidance.errors import CaseError, GeometryError
 from guidance.messages import F64, CementRun, CementView, Matrix34
-from guidance.tracking.values import SeenInstrument
 
 _MOST_POSES: Final = 6
 _SAME_KVP: Final = 0.5
-_SHAFT: Final = 0.6  # of the diameter: its edge is blurred
-_CANNULA_KEPT_NS: Final = 500_000_000  # without being seen
 _CHANGED_FRAMES: Final = 5  # in a row that show another picture, before it is taken for another view
 
 
@@ -66,7 +64,7 @@ class _Pose:
         kvp: that its opacity is for.
         new: it was first seen after the start.
         water_mm: thickness of the patient; None: not known.
-        cannulas, cannulas_ns: capsules of the instruments seen last, and when.
+        shafts: instruments in it.
     """
 
     frames: tuple[CementFrame, ...]
@@ -75,8 +73,7 @@ class _Pose:
     tracker: CementTracker | None = None
     kvp: float | None = None
     water_mm: float | None = None
-    cannulas: F64 | None = None
-    cannulas_ns: int = 0
+    shafts: Shafts = field(default_factory=Shafts)
 
 
 class Eye:
@@ -159,18 +156,10 @@ class Eye:
         expected = estimator.expected(last) if last is not None and here else None
         if expected is not None and expected.shape != frame.pixels.shape:
             expected = None
-        cannulas = self._cannulas_px(pose, frame, scene.instruments)
-        return tracker.follow(frame, scene.instruments, cannulas, expected, mm_per_px=mm_per_px)
-
-    def _cannulas_px(self, pose: _Pose, frame: CementFrame, seen: Sequence[SeenInstrument]) -> F64 | None:
-        """Within them cement does not count: each instrument from its tip back to where it leaves the picture."""
-        if seen:
-            reach = float(np.hypot(*frame.pixels.shape))
-            pose.cannulas = np.concatenate([lumen_px(one, reach) for one in seen])
-            pose.cannulas_ns = frame.time_ns
-        elif pose.cannulas is not None and frame.time_ns - pose.cannulas_ns > _CANNULA_KEPT_NS:
-            pose.cannulas = None  # it may have been withdrawn: what is there now is a track
-        return pose.cannulas
+        motion = last.motion if last is not None and here and last.seen else (0.0, 0.0, 0.0)
+        moved = pose.shafts.moved(scene.instruments, motion, max(frame.pixels.shape))
+        lumens = pose.shafts.lumens(scene.instruments, frame.time_ns, last if here else None)
+        return tracker.follow(frame, moved, lumens, expected, mm_per_px=mm_per_px)
 
     def _elsewhere(
         self, view: CementView, frame: CementFrame, scene: CementScene, estimator: BodyEstimator
@@ -259,18 +248,6 @@ class Eye:
             pixel_from_patient=frame.pixel_from_patient,
             mm_per_px=mm_per_px,
         )
-
-
-def lumen_px(seen: SeenInstrument, reach_px: float) -> F64:
-    """(N, 5) u0, v0, u1, v1, radius: an instrument's shaft from its tip on, drawn out backwards by `reach_px`."""
-    line = np.asarray(seen.centreline_px, np.float64)
-    back = line[0] - line[1]
-    start = line[0] + back * (reach_px / max(float(np.linalg.norm(back)), 1e-6))
-    points = np.concatenate((start[None], line))
-    if seen.tip_px is not None:
-        points[-1] = seen.tip_px
-    radius = np.full((len(points) - 1, 1), _SHAFT * seen.diameter_px)
-    return np.concatenate((points[:-1], points[1:], radius), axis=1)
 
 
 def mm_per_px_of(frame: CementFrame) -> float | None:

@@ -1,0 +1,127 @@
+"""Instruments over cement: which of them the reference shows as well, and where one's lumen hides what is in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from guidance.messages import F64, CementView
+from guidance.tracking.values import SeenInstrument
+
+_SHAFT: Final = 0.6  # of the diameter: its edge is blurred
+_STILL_PX: Final = 1.5  # across itself, beside what is not known of where it is; of a picture of 512 px
+_STILL_TIP_PX: Final = 4.0
+_BODY_REACH: Final = 1.4  # of a ball's radius: how far cement lies around the tip, and along the shaft
+_LEAST_REACH: Final = 2.0  # of the diameter
+_KEPT_NS: Final = 500_000_000
+
+
+class Shafts:
+    """The instruments of one pose; one thread.
+
+    An instrument that stands where it stood in the reference takes nothing away from what is new: it is in both
+    pictures. One that came, moved or left hides what is under it, then and now.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, SeenInstrument] | None = None
+        self._lumens: tuple[SeenInstrument, ...] = ()
+        self._seen_ns = 0
+
+    def moved(
+        self, seen: Sequence[SeenInstrument], motion: tuple[float, float, float], side_px: int
+    ) -> list[SeenInstrument]:
+        """Those that do not stand where they stood.
+
+        Args:
+            seen: in this frame.
+            motion: of the picture against the reference, as in `CementView`.
+            side_px: the picture's longer side.
+        """
+        if self._first is None:
+            # The first frame that is followed is a moment after the reference.
+            self._first = {one.path_id: one for one in seen}
+            return []
+        scale = side_px / 512.0
+        found = []
+        for one in seen:
+            before = self._first.get(one.path_id)
+            if before is None or not _stands(before, one, motion, scale):
+                found.append(one)
+                if before is not None:
+                    found.append(before)
+        return found
+
+    def lumens(self, seen: Sequence[SeenInstrument], time_ns: int, last: CementView | None) -> F64 | None:
+        """(N, 5) u0, v0, u1, v1, radius: capsules in which cement does not count, for it is within an instrument.
+
+        Around the tip, as far as the cement that flows out reaches, it counts: there it lies before and behind too.
+
+        Args:
+            seen: in this frame; where none is, those seen within the last half second.
+            time_ns: of the frame.
+            last: the view before, for how much cement there is; None: none.
+        """
+        if seen:
+            self._lumens, self._seen_ns = tuple(seen), time_ns
+        elif time_ns - self._seen_ns > _KEPT_NS:
+            self._lumens = ()  # it may have been withdrawn: what is there now is a track
+        if not self._lumens:
+            return None
+        radius_px = math.sqrt(max(last.area_px, 0.0) / math.pi) if last is not None and last.seen else 0.0
+        reach_px = 0.0
+        if last is not None and last.mask is not None:
+            reach_px = float(np.hypot(*last.mask.shape))
+        capsules = [lumen_px(one, reach_px or 4096.0, free_px=_BODY_REACH * radius_px) for one in self._lumens]
+        return np.concatenate(capsules) if capsules else None
+
+
+def lumen_px(seen: SeenInstrument, reach_px: float, *, free_px: float = 0.0) -> F64:
+    """(N, 5) u0, v0, u1, v1, radius: a shaft without its last part, drawn out backwards by `reach_px`.
+
+    Args:
+        free_px: length of the part at the tip that is left out; at least twice the diameter is.
+    """
+    line = np.asarray(seen.centreline_px, np.float64).copy()
+    if seen.tip_px is not None:
+        line[-1] = seen.tip_px
+    line = _shortened(line, max(free_px, _LEAST_REACH * seen.diameter_px))
+    back = line[0] - line[1]
+    start = line[0] + back * (reach_px / max(float(np.linalg.norm(back)), 1e-6))
+    points = np.concatenate((start[None], line))
+    radius = np.full((len(points) - 1, 1), _SHAFT * seen.diameter_px)
+    return np.concatenate((points[:-1], points[1:], radius), axis=1)
+
+
+def _shortened(line: F64, by_px: float) -> F64:
+    """A polyline without its end; of one that is shorter only a piece at its beginning is left, drawn backwards."""
+    while True:
+        last = line[-1] - line[-2]
+        length = float(np.linalg.norm(last))
+        if length > by_px or len(line) == 2:
+            line[-1] = line[-1] - last * (by_px / max(length, 1e-6))
+            return line
+        by_px -= length
+        line = line[:-1]
+
+
+def _stands(before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float) -> bool:
+    shift = np.array(motion[:2])
+    first = np.asarray(before.centreline_px, np.float64) + shift
+    line = np.asarray(now.centreline_px, np.float64)
+    along = first[-1] - first[0]
+    along = along / max(float(np.linalg.norm(along)), 1e-6)
+    across = np.array((-along[1], along[0]))
+    slack = scale * _STILL_PX + 2.0 * math.hypot(before.sigma_px, now.sigma_px)
+    if float(np.abs((line[[0, -1]] - first[0]) @ across).max()) > 2.0 * slack:
+        return False
+    if float(abs((line.mean(axis=0) - first[0]) @ across)) > slack:
+        return False
+    if before.tip_px is None or now.tip_px is None:
+        return before.tip_px is None and now.tip_px is None
+    sigma = math.hypot(before.tip_sigma_px or 0.0, now.tip_sigma_px or 0.0)
+    tip = (np.array(now.tip_px) - shift - np.array(before.tip_px)) @ along
+    return abs(float(tip)) <= scale * _STILL_TIP_PX + 2.0 * sigma

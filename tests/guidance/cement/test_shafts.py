@@ -1,0 +1,102 @@
+"""Instruments over cement: one that stands hides nothing, one that moves does, and a lumen's cement does not count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from guidance.cement.shafts import Shafts, lumen_px
+from guidance.messages import F64, CementView
+from guidance.tracking.values import SeenInstrument
+
+LINE = np.array([(100.0, 200.0), (300.0, 200.0)])
+STILL = (0.0, 0.0, 0.0)
+
+
+def seen(line: F64 = LINE, tip: tuple[float, float] | None = (300.0, 200.0), path_id: str = "P1") -> SeenInstrument:
+    return SeenInstrument(
+        path_id=path_id,
+        centreline_px=line,
+        tip_px=tip,
+        tip_sigma_px=0.5,
+        tip_unknown="",
+        sigma_px=0.2,
+        diameter_px=10.0,
+        contrast=0.5,
+        score=0.9,
+        bend_px=0.0,
+    )
+
+
+def view(area_px: float) -> CementView:
+    return CementView(
+        device="Fluoro",
+        sequence=1,
+        frame_number=1,
+        received_ns=0,
+        time_s=0.0,
+        seen=True,
+        mask=np.zeros((512, 512), np.uint8),
+        area_px=area_px,
+    )
+
+
+def test_one_that_stands_hides_nothing_also_when_the_patient_breathes() -> None:
+    shafts = Shafts()
+    assert shafts.moved([seen()], STILL, 512) == []
+    assert shafts.moved([seen(LINE + 0.4, (300.9, 200.3))], STILL, 512) == []
+    breathed = np.array((3.0, -6.0))
+    assert shafts.moved([seen(LINE + breathed, (303.0, 194.0))], (3.0, -6.0, 0.0), 512) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "tip"),
+    [
+        (LINE + np.array((0.0, 6.0)), (300.0, 206.0)),  # beside
+        (LINE, (280.0, 200.0)),  # withdrawn
+        (LINE, None),  # its tip is not told any more
+        (LINE + np.array([(0.0, -8.0), (0.0, 8.0)]), (300.0, 208.0)),  # turned
+    ],
+)
+def test_one_that_moved_hides_where_it_is_and_where_it_was(line: F64, tip: tuple[float, float] | None) -> None:
+    shafts = Shafts()
+    before, now = seen(), seen(line, tip)
+    shafts.moved([before], STILL, 512)
+    assert shafts.moved([now], STILL, 512) == [now, before]
+
+
+def test_one_that_came_later_hides_what_is_under_it() -> None:
+    shafts = Shafts()
+    shafts.moved([], STILL, 512)
+    new = seen()
+    assert shafts.moved([new], STILL, 512) == [new]
+
+
+def test_a_lumen_goes_back_out_of_the_picture_and_leaves_the_tip_free() -> None:
+    capsules = lumen_px(seen(), 1000.0, free_px=50.0)
+    assert capsules[0, :4].tolist() == pytest.approx([-900.0, 200.0, 100.0, 200.0])
+    assert capsules[1, :4].tolist() == pytest.approx([100.0, 200.0, 250.0, 200.0])
+    assert (capsules[:, 4] == 6.0).all()
+
+
+def test_a_bent_lumen_follows_its_centreline_and_may_lose_its_last_pieces() -> None:
+    line = np.array([(100.0, 100.0), (200.0, 100.0), (210.0, 100.0), (220.0, 100.0)])
+    capsules = lumen_px(seen(line, None), 500.0, free_px=60.0)
+    assert capsules[-1, 2:4].tolist() == pytest.approx([160.0, 100.0])
+
+
+def test_the_more_cement_there_is_the_more_of_the_shaft_is_free() -> None:
+    shafts = Shafts()
+    little = shafts.lumens([seen()], 0, view(10.0))
+    much = shafts.lumens([seen()], 1, view(np.pi * 50.0**2))
+    assert little is not None
+    assert much is not None
+    assert little[-1, 2] == pytest.approx(280.0)  # twice the diameter
+    assert much[-1, 2] == pytest.approx(230.0)
+
+
+def test_half_a_second_after_it_was_seen_last_a_lumen_hides_nothing() -> None:
+    shafts = Shafts()
+    assert shafts.lumens([seen()], 0, None) is not None
+    assert shafts.lumens([], 400_000_000, None) is not None
+    assert shafts.lumens([], 600_000_000, None) is None
