@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 import threading
 import urllib.error
@@ -12,9 +13,11 @@ import urllib.error
 import aiomqtt
 import pytest
 
+import simulators.suite
 from drivers.commands.demo_cement import Injection, inject, look
 from guidance.config import MqttSettings
 from simulators.cement.demo import BRAND, demo_injection
+from simulators.cement.looks import Shot
 from simulators.cement.stream import CementStream
 from simulators.demo_paths import demo_paths
 from simulators.demo_zones import demo_zones
@@ -80,9 +83,15 @@ async def injecting(plan, server, injection, mqtt):
         await receiver.wait_closed()
 
 
+def few_shots():
+    """Three frames before the start, then on and on."""
+    for n in itertools.count():
+        yield Shot(view_index=0, t_s=(n - 3) / 15.0, frame_index=n)
+
+
 @pytest.fixture
 def begun(monkeypatch):
-    """Set when cement may flow."""
+    """Set when cement may flow; the reference is of a few frames."""
     event = asyncio.Event()
     run = CementStream.run
 
@@ -93,6 +102,7 @@ def begun(monkeypatch):
         return await run(self, hold=hold)
 
     monkeypatch.setattr(CementStream, "run", watched)
+    monkeypatch.setattr(simulators.suite, "demo_shots", few_shots)
     return event
 
 
