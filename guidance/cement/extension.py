@@ -15,6 +15,7 @@ from guidance.messages import F32, F64, U8, CementView, Matrix34, PlannedPath, T
 
 # Basivertebral, sacral and iliac intraosseous veins that take cement are 1 to 4 mm wide.
 _WIDEST_MM: Final = 4.4
+_NARROWEST_MM: Final = 1.2  # what is narrower is an edge of something that moved
 _SHORTEST_MM: Final = 4.5  # beyond where the body's disc fits
 _SLENDER: Final = 2.5  # times as long as wide
 # At 0.1 ml/s a ball of 1 ml grows by 0.2 mm/s, and a vein of 3 mm fills at 14 mm/s.
@@ -150,7 +151,7 @@ def _extension(points: F64, away_px: F64 | None, came: F32, body: _Body | None, 
     place = along if detached or away_px is None else away_px
     length = extent if detached else float(place.max())
     shortest_mm, slender = (_SHORTEST_MM, _SLENDER) if body is not None else (_SHORTEST_ALONE_MM, _SLENDER_ALONE)
-    if length * scale.mm_per_px < shortest_mm or length < slender * width:
+    if length * scale.mm_per_px < shortest_mm or length < slender * width or width * scale.mm_per_px < _NARROWEST_MM:
         return None
     near, far = np.percentile(place, (25.0, 75.0))
     first, last = place <= near, place >= far

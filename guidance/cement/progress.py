@@ -35,6 +35,7 @@ from guidance.messages import (
 
 _NS_PER_S: Final = 1e9
 _PAIR_FRAMES: Final = 2
+_BAD_FRAMES: Final = 5  # a new view needs as many before cement can be told in it
 _NO_BODY: Final = CementBody()
 _NO_READINGS: Final = InjectorTrack()
 
@@ -231,7 +232,11 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
         )
         sites.append(site)
     bad_s = max(
-        ((now_ns - each.bad_since_ns) / _NS_PER_S for each in inputs.values() if each.bad_since_ns is not None),
+        (
+            (now_ns - each.bad_since_ns - _BAD_FRAMES * each.interval_ns) / _NS_PER_S
+            for each in inputs.values()
+            if each.bad_since_ns is not None
+        ),
         default=0.0,
     )
     left_s = (progress.work_ends_ns - now_ns) / _NS_PER_S if progress.work_ends_ns is not None else None

@@ -55,6 +55,7 @@ def test_a_vein_that_fills_is_told():
         pytest.param({"vein_mm": 0.0}, id="no-branch"),
         pytest.param({"vein_width_mm": 9.0}, id="wide"),
         pytest.param({"vein_mm": 3.0}, id="short"),
+        pytest.param({"vein_width_mm": 0.7}, id="an-edge"),
         pytest.param({"vein_mm_s": 0.8}, id="slow"),
         pytest.param({"ball_mm_s": 5.0, "vein_mm_s": 15.0}, id="all-of-it-is-fast"),
         pytest.param({"time_s": 60.0}, id="long-ago"),
