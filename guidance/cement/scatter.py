@@ -31,7 +31,7 @@ _USUAL_RATIO: Final = 0.3
 _RATIO_SIGMA_LN: Final = 0.8
 _RATIO_WATER_MM: Final = 200.0
 _RATIOS: Final = np.geomspace(0.02, 5.0, 18)
-_BETWEEN: Final = 12
+_FINE: Final = np.linspace(0.0, len(_RATIOS) - 1.0, 12 * (len(_RATIOS) - 1) + 1)  # between the ratios
 _WIDTHS_MM: Final = (30.0, 55.0)  # of the blur, at the detector
 # A peak and wide tails (Seibert & Boone, Med Phys 15, 1988): two equal parts, standard deviations over the width.
 _PARTS: Final = (0.5, 1.5)
@@ -44,6 +44,7 @@ _LEAST_CELLS: Final = 4
 _DARK_SLACK: Final = 1.05
 _DARK_SIGMA: Final = 0.05
 _NOISE_PX: Final = 1.5
+_SIGMAS: Final = 1.96
 _LARGEST_SHARE: Final = 0.9
 
 
@@ -55,7 +56,8 @@ class Scatter:
         share: (R, C) float32 in [0, 0.9] of the counts given, pixel by pixel, read-only; 0 where it is not known.
         counts: (r, c) float32 scatter in the reference's own units, in equal cells over the whole picture.
         sigma: one standard deviation of the share in the middle of the field.
-        primary_sigma: one standard deviation of ln(1 - share): what it adds to a thickness, as a share.
+        primary_sigma: of ln(1 - share), half of the farther end of its 95 % interval: what it adds to a thin thickness,
+            as a share; to a thick one of log contrast c it is (e^c - 1) / c times that.
         ratio: mean of scatter over primary.
         sources: what it rests on, of `usual`, `blades`, `dark`, `body`.
     """
@@ -214,12 +216,14 @@ def _weighed(
     ratios: F64,
     values: F32,
 ) -> Scatter:
-    chance = _chances(np.sum([log for _, log in evidence], axis=0).reshape(len(_WIDTHS_MM), len(_RATIOS))).ravel()
+    log = _between(np.sum([log for _, log in evidence], axis=0))
+    fine = np.exp(log - log.max())
+    fine /= fine.sum()
+    chance = _at_nodes(fine)
     shares = [model.share() for model in models]
     middles = np.array([float(np.median(share[field])) for share in shares])
     sigma = float(np.sqrt(np.sum(chance * (middles - np.sum(chance * middles)) ** 2)))
-    logs = np.log1p(-middles)
-    primary_sigma = float(np.sqrt(np.sum(chance * (logs - np.sum(chance * logs)) ** 2)))
+    primary_sigma = _half_width(_between(np.log1p(-middles)).ravel(), fine.ravel()) / _SIGMAS
     counts = np.tensordot(chance.astype(np.float32), np.stack([model.scatter for model in models]), axes=1)
     counts = np.asarray(counts, np.float32)
     share = _share_of(counts, values)
@@ -235,19 +239,30 @@ def _weighed(
     )
 
 
-def _chances(logs: F64) -> F64:
-    """Chance of each supposition, from log evidence (widths, ratios); between ratios it goes as a smooth curve."""
-    fine = np.linspace(0.0, len(_RATIOS) - 1.0, _BETWEEN * (len(_RATIOS) - 1) + 1)
-    curve = PchipInterpolator(np.arange(len(_RATIOS)), logs, axis=1)(fine)
-    chance = np.exp(curve - curve.max())
-    chance /= chance.sum()
-    before = np.minimum(fine.astype(int), len(_RATIOS) - 2)
-    after = fine - before
-    found = np.zeros_like(logs)
+def _half_width(logs: F64, chance: F64) -> float:
+    """The farther of the two ends between which 95 % lie, from the mean: guesses reach farther up than down."""
+    order = np.argsort(logs)
+    cumulated = np.cumsum(chance[order]) - 0.5 * chance[order]
+    mean = float(chance @ logs)
+    low, high = np.interp((0.025, 0.975), cumulated, logs[order])
+    return float(max(mean - low, high - mean))
+
+
+def _between(values: F64) -> F64:
+    """(widths, ratios) -> (widths, fine ratios): it goes as a smooth curve."""
+    nodes = np.arange(len(_RATIOS))
+    return np.asarray(PchipInterpolator(nodes, values.reshape(len(_WIDTHS_MM), -1), axis=1)(_FINE), np.float64)
+
+
+def _at_nodes(chance: F64) -> F64:
+    """(widths, fine ratios) -> (widths * ratios): each goes to the two nodes that it lies between."""
+    before = np.minimum(_FINE.astype(int), len(_RATIOS) - 2)
+    after = _FINE - before
+    found = np.zeros((len(_WIDTHS_MM), len(_RATIOS)))
     for row, weight in zip(found, chance, strict=True):
         np.add.at(row, before, weight * (1.0 - after))
         np.add.at(row, before + 1, weight * after)
-    return found
+    return found.ravel()
 
 
 def _without_noise(values: F32, is_open: U8) -> F32:
