@@ -63,6 +63,7 @@ class CementOnPicture:
         sites: every zone that cement must not reach.
         body: what all views say together.
         alerts: latched, the most urgent first.
+        balloon: what flows is contrast in a balloon, as the operator has told.
     """
 
     state: CementState
@@ -71,6 +72,7 @@ class CementOnPicture:
     sites: tuple[SiteState, ...] = ()
     body: CementBody = field(default_factory=CementBody)
     alerts: tuple[Alert, ...] = ()
+    balloon: bool = False
 
 
 def cement_on_picture(known: CementProgress, book: AlertBook, device: str) -> CementOnPicture | None:
@@ -85,6 +87,7 @@ def cement_on_picture(known: CementProgress, book: AlertBook, device: str) -> Ce
         sites=tuple(site for site in known.sites if site.zone_id in spared),
         body=known.body,
         alerts=book.alerts,
+        balloon=known.run is not None and known.run.material.balloon,
     )
 
 

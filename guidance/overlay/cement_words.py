@@ -69,6 +69,10 @@ def cement_words(cement: CementOnPicture, sequence: int, *, trusted: bool) -> tu
     if not view.seen:
         return (Words(_joined("CEMENT NOT SEEN", view.reason), NOTICE),)
     mm_per_px = view.mm_per_px if trusted else None
+    if cement.balloon:
+        volume_ml = cement.body.balloon_ml
+        volume = "volume unknown" if volume_ml is None or not trusted else f"{volume_ml:.1f} ml"
+        return (Words(f"BALLOON {volume}: contrast, no cement", CALM),)
     said = [Words(f"CEMENT {_amount(view.area_px, mm_per_px, cement.body)}", CALM)]
     if mm_per_px is None:
         return (*said, Words("cement: 2D only, no geometry: no distances, no warning of zones", NOTICE))

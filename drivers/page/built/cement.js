@@ -1,4 +1,4 @@
-// Built from src/cement.ts, sha256 ed362c519bf1b8d922a7db8dfac92595ca5ed4959ac3d5b5222b99902de05f2e; change that, then run: make page
+// Built from src/cement.ts, sha256 6d8f8089f75f6291bef00e3fd562ec0b876b8a8012e7346aba829538fff04c5c; change that, then run: make page
 // Cement: start and stop, its clocks and figures, and every zone with what is left to it.
 import { asProblem, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
@@ -31,8 +31,9 @@ export class CementPanel {
         const rows = cement.state === "idle" ? [] : figures(cement);
         const [level, words] = STATES[cement.state];
         const flat = cement.dimensions === "2d" && Object.values(cement.inputs).some((input) => input.mm_per_px === null);
-        showWhenChanged(byId("cement"), [cement.state, cement.reason, flat, rows, this.said], () => [
+        showWhenChanged(byId("cement"), [cement.state, cement.reason, cement.balloon, flat, rows, this.said], () => [
             h("p", { id: "cement-state" }, h("span", { class: `tag ${level}` }, words), cement.reason ? h("span", { class: "note" }, ` ${cement.reason}`) : null),
+            cement.balloon ? h("p", { class: "note caution" }, "▲ What flows was told to be contrast in a balloon: it is not cement.") : null,
             flat ? h("p", { class: "note caution" }, "▲ 2D only: no geometry, so no distances and no warning of zones.") : null,
             rows.length ? h("table", { class: "figures" }, ...rows.map(([name, value, why]) => h("tr", {}, h("th", {}, name), h("td", why ? { title: why } : {}, value || "unknown", !value && why ? h("small", {}, ` ${why}`) : null)))) : null,
             this.said ? h("p", { class: "note bad", role: "alert", id: "cement-said" }, this.said) : null,

@@ -36,9 +36,10 @@ export class CementPanel {
     const rows = cement.state === "idle" ? [] : figures(cement);
     const [level, words] = STATES[cement.state];
     const flat = cement.dimensions === "2d" && Object.values(cement.inputs).some((input) => input.mm_per_px === null);
-    showWhenChanged(byId("cement"), [cement.state, cement.reason, flat, rows, this.said], () => [
+    showWhenChanged(byId("cement"), [cement.state, cement.reason, cement.balloon, flat, rows, this.said], () => [
       h("p", { id: "cement-state" }, h("span", { class: `tag ${level}` }, words),
         cement.reason ? h("span", { class: "note" }, ` ${cement.reason}`) : null),
+      cement.balloon ? h("p", { class: "note caution" }, "▲ What flows was told to be contrast in a balloon: it is not cement.") : null,
       flat ? h("p", { class: "note caution" }, "▲ 2D only: no geometry, so no distances and no warning of zones.") : null,
       rows.length ? h("table", { class: "figures" }, ...rows.map(([name, value, why]) =>
         h("tr", {}, h("th", {}, name), h("td", why ? { title: why } : {}, value || "unknown",

@@ -82,6 +82,7 @@ export interface Cement {
   sites: CementSite[];
   brand: string | null;
   opacity_per_mm: number | null;
+  balloon: boolean;
   elapsed_s: number | null;
   mixed_s: number | null;
   working_time: { phase: string; left_s: number | null; reason: string } | null;

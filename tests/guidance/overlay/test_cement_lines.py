@@ -211,6 +211,18 @@ def test_words_and_their_urgency(api):
     assert (lost.text, lost.color) == ("CEMENT LOST: the picture is black", ALARM)
 
 
+def test_a_balloon_is_never_called_cement(api):
+    flow(api, 100.0, 200.0)
+    balloon = replace(shown(api), balloon=True, body=CementBody(volume_ml=2.0, balloon_ml=3.16))
+    (words,) = cement_words(balloon, 2, trusted=True)
+    assert (words.text, words.color) == ("BALLOON 3.2 ml: contrast, no cement", CALM)
+    (words,) = cement_words(balloon, 2, trusted=False)
+    assert "volume unknown" in words.text
+    told = FakeCementApi()
+    told.start_cement(CementMaterial(opacity_per_mm=0.1, balloon=True), author=Author(via="server"))
+    assert shown(told).balloon
+
+
 def test_no_good_news_while_a_zone_is_near(api):
     flow(api, 100.0, 4.0)
     assert not [words for words in cement_words(shown(api), 2, trusted=True) if words.text.startswith("clear")]
