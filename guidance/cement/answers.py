@@ -41,12 +41,15 @@ class CementSite(msgspec.Struct, frozen=True, kw_only=True):
 class SiteSeen(msgspec.Struct, frozen=True, kw_only=True):
     """One zone's outline in one view; px of the frame, mm at the isocentre's depth.
 
-    `hidden_share` of the zone's shadow is where new cement could not be seen.
+    Attributes:
+        time_to_contact_s: of the shadows in this view; early, as in `sites`; null while the front does not come nearer.
+        hidden_share: of the zone's shadow, where new cement could not be seen.
     """
 
     zone_id: str
     distance_px: float | None
     distance_mm: float | None
+    time_to_contact_s: float | None
     sigma_px: float
     overlap_px: float
     nearest_px: PixelUv | None

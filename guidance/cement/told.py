@@ -20,7 +20,9 @@ from guidance.cement.answers import (
     CementSite,
     SiteSeen,
 )
+from guidance.cement.approach import time_to_contact_s
 from guidance.cement.injector import InjectorTrack
+from guidance.cement.looks import Look
 from guidance.cement.profiles import CementLibrary
 from guidance.cement.progress import CementProgress
 from guidance.cement.working_time import WorkingTime
@@ -41,6 +43,7 @@ MAPS: Final = ("mask", "blind", "growth", "thickness_mm", "arrival_s", "speed_px
 
 _FIGURES: Final = ("frame_number", "area_mm2", "volume_ml", "volume_low_ml", "volume_high_ml", "front_speed_mm_s")
 _NS_PER_S: Final = 1e9
+_HALF_HIDDEN: Final = 0.5  # more of a zone's shadow hidden: no speed is made of what is seen of it
 _PAIRED_WITHIN_NS: Final = 1_000_000_000  # an input that has been silent for so long has no part in a pair
 _NO_GEOMETRY: Final = "2D only: no geometry that may be used"
 _NO_VIEW: Final = "no frame has been followed yet"
@@ -97,13 +100,18 @@ def cement_answer(
         balloon_ml=finite(body.balloon_ml),
         outside_ml=finite(body.outside_ml),
         oldest_view_s=finite(body.oldest_s) if body.views else None,
-        inputs={device: cement_input(seen) for device, seen in sorted(known.seen.items())},
+        inputs={device: cement_input(each.seen, each.look) for device, each in sorted(known.inputs.items())},
     )
     return msgspec.structs.replace(answer, reasons=_reasons(answer, known))
 
 
-def cement_input(seen: CementSeen) -> CementInput:
-    """What one frame shows."""
+def cement_input(seen: CementSeen, look: Look | None = None) -> CementInput:
+    """What one frame shows.
+
+    Args:
+        seen: the frame.
+        look: with each zone's filter, from where the frame looks; None: how fast they come nearer is not known.
+    """
     view = seen.view
     area_px = view.area_px if view.seen else None
     grown_px = None if not view.seen or view.grown is None else float(np.count_nonzero(view.grown))
@@ -131,7 +139,7 @@ def cement_input(seen: CementSeen) -> CementInput:
         blind_share=None if view.blind is None else float(np.count_nonzero(view.blind)) / max(view.blind.size, 1),
         unseen_s=float(view.unseen_s),
         out_of_picture=view.out_of_picture,
-        sites=tuple(_site_seen(site, view) for site in seen.sites),
+        sites=tuple(_site_seen(site, view, look) for site in seen.sites),
     )
 
 
@@ -227,11 +235,15 @@ def _site(site: SiteState, kind: ZoneKind) -> CementSite:
     )
 
 
-def _site_seen(site: SiteInView, view: CementView) -> SiteSeen:
+def _site_seen(site: SiteInView, view: CementView, look: Look | None) -> SiteSeen:
+    approach = look.approaches.get(site.zone_id) if look is not None and look.current else None
+    hidden = site.distance_px is None or site.hidden > _HALF_HIDDEN
+    time_s = None if approach is None or look is None or hidden else time_to_contact_s(approach, look.growth)
     return SiteSeen(
         zone_id=site.zone_id,
         distance_px=finite(site.distance_px),
         distance_mm=_in_mm(site.distance_px, view),
+        time_to_contact_s=finite(time_s),
         sigma_px=site.sigma_px,
         overlap_px=site.overlap_px,
         nearest_px=site.nearest_px,

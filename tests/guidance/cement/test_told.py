@@ -74,6 +74,21 @@ def test_figures_of_a_view_are_its_own():
     assert (site.distance_px, site.distance_mm, site.nearest_px) == (8.0, 6.0, (147.5, 127.5))
 
 
+def test_each_view_has_its_own_time_to_contact():
+    api = FakeCementApi((FORAMEN,))
+    api.start_cement(CementMaterial(opacity_per_mm=0.1), author=SERVER)
+    for number in range(1, 41):  # 2 px, 1.5 mm a second, in a drop that does not grow
+        api.frame(drop(number), near_site(20.0 - 0.2 * number))
+    [site] = api.cement().inputs["Fluoro"].sites
+    left_s = (site.distance_px or 0.0) / 2.0
+    assert site.time_to_contact_s is not None
+    assert 0.5 * left_s < site.time_to_contact_s <= left_s
+    [told] = api.cement().sites
+    assert told.time_to_contact_s == pytest.approx(site.time_to_contact_s)
+    api.wait(3.0)
+    assert api.cement().inputs["Fluoro"].sites[0].distance_px == site.distance_px
+
+
 def test_of_two_planes_the_newest_pair_counts_and_a_silent_one_does_not():
     views = {"FluoroA": drop(12, now_ns=5 * S), "FluoroB": drop(11, now_ns=5 * S - 10)}
     assert newest_frame_number(views) == 11
