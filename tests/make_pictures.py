@@ -1,6 +1,6 @@
 """Makes docs/pictures: `make pictures` runs `guidance plan views` and the demonstration as a user would.
 
-The names of what to make may follow: `plan`, `page`; without one, both.
+The names of what to make may follow: `plan`, `page`, `cement`; without one, all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,7 @@ from tests.helpers.browser import Page, open_page
 _FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 _SIZE: Final = (1280, 800)
 _ENDS_WITHIN_S: Final = 30
+_CEMENT_TOLD: Final = "document.body?.innerText.includes('S1 foramen left: contact possible')"
 _DRAWN: Final = "['Live', 'trusted'].every((word) => document.body?.innerText.includes(word))"
 # frame numbers of the script: still at a path's progression view, and at its bull's-eye view
 _VIEWS: Final = (("page.png", 130), ("bulls_eye.png", 245))
@@ -56,10 +59,26 @@ def _make_plans() -> None:
 
 
 async def _make_page() -> None:
+    async with _demonstration() as page:
+        await page.wait_for(_DRAWN)
+        for name, frame in _VIEWS:
+            await _wait_for_frame(page, frame)
+            _save(await page.screenshot(), _FOLDER / name)
+
+
+async def _make_cement() -> None:
+    async with _demonstration("--tour-seconds", "2") as page:
+        await page.wait_for(_CEMENT_TOLD)
+        _save(await page.screenshot(), _FOLDER / "cement.png")
+
+
+@asynccontextmanager
+async def _demonstration(*words: str) -> AsyncIterator[Page]:
+    """The page of a demonstration that ends with this."""
     port = free_port()
     environment = {**os.environ, "GUIDANCE_HTTP_PORT": str(port)}
     demo = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "drivers.cli", "demo", env=environment, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "drivers.cli", "demo", *words, env=environment, stdout=asyncio.subprocess.PIPE
     )
     if demo.stdout is None:
         raise RuntimeError("the demonstration has no output")
@@ -69,10 +88,7 @@ async def _make_page() -> None:
                 break
         with tempfile.TemporaryDirectory() as folder:
             async with open_page(f"http://127.0.0.1:{port}/", Path(folder), width=_SIZE[0], height=_SIZE[1]) as page:
-                await page.wait_for(_DRAWN)
-                for name, frame in _VIEWS:
-                    await _wait_for_frame(page, frame)
-                    _save(await page.screenshot(), _FOLDER / name)
+                yield page
     finally:
         demo.send_signal(signal.SIGINT)
         async with asyncio.timeout(_ENDS_WITHIN_S):
@@ -92,8 +108,10 @@ def _save(png: bytes, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["plan", "page"]
+    wanted = sys.argv[1:] or ["plan", "page", "cement"]
     if "plan" in wanted:
         _make_plans()
     if "page" in wanted:
         asyncio.run(_make_page())
+    if "cement" in wanted:
+        asyncio.run(_make_cement())
