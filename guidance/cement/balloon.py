@@ -19,6 +19,7 @@ from guidance.messages import F32, F64, U8, CementView
 _FALLEN: Final = 0.7  # of the most that was there: no noise does that
 _GONE: Final = 0.15
 _FRAMES: Final = 3  # in a row
+_GONE_S: Final = 0.7  # a tracker that finds its way back into a view needs less
 _LEAST_PX_MM: Final = 400.0  # of thickness summed: a balloon of a millilitre has thousands
 _HIDDEN: Final = 0.1  # of the balloon's shadow behind a hand or a blade: what is missing says nothing
 _EDGE_MM: Final = 0.5
@@ -62,6 +63,7 @@ class _Direction:
     now: float
     low_frames: int = 0
     gone_frames: int = 0
+    gone_from_s: float = 0.0
 
 
 class BalloonFollower:
@@ -105,7 +107,9 @@ class BalloonFollower:
             known.most, known.mask = amount, view.mask.copy()
         known.low_frames = known.low_frames + 1 if amount < _FALLEN * known.most else 0
         known.gone_frames = known.gone_frames + 1 if amount < _GONE * known.most else 0
-        self._gone = known.gone_frames >= _FRAMES
+        if known.gone_frames <= 1:
+            known.gone_from_s = view.time_s
+        self._gone = known.gone_frames >= _FRAMES and view.time_s - known.gone_from_s >= _GONE_S
         return self.state
 
     def filled(self, share: F32, first_lps_mm: F64, spacing_mm: float, ml: float) -> None:

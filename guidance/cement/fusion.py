@@ -134,13 +134,17 @@ class BodyEstimator:
         found = self._cement(now_ns)
         if self._hidden and found.views:
             found = replace(found, volume_high_ml=None, reason=found.reason or HIDDEN)
-        if self._last is not None and found.volume_ml is not None and self._balloon.state is not BalloonState.GONE:
-            self._balloon.filled(self._last.share, self._last.first_lps_mm, self._spacing_mm, found.volume_ml)
+        balloon_ml = None
+        if self._last is not None and found.occupancy is not None and self._balloon.state is not BalloonState.GONE:
+            # Contrast fills a balloon wholly, and has not the cement's opacity: its outlines tell its volume.
+            last = self._last
+            balloon_ml = last.total_ml / last.full
+            self._balloon.filled(last.share, last.first_lps_mm, last.spacing_mm, balloon_ml)
         if self._balloon.state not in (BalloonState.FILLED, BalloonState.EMPTYING):
             cavity = self._balloon.cavity
             gone = self._balloon.state is BalloonState.GONE and cavity is not None
             return replace(found, balloon_ml=cavity.ml) if gone and cavity is not None else found
-        return of_balloon(self._distances, found, hidden_ml=self._hidden_ml)
+        return of_balloon(self._distances, found, balloon_ml, hidden_ml=self._hidden_ml)
 
     def _cement(self, now_ns: int) -> CementBody:
         chosen = self._views.chosen()

@@ -77,12 +77,15 @@ def one_view(
     )
 
 
-def of_balloon(distances: ZoneDistances, found: CementBody, *, hidden_ml: float) -> CementBody:
+def of_balloon(
+    distances: ZoneDistances, found: CementBody, balloon_ml: float | None, *, hidden_ml: float
+) -> CementBody:
     """What was found is a balloon's contrast: no cement yet.
 
     Args:
         distances: whose zones are told of.
         found: as if it were cement.
+        balloon_ml: of its outlines; None: one direction, the middle of what its thickness leaves open is taken.
         hidden_ml: cement that is too thin to be seen.
     """
     ends = found.volume_low_ml, found.volume_high_ml
@@ -94,6 +97,6 @@ def of_balloon(distances: ZoneDistances, found: CementBody, *, hidden_ml: float)
         volume_high_ml=hidden_ml,
         sites=all_unknown(distances, _BALLOON),
         oldest_s=found.oldest_s,
-        balloon_ml=middle_ml if found.volume_ml is None else found.volume_ml,
+        balloon_ml=middle_ml if balloon_ml is None else balloon_ml,
         reason=_BALLOON,
     )

@@ -54,7 +54,7 @@ def test_a_hand_over_it_is_no_emptying():
     follower = BalloonFollower(told=True)
     follower.follow(view_of(ball(FULL_MM), AP))
     for n in range(6):
-        view = view_of(nothing(), AP, at_s=1 + n)
+        view = view_of(nothing(), AP, at_s=1.0 + n)
         follower.follow(replace(view, blind=np.ones_like(view.blind)))
     assert follower.state is BalloonState.FILLED
 
@@ -73,12 +73,15 @@ def test_cement_that_only_grows_is_never_a_balloon():
         assert follower.follow(view_of(ball(radius), AP, at_s=n)) is BalloonState.NONE
 
 
-def test_its_volume_is_told_and_no_zone_is_touched():
+@pytest.mark.parametrize("opacity", [0.5, 1.0])
+def test_its_volume_is_told_and_no_zone_is_touched(opacity):
+    """Contrast has not the cement's opacity: the outlines tell the volume."""
     through = tube(1, (0.0, -25.0, 0.0), (0.0, 20.0, 0.0))
     found = BodyEstimator(None, fields(through), CementSettings())
     found.follow_balloon(True)
-    found.add(view_of(ball(FULL_MM), AP))
-    found.add(view_of(ball(FULL_MM), LATERAL, device="FluoroB"))
+    for matrix, device in ((AP, "A"), (LATERAL, "B")):
+        view = view_of(ball(FULL_MM), matrix, device=device)
+        found.add(replace(view, thickness_mm=view.thickness_mm * np.float32(opacity)))
     told = found.body(0)
     assert told.balloon_ml == pytest.approx(ball(FULL_MM).volume_ml, rel=0.1)
     assert told.volume_ml == 0.0
@@ -119,3 +122,11 @@ def test_without_a_balloon_nothing_is_expected_anywhere():
     view = view_of(ball(5.0), AP)
     found.add(view)
     assert found.expected(view) is None
+
+
+def test_a_view_that_is_lost_for_some_frames_empties_no_balloon():
+    follower = BalloonFollower(told=True)
+    follower.follow(view_of(ball(FULL_MM), AP))
+    for n in range(6):
+        follower.follow(view_of(nothing(), AP, at_s=1.0 + 0.1 * n))
+    assert follower.follow(view_of(ball(FULL_MM), AP, at_s=1.8)) is BalloonState.FILLED
