@@ -13,7 +13,7 @@ from simulators.cement.grown import GrownCement, LeakKind
 from simulators.cement.growth import Opportunity, Phase, Surroundings, grow
 from simulators.cement.injection import CannulaScript
 from simulators.cement.medium import Bools, Medium, bone_medium, closed, opened
-from simulators.cement.patients import PATIENTS, patient_volume
+from simulators.cement.patients import PATIENTS, patient_part, patient_volume
 from simulators.cement.pelvis_places import PLACES
 from simulators.cement.places import BEHIND_SPEED, VEIN_SPEED, Place, Way, ball, chain
 from simulators.cement.scripts import (
@@ -36,6 +36,9 @@ from simulators.volumes import HuVolume
 _GRID_MM: Final = 0.6
 _HALF_MM: Final = 33.0
 _COARSE_GRID_MM: Final = 0.8  # for the long way to the skin
+_ROOM_MM: Final = 8.0  # of the CT around the grid
+_FARTHEST_SKIN_MM: Final = 150.0
+_AIR_HU: Final = -500.0
 _TRACK_SEEN_MM: Final = 25.0  # outside the bone
 _TRACK_GAP_MM: Final = 1.1  # between cannula and bone, where cement creeps back
 _FISSURE_MM: Final = (1.4, 2.2)  # half width of where bone has given way towards a breach
@@ -58,7 +61,7 @@ def place(case: CementCase) -> Place:
     outwards = -np.asarray(made.axis)
     track = [np.asarray(made.entry_lps_mm) + depth * outwards for depth in (_TRACK_ZONE_MM + 2.0, 40.0)]
     bodies.append(tube_body("needle track", "needle_track", None, [triple(point) for point in track], _TRACK_ZONE_MM))
-    skin_mm = _skin_mm(patient(case), made.entry_lps_mm, outwards)
+    skin_mm = _skin_mm(case.patient, made.entry_lps_mm, outwards)
     bodies.append(sphere_body("skin", "skin", None, triple(np.asarray(made.entry_lps_mm) + skin_mm * outwards), 8.0))
     if case.target_marked:
         bodies.insert(0, sphere_body("target", "lesion", None, source_of(made), _TARGET_MM, kind="target"))
@@ -83,8 +86,9 @@ def grown(case: CementCase, *, spacing_mm: float | None = None) -> GrownCement:
     random = np.random.default_rng([case.seed, 0x6E0])
     zones = zones_of(where.zone_bodies)
     source = source_of(where)
+    ends = np.array([np.subtract(source, _HALF_MM), np.add(source, _HALF_MM), *_track_end(case, where)])
     medium = bone_medium(
-        patient(case),
+        patient_part(case.patient, ends.min(axis=0) - _ROOM_MM, ends.max(axis=0) + _ROOM_MM),
         source,
         spacing_mm=spacing_mm or (_COARSE_GRID_MM if "skin" in case.leaks else _GRID_MM),
         half_mm=(_HALF_MM,) * 3,
@@ -226,15 +230,14 @@ def _track_end(case: CementCase, where: Place) -> tuple[Vector3, ...]:
     return (triple(np.asarray(where.tip_lps_mm) - (where.depth_mm + outside) * np.asarray(where.axis)),)
 
 
-def _skin_mm(volume: HuVolume, entry_lps_mm: Vector3, outwards: F64) -> float:
+def _skin_mm(name: str, entry_lps_mm: Vector3, outwards: F64) -> float:
     """How far outwards the patient ends."""
-    steps = np.arange(0.0, 150.0, 0.5)
+    steps = np.arange(0.0, _FARTHEST_SKIN_MM, 0.5)
     points = np.asarray(entry_lps_mm) + steps[:, None] * outwards
-    ijk = np.linalg.inv(volume.affine_lps_from_ijk)
-    places = np.rint(points @ ijk[:3, :3].T + ijk[:3, 3]).astype(int)
-    k, j, i = np.clip(places[:, ::-1], 0, np.array(volume.voxels_hu.shape) - 1).T
-    air = volume.voxels_hu[k, j, i] < -500
-    return float(steps[int(np.argmax(air))]) if air.any() else float(steps[-1])
+    part = patient_part(name, points.min(axis=0) - 1.0, points.max(axis=0) + 1.0)
+    i, j, k = np.rint((points - part.affine_lps_from_ijk[:3, 3]) / part.affine_lps_from_ijk[0, 0]).astype(int).T
+    air = part.voxels_hu[k, j, i] < _AIR_HU
+    return float(steps[int(np.argmax(air))]) if air.any() else _FARTHEST_SKIN_MM
 
 
 def _zone_id(zones: Sequence[Zone], name: str) -> str:

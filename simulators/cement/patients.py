@@ -9,14 +9,15 @@ from typing import Final
 
 import numpy as np
 
-from guidance.messages import F32, Vector3
+from guidance.messages import F32, F64, Vector3
 from simulators.pelvis import ProceduralPelvis
 from simulators.pelvis_anatomy import DYSMORPHIC, USUAL, Variant, sacral_point
 from simulators.pelvis_shapes import Grid, Tube
 from simulators.volumes import HuVolume
 
 VOXEL_MM: Final = 1.0
-_SIZE_MM: Final = (380.0, 250.0, 245.0)  # all that a beam through L5, the sacrum or the hip's roof goes through
+WHOLE_SIZE_MM: Final = (380.0, 250.0, 245.0)  # all that a beam through L5, the sacrum or the hip's roof goes through
+WHOLE_MIDDLE_MM: Final = (0.0, -12.0, -17.0)  # of that, in an unmoved pelvis
 _MARROW_HU: Final = (90.0, 520.0)
 _LESION_HU: Final = 40.0
 _EDGE_MM: Final = 1.5
@@ -78,9 +79,35 @@ PATIENTS: Final[Mapping[str, Patient]] = {
 @lru_cache(maxsize=2)
 def patient_volume(name: str) -> HuVolume:
     """The patient's CT; 23 million voxels, so only two are kept."""
+    center = np.add(PATIENTS[name].origin_lps_mm, WHOLE_MIDDLE_MM)
+    return _volume(name, center, np.asarray(WHOLE_SIZE_MM))
+
+
+def patient_part(name: str, low_lps_mm: F64, high_lps_mm: F64) -> HuVolume:
+    """A box of the same CT, with the same voxels, made alone; read-only."""
+    first = (
+        np.add(PATIENTS[name].origin_lps_mm, WHOLE_MIDDLE_MM)
+        - (np.asarray(WHOLE_SIZE_MM) / VOXEL_MM - 1.0) / 2.0 * VOXEL_MM
+    )
+    begin = np.floor((low_lps_mm - first) / VOXEL_MM)
+    count = np.ceil((high_lps_mm - first) / VOXEL_MM) - begin + 1.0
+    x, y, z = (float(value) for value in first + VOXEL_MM * (begin + (count - 1.0) / 2.0))
+    width, depth, height = (float(value) for value in count * VOXEL_MM)
+    return _kept_part(name, (x, y, z), (width, depth, height))
+
+
+@lru_cache(maxsize=8)
+def _kept_part(name: str, center_lps_mm: Vector3, size_mm: Vector3) -> HuVolume:
+    part = _volume(name, np.asarray(center_lps_mm), np.asarray(size_mm))
+    part.voxels_hu.setflags(write=False)
+    return part
+
+
+def _volume(name: str, center: F64, size_mm: F64) -> HuVolume:
     patient = PATIENTS[name]
-    x, y, z = patient.origin_lps_mm
-    volume = patient.pelvis.volume(VOXEL_MM, center_lps_mm=(x, y - 12.0, z - 17.0), size_mm=_SIZE_MM)
+    x, y, z = (float(value) for value in center)
+    width, depth, height = (float(value) for value in size_mm)
+    volume = patient.pelvis.volume(VOXEL_MM, center_lps_mm=(x, y, z), size_mm=(width, depth, height))
     voxels = volume.voxels_hu
     low, high = _MARROW_HU
     if patient.density != 1.0:

@@ -11,7 +11,7 @@ import pytest
 
 from simulators.cement.case import CementCase
 from simulators.cement.course import grown, patient, place
-from simulators.cement.patients import PATIENTS
+from simulators.cement.patients import PATIENTS, patient_part
 from simulators.cement.pelvis_places import PLACES
 
 PLAIN = CementCase(seed=7, rate_ml_s=0.25, total_ml=2.5, duration_s=14.0)
@@ -38,9 +38,9 @@ def test_closed_bone_keeps_its_cement(where):
     assert contacts(course) == set()
     assert course.site_ml(14.0)["bone"] == pytest.approx(2.5, abs=1e-3)
     # All of it is where the CT shows marrow, closed in by cortex.
-    volume = patient(PLAIN)
     k, j, i = np.nonzero(np.isfinite(course.arrival_s))
     lps = np.stack([i, j, k], axis=1) @ course.affine_lps_from_ijk[:3, :3].T + course.affine_lps_from_ijk[:3, 3]
+    volume = patient_part(PLAIN.patient, lps.min(axis=0), lps.max(axis=0))
     at = np.rint((lps - volume.affine_lps_from_ijk[:3, 3]) / volume.affine_lps_from_ijk[0, 0]).astype(int)
     hu = volume.voxels_hu[at[:, 2], at[:, 1], at[:, 0]]
     assert np.percentile(hu, 1) > 90.0
@@ -205,3 +205,17 @@ def test_zones_are_what_the_server_takes_and_carry_the_sites_words():
         assert sum(body["kind"] == "target" for body in made.zone_bodies) == 1
     without = place(replace(PLAIN, place="L5 body left", vein_marked=False))
     assert "vein" not in {body["site"] for body in without.zone_bodies}
+
+
+def test_a_part_of_a_patient_is_the_whole_patients():
+    name = "destroyed left ala"
+    whole = patient(replace(PLAIN, patient=name))
+    tip = place(replace(PLAIN, patient=name)).tip_lps_mm
+    part = patient_part(name, np.subtract(tip, (20.3, 11.0, 7.7)), np.add(tip, (9.0, 14.2, 20.0)))
+    first = (part.affine_lps_from_ijk[:3, 3] - whole.affine_lps_from_ijk[:3, 3]) / whole.affine_lps_from_ijk[0, 0]
+    assert first == pytest.approx(np.rint(first), abs=1e-6)
+    i, j, k = np.rint(first).astype(int)
+    size = part.voxels_hu.shape
+    same = whole.voxels_hu[k : k + size[0], j : j + size[1], i : i + size[2]]
+    assert np.abs(part.voxels_hu.astype(int) - same).max() <= 1  # rounding of half an HU
+    assert (part.voxels_hu < 60).any()  # the lesion is in it

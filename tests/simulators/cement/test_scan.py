@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from simulators.cement.case import CementCase
-from simulators.cement.course import grown, patient
+from simulators.cement.course import grown
+from simulators.cement.patients import PATIENTS, WHOLE_MIDDLE_MM, WHOLE_SIZE_MM, patient_part
+from simulators.cement.pelvis_places import PLACES
 from simulators.cement.scan import cement_hu, fluoroscopy_slices, scanned, share_on
 
 CASE = CementCase(seed=7, rate_ml_s=0.25, total_ml=2.5, duration_s=14.0)
@@ -20,8 +20,9 @@ def course():
 
 
 @pytest.fixture(scope="module")
-def volume():
-    return patient(CASE)
+def volume(course):
+    tip = np.asarray(course.cannula.tip_lps_mm)
+    return patient_part(CASE.patient, tip - (60.0, 60.0, 40.0), np.add(tip, (60.0, 60.0, 40.0)))
 
 
 @pytest.mark.parametrize("spacing_mm", [0.5, 1.0, 2.3])
@@ -77,13 +78,12 @@ def test_slices_are_thick_noisy_and_in_place(course, volume):
     assert 8.0 < np.std(air) < 40.0
 
 
-def test_the_volume_reaches_far_enough_for_every_view():
+@pytest.mark.parametrize("name", PATIENTS)
+def test_the_whole_patient_reaches_far_enough_for_every_view(name):
     """A field of 154 mm at the detector, 96 mm at the tip, cone and all: within the CT along the body."""
-    for where in ("acetabular roof left", "L5 body left"):
-        case = replace(CASE, place=where)
-        volume = patient(case)
-        tip = np.asarray(grown(case, spacing_mm=1.5).cannula.tip_lps_mm)
-        low = volume.affine_lps_from_ijk[2, 3]
-        high = low + volume.affine_lps_from_ijk[2, 2] * (volume.voxels_hu.shape[0] - 1)
-        assert low < tip[2] - 65.0
-        assert high > tip[2] + 65.0
+    z = PATIENTS[name].origin_lps_mm[2]
+    middle = z + WHOLE_MIDDLE_MM[2]
+    for make in PLACES.values():
+        tip = make(PATIENTS[name]).tip_lps_mm
+        assert middle - WHOLE_SIZE_MM[2] / 2.0 < tip[2] - 65.0
+        assert middle + WHOLE_SIZE_MM[2] / 2.0 > tip[2] + 65.0
