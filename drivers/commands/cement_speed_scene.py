@@ -65,7 +65,11 @@ class SpeedScene:
         for number in range(-self.before, self.frames):
             du, dv = self._shift(number)
             moved = cv2.warpAffine(
-                anatomy, np.array([[1.0, 0.0, du], [0.0, 1.0, dv]]), anatomy.shape[::-1], borderMode=cv2.BORDER_REFLECT
+                anatomy,
+                np.array([[1.0, 0.0, du], [0.0, 1.0, dv]]),
+                anatomy.shape[::-1],
+                flags=cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REFLECT,
             )
             mean = np.exp(-moved - PER_MM * self.thickness_mm(number))
             noise = np.roll(noises[number % _NOISES], (31 * number, 17 * number), (0, 1))
@@ -93,7 +97,7 @@ class SpeedScene:
             cv2.ellipse(piece, middle, axes, float(rng.uniform(0.0, 180.0)), 0.0, 360.0, 0.25, -1)
             bones += piece
         cv2.line(bones, (0, side // 5), (side // 2, side // 3), 1.2, max(side // 60, 2))
-        return np.asarray(cv2.GaussianBlur(body + bones, (0, 0), 0.8 * side / _FIELD_PX), np.float32)
+        return np.asarray(cv2.GaussianBlur(body + bones, (0, 0), max(0.8 * side / _FIELD_PX, 0.8)), np.float32)
 
     def _frame(self, number: int, pixels: npt.NDArray[Any]) -> CementFrame:
         sequence = number + self.before

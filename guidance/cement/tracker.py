@@ -40,7 +40,8 @@ _STEP_FRAMES: Final = 4
 _GAIN_STEP: Final = 0.03  # natural logarithm of the exposure: a change that may have come with another voltage
 _GAP_FRAMES: Final = 3.0
 _NS: Final = 1e9
-_INSTRUMENT_MARGIN: Final = 0.5  # of the diameter
+_MOST_SCATTER: Final = 8.0  # times its deviation
+_INSTRUMENT_MARGIN: Final = 0.1  # of the diameter
 
 
 class CementTracker:
@@ -126,7 +127,7 @@ class CementTracker:
 
         Args:
             frame: of the reference's input and pose.
-            instruments: seen in this frame; what lies under them is not told.
+            instruments: in this frame, where the reference has none; what lies under them is not told.
             cannula_px: (N, 5) u0, v0, u1, v1, radius: capsules of the picture within which cement does not count.
             expected: (rows, columns) of the picture, 1 where cement is expected (a balloon's cavity).
             mm_per_px: at the isocentre's depth.
@@ -207,7 +208,11 @@ class CementTracker:
         opacity = self._opacity
         sigma = None
         if opacity is not None:
-            systematic = told.thickness_sum_mm_px * float(np.hypot(opacity.relative_sigma, self._scatter_sigma))
+            # Scatter's share counts for more the less primary is left.
+            mean_mm = told.thickness_sum_mm_px / max(told.area_px, 1.0)
+            contrast = max(float(opacity.contrast_of(mean_mm)), 1e-3)
+            scatter = self._scatter_sigma * min(float(np.expm1(contrast)) / contrast, _MOST_SCATTER)
+            systematic = told.thickness_sum_mm_px * float(np.hypot(opacity.relative_sigma, scatter))
             sigma = float(np.hypot(systematic, told.noise_sigma_mm_px))
         words = ""
         if self._unseen_s > 0.0:

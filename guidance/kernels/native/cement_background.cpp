@@ -15,6 +15,7 @@ constexpr double kCellSigma = 0.004;   // contrast: how far a cell lies off both
 constexpr double kDriftCells = 2.5;    // standard deviation of what drifts are smoothed with
 constexpr float kDriftPrior = 3.0F;    // cells that say: no drift
 constexpr float kLeastFree = 48.0F;    // grid pixels
+constexpr float kMostUneven = 4.0F;    // deviations: more is not noise but something that left
 constexpr float kEven = 32.0F;         // grid pixels that say: as even as told
 constexpr float kMostResidual = 0.1F;  // contrast: more is no drift
 
@@ -45,7 +46,8 @@ GUIDANCE_CLONES void add_squares(const float* __restrict z, const std::uint8_t* 
                                  float* __restrict used) {
   for (std::size_t n = 0; n < count; ++n) {
     const float below = seen[n] && !taken[n] && z[n] < 0.0F ? 1.0F : 0.0F;
-    sum[n] += below * z[n] * z[n];
+    const float off = z[n] > -kMostUneven ? z[n] : -kMostUneven;
+    sum[n] += below * off * off;
     used[n] += below;
   }
 }

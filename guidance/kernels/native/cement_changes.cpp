@@ -10,7 +10,7 @@ namespace {
 constexpr float kFineGain = 0.0748F;               // sum of the squares of 1 4 6 4 1 both ways
 constexpr float kMedianShare = 0.6745F;            // of white noise: the median of its size
 constexpr float kModel = 0.003F;                   // contrast: what smooth drifts nobody explains amount to
-constexpr float kChanges = 2.5F, kChanged = 5.5F;  // deviations at which the mean begins to follow, follows fully
+constexpr float kChanges = 3.5F, kChanged = 6.5F;  // deviations at which the mean begins to follow, follows fully
 constexpr float kFollow = 0.7F;                    // of a change that is one: taken over per frame
 constexpr float kForeignDeviations = 6.0F, kForeignContrast = 0.03F;
 constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less between two frames

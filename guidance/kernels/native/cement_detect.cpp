@@ -12,16 +12,16 @@ constexpr float kCoarseGain = 0.0398F;  // of that filter twice
 constexpr float kMedianShare = 0.6745F;
 constexpr float kModel = 0.0025F;      // contrast: drifts over some millimetres
 constexpr float kFineLeast = 2.6F;     // deviations for a pixel beside others
-constexpr float kFineSeed = 5.0F;      // for a region on its own
+constexpr float kFineSeed = 6.0F;      // for a region on its own
 constexpr float kExpectedSeed = 4.0F;  // where cement is expected
 constexpr float kAttachedSeed = 3.5F;  // for a region beside known cement
 constexpr float kStrong = 4.0F;        // of the fine scale: less is looked at by the coarse one too
-constexpr float kCoarseLeast = 3.5F, kCoarseSeed = 5.5F;
-constexpr float kCoarseCover = 0.4F;                      // share of a coarse window that must be free
-constexpr float kKeeps = 0.5F;                            // of the level, less of which is no cement any more ...
-constexpr std::uint8_t kHold = 6;                         // ... for so many frames
-constexpr std::size_t kLeastPixels = 8, kFreePixels = 3;  // of a region on its own
-constexpr int kFirstFrames = 2;                           // from which noise is learnt, before anything is told
+constexpr float kCoarseLeast = 3.5F, kCoarseSeed = 6.0F;
+constexpr float kCoarseCover = 0.4F;                       // share of a coarse window that must be free
+constexpr float kKeeps = 0.65F;                            // of the level, less of which is no cement any more ...
+constexpr std::uint8_t kHold = 6;                          // ... for so many frames
+constexpr std::size_t kLeastPixels = 10, kFreePixels = 3;  // of a region on its own
+constexpr int kFirstFrames = 2;                            // from which noise is learnt, before anything is told
 constexpr float kThinner = 6.0F, kThinnerContrast = 0.08F;
 constexpr std::uint8_t kLift = 8;    // frames after which what has gone is gone
 constexpr int kCompany = 6;          // pixels around a region within which its opposite tells of a movement
@@ -167,7 +167,7 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
                   z_.data() + r * columns, level_map_.data() + r * columns);
   }
   std::fill(told_.begin(), told_.end(), std::uint8_t{0});
-  mark_capsules(look.instruments, 2.0, kInstrument);
+  mark_capsules(look.instruments, 1.0, kInstrument);
   mark_capsules(look.cannulas, 0.0, kCannula);
   marks_above(fine_.data(), level_map_.data(), now_valid_.data(), told_.data(), foreign_.data(), count_,
               candidate_.data());
