@@ -17,6 +17,7 @@ _EARLY: Final = 1.645  # one-sided 95 %
 _LEAST_CLOSING_MM_S: Final = 0.05
 # Two frames of a jump tell no speed worth a warning; and what is told of a way as long as this is no time.
 _AFTER_JUMP_S: Final = 0.3
+_AFTER_GAP_S: Final = 1.0  # what came meanwhile is seen little by little
 _FARTHEST_MM: Final = 30.0
 _LONGEST_STEP_S: Final = 2.0  # after a longer one nothing of the speed is known
 # A drop's front is fast and slows down within a second; what overlaps in that time did not run there.
@@ -45,7 +46,7 @@ class Approach:
         sigma_mm: what all observations have in common (geometry), which no averaging takes away.
         count: observations so far; a single one is no finding.
         since_s: of the first one.
-        jumped_s: of the last jump; None: there was none.
+        unsure_until_s: a jump or a gap was so short a time ago that speeds tell nothing.
         began_inside: it was 0 or less within the first second: cement came there, it did not run there.
         doubted_mm, doubted_s: an observation far off, kept until the next one confirms or denies it.
     """
@@ -59,7 +60,7 @@ class Approach:
     sigma_mm: float
     count: int = 1
     since_s: float
-    jumped_s: float | None = None
+    unsure_until_s: float = -math.inf
     began_inside: bool = False
     doubted_mm: float | None = None
     doubted_s: float = 0.0
@@ -89,6 +90,7 @@ def observed(before: Approach | None, distance_mm: float, sigma_mm: float, at_s:
             sigma_mm=sigma_mm,
             count=2,
             since_s=before.since_s,
+            unsure_until_s=at_s + _AFTER_GAP_S,
             began_inside=before.began_inside,
         )
     predicted_mm, variance, covariance, speed_variance = _predicted(before, step_s)
@@ -109,7 +111,7 @@ def observed(before: Approach | None, distance_mm: float, sigma_mm: float, at_s:
         sigma_mm=sigma_mm,
         count=before.count + 1,
         since_s=before.since_s,
-        jumped_s=before.jumped_s,
+        unsure_until_s=before.unsure_until_s,
         began_inside=_began_inside(before, distance_mm, at_s),
     )
 
@@ -136,7 +138,7 @@ def time_to_contact_s(approach: Approach, growth: Growth | None = None) -> float
         return None
     if approach.at_s - approach.since_s < _SETTLING_S or approach.distance_mm > _FARTHEST_MM:
         return None
-    if approach.jumped_s is not None and approach.at_s - approach.jumped_s < _AFTER_JUMP_S:
+    if approach.at_s < approach.unsure_until_s:
         return None
     z2 = _EARLY**2
     variance = approach.variance_mm2 + approach.sigma_mm**2
@@ -185,7 +187,7 @@ def _begun_anew(before: Approach, distance_mm: float, sigma_mm: float, at_s: flo
         sigma_mm=sigma_mm,
         count=before.count + 1,
         since_s=before.since_s,
-        jumped_s=at_s,
+        unsure_until_s=at_s + _AFTER_JUMP_S,
         began_inside=_began_inside(before, distance_mm, at_s),
     )
 

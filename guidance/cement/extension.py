@@ -68,11 +68,12 @@ def thin_extensions(view: CementView, paths: Sequence[PlannedPath] = ()) -> tupl
     if not view.seen or mask is None or arrival is None or grown is None or not grown.any():
         return ()
     scale = _scale_of(view, mask)
-    box = _box_of(mask, scale.step)
+    box = _box_of(mask, scale)
     if box is None:
         return ()
     looked, came = mask[box], arrival[box]
-    thin, rest = _parts(looked, 0.5 * _WIDEST_MM / scale.mm_per_px)
+    hidden = looked if view.blind is None else view.blind[box]
+    thin, rest = _parts(looked, hidden, 0.5 * _WIDEST_MM / scale.mm_per_px)
     running = (came > view.time_s - _RUNNING_S) & (thin != 0)
     if not running.any():
         return ()
@@ -98,21 +99,25 @@ def _scale_of(view: CementView, mask: U8) -> _Scale:
     return _Scale(mm_per_px * step, step)
 
 
-def _box_of(mask: U8, step: int) -> tuple[slice, slice] | None:
-    """The mask's box with a margin, in steps."""
+def _box_of(mask: U8, scale: _Scale) -> tuple[slice, slice] | None:
+    """The mask's box, with a margin in which the disc has room, in steps."""
+    step = scale.step
     left, top, width, height = cv2.boundingRect(mask)
     if width == 0:
         return None
-    margin = 2 * step
+    margin = step * math.ceil(_WIDEST_MM / scale.mm_per_px + 2.0)
     return (
         slice(max(top - margin, 0), min(top + height + margin, mask.shape[0]), step),
         slice(max(left - margin, 0), min(left + width + margin, mask.shape[1]), step),
     )
 
 
-def _parts(mask: U8, radius_px: float) -> tuple[U8, U8]:
-    """Where a disc of the radius does not fit in, and where it does."""
-    padded = cv2.copyMakeBorder((mask != 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+def _parts(mask: U8, hidden: U8, radius_px: float) -> tuple[U8, U8]:
+    """Where a disc of the radius does not fit in, and where it does; it may lie over what is hidden.
+
+    Cement beside a cannula looks thin, for the rest of it is not seen.
+    """
+    padded = cv2.copyMakeBorder(((mask | hidden) != 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)
     core = (depth > radius_px).astype(np.uint8)
     if core.any():
@@ -121,8 +126,9 @@ def _parts(mask: U8, radius_px: float) -> tuple[U8, U8]:
     else:
         thick = np.zeros(padded.shape, np.bool_)
     inner = (slice(1, -1), slice(1, -1))
-    rest = (thick & (padded != 0))[inner].astype(np.uint8)
-    return (padded[inner] & (1 - rest)).astype(np.uint8), rest
+    there = mask != 0
+    rest = thick[inner] & there
+    return (there & ~rest).astype(np.uint8), rest.astype(np.uint8)
 
 
 def _body_of(rest: U8, came: F32, time_s: float, scale: _Scale) -> _Body | None:

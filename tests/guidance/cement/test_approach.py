@@ -113,6 +113,10 @@ def test_after_a_pause_the_speed_is_not_known():
     approach = observed(followed([5.0 - 0.2 * number for number in range(20)]), 1.2, SIGMA_MM, 30.0)
     assert approach.distance_mm == 1.2
     assert time_to_contact_s(approach) is None
+    # What came meanwhile is seen little by little: that is no speed, for a second.
+    for number in range(1, 13):
+        approach = observed(approach, 1.2 - 0.05 * number, SIGMA_MM, 30.0 + number / 15)
+        assert time_to_contact_s(approach) is None
 
 
 def test_what_was_there_from_the_start_is_known():

@@ -1,5 +1,7 @@
 """Thin and fast: veins are told, what grows as a whole, stands still or follows a path is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,19 @@ def test_a_vein_that_fills_is_told():
 )
 def test_what_is_no_vein(changes):
     assert thin_extensions(grown_view(**changes)) == ()
+
+
+def test_what_is_left_to_see_beside_a_cannula_is_not_thin():
+    v, u = np.mgrid[:SIZE, :SIZE]
+    u, v = (u - MIDDLE) * MM, (v - MIDDLE) * MM
+    # A lump of 20 mm by 8 mm, of which the cannula leaves 2.5 mm to be seen.
+    arrival = np.where((np.abs(u) < 10.0) & (v > -2.5) & (v <= 0.0), 29.0 + (u + 10.0) / 25.0, np.nan)
+    mask = np.isfinite(arrival).astype(np.uint8)
+    blind = ((v > 0.0) & (v < 6.0)).astype(np.uint8)
+    frame = grown_view(arrival_s=arrival.astype(np.float32), grown=mask)
+    frame = replace(frame, mask=mask, front_px=())
+    assert len(thin_extensions(frame)) == 1
+    assert thin_extensions(replace(frame, blind=blind)) == ()
 
 
 @pytest.mark.parametrize("turn_deg", [0.0, 45.0, 133.0, 250.0])
