@@ -281,3 +281,43 @@ def test_zones_need_to_know_where_the_isocentre_is(folder: Path, capsys: pytest.
     (folder / "zones.json").write_text(json.dumps(zones), encoding="utf-8")
     assert main(_words(folder, "--zones", f"{folder}/zones.json", "--json")) == 1
     assert "XRay.IsocenterLpsMm" in capsys.readouterr().err
+
+
+def test_display_processed_pictures_have_a_front_and_no_thickness(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {**KEYS, "XRay.PixelIntensityRelationship": "DISP"}
+    (folder / "g.json").write_text(json.dumps({"geometry": keys, "rate_hz": 10}), encoding="utf-8")
+    answer = _answer(capsys, _words(folder, "--brand", "baso4_30", "--thickness-dir", f"{folder}/mm", "--json"))
+    assert answer["area_mm2"] is not None
+    assert answer["volume_ml"] is answer["volume_low_ml"] is answer["volume_high_ml"] is None
+    assert answer["reasons"]["volume_ml"]
+    assert not list((folder / "mm").iterdir())
+
+
+def test_a_held_picture_is_not_followed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [{"XRay.Live": int(number != 5)} for number in range(FRAMES)]
+    told = {"geometry": KEYS, "frames": frames, "rate_hz": 10}
+    (folder / "g.json").write_text(json.dumps(told), encoding="utf-8")
+    answer = _answer(capsys, _words(folder, "--json"))
+    assert answer["frames"][5]["reason"] == "the picture is not live"
+    assert answer["frames"][6]["state"] == "tracking"
+
+
+def test_two_planes_are_followed_side_by_side(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = _answer(capsys, [*_words(folder), *_words(folder, "--json")[1:]])
+    assert set(answer["inputs"]) == {"FluoroA", "FluoroB"}
+    assert len(answer["frames"]) == 2 * FRAMES
+    assert [frame["input"] for frame in answer["frames"][:4]] == ["FluoroA", "FluoroB", "FluoroA", "FluoroB"]
+
+
+def test_the_reference_may_lie_among_the_frames(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        _write(folder / "frames" / f"a{number}.png", _picture(None, 50 + number))
+    words = _words(folder, "--json")
+    words[2] = f"{folder}/frames/a0.png"
+    answer = _answer(capsys, words)
+    assert [frame["file"] for frame in answer["frames"]][:2] == ["a1.png", "f0.png"]
+    assert any(finding["code"] == "reference_taken_out" for finding in answer["findings"])
+    words[2] = words[4]
+    assert main(words) == 2
