@@ -20,6 +20,7 @@ _OVERLAY_SHARE: Final = 0.1  # text and graphics cover less of a picture
 _OVERLAY_AGREES: Final = 0.2  # of a neighbourhood's value, within which a pixel without its high bits must lie
 _OVERLAY_RANGE: Final = 0.25  # of what the lower bits can hold, that they must use
 _USUAL_SPREAD: Final = 0.35  # standard deviation of a pelvis' attenuation: numbers of unknown scale are taken as that
+_LARGEST: Final = 1e12  # of any detector's numbers; beyond, single precision could not square differences
 _BLADE_SHARE: Final = 0.1  # of the field's median: behind a blade there is only scatter
 _BLADE_MARGIN: Final = 3  # bins: a blade's edge is blurred
 
@@ -39,7 +40,7 @@ def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameSca
     sample = _plain(pixels, bits)
     finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample.ravel()
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    low, high = -np.inf, np.inf
+    low, high = -_LARGEST, _LARGEST
     if sample.dtype.kind in "iu":
         high = _top(sample.dtype, most)
         low = float(np.iinfo(sample.dtype).min) if sample.dtype == np.int8 else min(least, 0.0)
@@ -52,12 +53,14 @@ def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameSca
     sign = float(newest.intensity.sign)
     base, toward = 0.0, -sign
     if linear:
-        floor = low if np.isfinite(low) and low < 0.0 else 0.0
+        floor = low if low > -_LARGEST and low < 0.0 else 0.0
         base = floor if sign > 0 else (_top(sample.dtype, most) if sample.dtype.kind in "iu" else most)
         low = max(low, floor)
     else:
         within = finite[(finite > low) & (finite < high)] if finite.size else finite
-        spread = float(within.std()) if within.size else 0.0
+        spread = (
+            float(np.subtract(*np.percentile(within.astype(np.float64), (84.1, 15.9)))) / 2.0 if within.size else 0.0
+        )
         toward = -sign * _USUAL_SPREAD / spread if spread > 0.0 else -sign
         sign = 1.0
     return FrameScale(
