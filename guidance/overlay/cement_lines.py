@@ -178,6 +178,7 @@ def _marks(
             or site.status not in _MARKED
             or seen.nearest_px is None
             or seen.distance_px is None
+            or not np.isfinite((*seen.nearest_px, seen.distance_px)).all()
         ):
             continue
         near.append((-_MARKED[site.status], seen.distance_px, seen, site))
@@ -190,10 +191,9 @@ def _marks(
     taken: list[tuple[float, float, float, float]] = []
     for _, _, seen, site in near[:_MOST_MARKS]:
         assert seen.nearest_px is not None
-        assert site.status is not None
         color = apart_from(ALARM if site.priority is AlertPriority.HIGH else NOTICE, sheet.taken)
         at = np.array(seen.nearest_px)
-        lines += _mark(site.status, at, reach, color, sheet)
+        lines += _mark(site, at, reach, color, sheet)
         text = f"{_short(site.name)} {_distance(site)}"
         height, width = text_bitmap(text, size).coverage.shape
         left, top = at[0] + beside, at[1] - height / 2
@@ -215,24 +215,24 @@ def _marks(
                 plate=sheet.plate,
                 apart=sheet.taken,
                 zone_id=site.zone_id,
-                cement=True,
             )
         )
     return lines, tuple(texts)
 
 
-def _mark(status: SiteStatus, at: F64, reach: float, color: Rgb, sheet: Sheet) -> list[Line]:
+def _mark(site: SiteState, at: F64, reach: float, color: Rgb, sheet: Sheet) -> list[Line]:
+    assert site.status is not None
     dark = apart_from(CASING, sheet.taken)
     outlines = {SiteStatus.APPROACHING: _RING, SiteStatus.CONTACT_POSSIBLE: _DIAMOND, SiteStatus.CONTACT: _SQUARE}
-    shape = at + reach * outlines[status]
+    shape = at + reach * outlines[site.status]
     parts = [np.stack((shape[:-1], shape[1:]), axis=1).reshape(-1, 2)]
-    if status is SiteStatus.CONTACT:
+    if site.status is SiteStatus.CONTACT:
         parts.append(at + reach * _CROSS)
     segments = np.concatenate(parts)
     width = sheet.line_width_px
     return [
-        Line(segments, dark, _CASING_PART * width, apart=True, cement=True),
-        Line(segments, color, _FRONT_PART * width, apart=True, cement=True),
+        Line(segments, dark, _CASING_PART * width, apart=True, zone_id=site.zone_id),
+        Line(segments, color, _FRONT_PART * width, apart=True, zone_id=site.zone_id),
     ]
 
 

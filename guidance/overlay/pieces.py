@@ -49,7 +49,6 @@ class Text:
         plate: colour of the plate behind it; None without.
         apart: colours that the shades between text and plate must not meet.
         path_id, zone_id: whose it is; "" for what belongs to no path and no zone.
-        cement: as of a line.
     """
 
     text: str
@@ -61,7 +60,6 @@ class Text:
     apart: frozenset[Rgb] = frozenset()
     path_id: str = ""
     zone_id: str = ""
-    cement: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,5 +235,4 @@ def _text_vector(text: Text) -> OverlayVector:
         size_px=float(text.size_px),
         path_id=text.path_id,
         zone_id=text.zone_id,
-        cement=text.cement,
     )

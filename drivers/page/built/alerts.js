@@ -1,4 +1,4 @@
-// Built from src/alerts.ts, sha256 7d75bfa5b566f671000c937dd3fce9f9101bce0ff61efb2ece092124a7bb7141; change that, then run: make page
+// Built from src/alerts.ts, sha256 910e870963f60c402a84637fafacd8b6531847e9762093eba550df57a5b3e0b6; change that, then run: make page
 // Latched alerts over the pictures: priority as IEC 60601-1-8 marks it, words, and who has seen them.
 import { asProblem, request } from "./api.js";
 import { byId, h, setText, showWhenChanged } from "./dom.js";
@@ -11,7 +11,7 @@ export class AlertBar {
     said = "";
     tell(live) {
         // Millimetres change with every frame. The buttons must not: one that is replaced under the finger is never pressed.
-        const key = live.alerts.map((alert) => [alert.id, alert.priority, alert.acknowledged_by]);
+        const key = live.alerts.map((alert) => [alert.id, alert.priority, alert.present, alert.acknowledged_by]);
         showWhenChanged(byId("alerts"), [key, this.said], () => [
             ...live.alerts.map((alert) => this.row(alert)),
             this.said ? h("p", { class: "alert bad", id: "alert-said" }, this.said) : null,
@@ -25,7 +25,7 @@ export class AlertBar {
     row(alert) {
         const [level, sign] = SIGNS[alert.priority];
         const seen = alert.acknowledged_by !== null;
-        return h("div", { class: `alert ${seen ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority }, h("strong", { class: "sign", "aria-label": `${alert.priority} priority` }, sign), h("span", { class: "what" }), seen
+        return h("div", { class: `alert ${seen || !alert.present ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority }, h("strong", { class: "sign", "aria-label": `${alert.priority} priority` }, sign), h("span", { class: "what" }), seen
             ? h("span", { class: "by" }, `seen by ${alert.acknowledged_by ?? ""}`)
             : h("button", { class: "acknowledge", click: () => this.acknowledge(alert) }, "Acknowledge"));
     }

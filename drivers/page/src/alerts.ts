@@ -15,7 +15,7 @@ export class AlertBar {
 
   tell(live: LiveState): void {
     // Millimetres change with every frame. The buttons must not: one that is replaced under the finger is never pressed.
-    const key = live.alerts.map((alert) => [alert.id, alert.priority, alert.acknowledged_by]);
+    const key = live.alerts.map((alert) => [alert.id, alert.priority, alert.present, alert.acknowledged_by]);
     showWhenChanged(byId("alerts"), [key, this.said], () => [
       ...live.alerts.map((alert) => this.row(alert)),
       this.said ? h("p", { class: "alert bad", id: "alert-said" }, this.said) : null,
@@ -29,7 +29,7 @@ export class AlertBar {
   private row(alert: Alert): HTMLElement {
     const [level, sign] = SIGNS[alert.priority];
     const seen = alert.acknowledged_by !== null;
-    return h("div", { class: `alert ${seen ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority },
+    return h("div", { class: `alert ${seen || !alert.present ? "seen" : level}`, "data-alert": alert.id, "data-priority": alert.priority },
       h("strong", { class: "sign", "aria-label": `${alert.priority} priority` }, sign),
       h("span", { class: "what" }),
       seen

@@ -109,7 +109,7 @@ def test_front_of_another_frame_is_never_drawn(api, sequence):
     flow(api, 1.0, 1.0)
     scene = scene_of(shown(api), sequence=sequence)
     assert not scene.lines
-    assert not [text for text in scene.texts if text.cement]
+    assert not [text for text in scene.texts if text.zone_id]
     assert "not followed in this picture" in words_of(scene)
     other = scene_of(shown(api, device="FluoroB"))
     assert not other.lines
@@ -171,8 +171,12 @@ def test_switched_off_it_is_said_and_alerts_stay(api):
 
 def test_page_gets_the_same_pieces(api):
     flow(api, 4.0, 100.0)
-    vectors = [vector for vector in scene_of(shown(api)).vectors if vector.cement]
-    assert [vector.kind for vector in vectors].count("text") == 1
+    vectors = scene_of(shown(api)).vectors
+    of_zone = [vector for vector in vectors if vector.zone_id == "Z1"]
+    assert [vector.text for vector in of_zone if vector.kind == "text"] == ["S1 left 0.8 mm"]
+    # What tells of a zone needs geometry, the front does not.
+    assert not [vector for vector in of_zone if vector.cement]
+    assert len(of_zone) > 2
     closed = [vector for vector in vectors if vector.closed]
     assert len(closed) == 2
     ring = np.array(closed[1].points).reshape(-1, 2)
@@ -190,6 +194,8 @@ def test_contours_of_any_make_are_drawn(api):
     pieces = cement_pieces(shown(api), 2, SHEET, trusted=True)
     assert all(len(line.points) >= 2 and np.isfinite(line.points).all() for line in pieces.lines)
     assert sum(len(line.points) for line in pieces.lines) < 3000
+    api.frame(big_drop(3, front_px=odd), near_site(1.0, at=(float("nan"), 3.0)), near_site(1.0, zone_id="Z2"))
+    assert "Z1" not in {text.zone_id for text in cement_pieces(shown(api), 3, SHEET, trusted=True).texts}
     assert len(scene_of(shown(api)).strokes)
 
 
