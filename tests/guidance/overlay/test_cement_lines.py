@@ -194,9 +194,9 @@ def test_contours_of_any_make_are_drawn(api):
     pieces = cement_pieces(shown(api), 2, SHEET, trusted=True)
     assert all(len(line.points) >= 2 and np.isfinite(line.points).all() for line in pieces.lines)
     assert sum(len(line.points) for line in pieces.lines) < 3000
+    assert len(scene_of(shown(api)).strokes)
     api.frame(big_drop(3, front_px=odd), near_site(1.0, at=(float("nan"), 3.0)), near_site(1.0, zone_id="Z2"))
     assert "Z1" not in {text.zone_id for text in cement_pieces(shown(api), 3, SHEET, trusted=True).texts}
-    assert len(scene_of(shown(api)).strokes)
 
 
 def test_words_and_their_urgency(api):
