@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -65,14 +66,7 @@ def place(case: CementCase) -> Place:
     bodies.append(sphere_body("skin", "skin", None, triple(np.asarray(made.entry_lps_mm) + skin_mm * outwards), 8.0))
     if case.target_marked:
         bodies.insert(0, sphere_body("target", "lesion", None, source_of(made), _TARGET_MM, kind="target"))
-    return Place(
-        name=made.name,
-        tip_lps_mm=made.tip_lps_mm,
-        hub_lps_mm=made.hub_lps_mm,
-        entry_lps_mm=made.entry_lps_mm,
-        zone_bodies=tuple(bodies),
-        ways=made.ways,
-    )
+    return replace(made, zone_bodies=tuple(bodies))
 
 
 def grown(case: CementCase, *, spacing_mm: float | None = None) -> GrownCement:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from guidance.errors import ConfigError
 from guidance.messages import F32, F64, U8, PlannedPath, Zone
 from guidance.planning.distance import distance_field
 from simulators.cement.arrival import arrival
@@ -20,6 +21,7 @@ _DROP_MM: Final = 1.2  # the first drop at the tip
 _CORNERS: Final = 20000  # of the table from level to volume
 _BALL_SHARE: Final = 0.9  # of the cube root of a volume: half as much again as the ball's radius
 _SLACK: Final = 3.0  # half of the longest crossing of a cell
+_ROUNDING: Final = 1e-6
 _FARTHEST: Final = 400.0
 _MARGIN: Final = 3  # voxels around all that is ever reached
 _OUTSIDE_ML: Final = 0.1
@@ -81,6 +83,9 @@ def grow(
         cannula, surroundings, opportunities: go with the answer.
         duration_s: of the scene.
         brand: what is injected.
+
+    Raises:
+        ConfigError: `no_room`: all that can be reached holds less than is injected.
     """
     level = np.full(medium.hu.shape, np.inf, np.float32)
     crossing = np.ones(medium.hu.shape, np.float32)
@@ -96,6 +101,12 @@ def grow(
             if np.interp(reached + reach - _SLACK, levels, levels_ml) >= needed_ml or reach > _FARTHEST:
                 break
             reach *= 1.6
+    if levels_ml[-1] < needed_ml * (1.0 - _ROUNDING):
+        raise ConfigError(
+            f"{needed_ml:.2f} ml are injected where {levels_ml[-1]:.2f} ml have room",
+            code="no_room",
+            mend="inject less, or open a way out",
+        )
     end = float(np.interp(injection.injected_ml(duration_s), levels_ml, levels))
     level[level - 0.5 * crossing >= end] = np.inf
     old = surroundings.old_cement

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from guidance.errors import ConfigError
 from guidance.messages import F32, F64, U8, Vector3
 from simulators.volumes import HuVolume
 
@@ -82,6 +83,9 @@ def bone_medium(
         seed: of what is coarser and finer in the marrow.
         also_lps_mm: places that shall be on the grid too, with some mm around them.
         hole_mm: (..., 3) LPS mm -> (...,) distance to where bone is gone, negative within; None: nowhere.
+
+    Raises:
+        ConfigError: `not_in_bone`: no marrow at the place.
     """
     low, high = np.subtract(seed_lps_mm, half_mm), np.add(seed_lps_mm, half_mm)
     for place in also_lps_mm:
@@ -106,7 +110,13 @@ def bone_medium(
         passable |= (hole_mm(_centres(hu.shape, affine)) <= 0.0) & (hu < _CORTEX_HU)
     parts, _ = ndimage.label(passable)
     middle = _index(seed_lps_mm, affine, hu.shape)
-    marrow = (parts == parts[middle]) & passable if parts[middle] else np.zeros(hu.shape, np.bool_)
+    if not parts[middle]:
+        raise ConfigError(
+            f"there is no marrow at {seed_lps_mm}: {hu[middle]:.0f} HU",
+            code="not_in_bone",
+            mend=f"a tip in bone of {_MARROW_HU:g} to {_CORTEX_HU:g} HU, or a hole there",
+        )
+    marrow = parts == parts[middle]
     reach = int(_NEAR_MM / spacing_mm)
     lumps = _lumps(hu.shape, spacing_mm, seed)
     speed = np.power(10.0, (_USUAL_HU - hu) / np.float32(_DECADE_HU)) * np.exp(np.float32(_LUMPS) * lumps)
