@@ -18,6 +18,7 @@ _BITS: Final = (8, 10, 12, 14, 16)
 _PLATEAU_SHARE: Final = 0.005  # of the pixels at the very lowest or highest number: a shutter, a saturated field
 _OVERLAY_SHARE: Final = 0.1  # text and graphics cover less of a picture
 _OVERLAY_AGREES: Final = 0.2  # of a neighbourhood's value, within which a pixel without its high bits must lie
+_OVERLAY_MOST: Final = 0.7  # of the pixels with high bits must
 _OVERLAY_WINDOW: Final = (15, 15)
 _OVERLAY_RANGE: Final = 0.25  # of what the lower bits can hold, that they must use
 _USUAL_SPREAD: Final = 0.35  # standard deviation of a pelvis' attenuation: numbers of unknown scale are taken as that
@@ -144,6 +145,6 @@ def _overlay_bits(pixels: Pixels) -> int:
         share_around = cv2.blur(others, _OVERLAY_WINDOW)
         around = cv2.blur(plain * others, _OVERLAY_WINDOW) / np.maximum(share_around, 1e-6)
         agrees = (np.abs(plain - around) <= _OVERLAY_AGREES * around) & (share_around > 0.0)
-        if np.count_nonzero(agrees & high) > 0.9 * np.count_nonzero(high):
+        if np.count_nonzero(agrees & high) > _OVERLAY_MOST * np.count_nonzero(high):
             return limit - 1
     return 0

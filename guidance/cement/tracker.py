@@ -94,6 +94,7 @@ class CementTracker:
         if known is not None:
             marks = known >= settings.front_threshold_mm
             self._native.already(np.ascontiguousarray(marks, np.uint8))
+            self._native.resume()
         self._unseen_from_ns = reference.until_ns
         self._last_ns: int | None = None
         self._interval_s = 0.0
@@ -164,7 +165,11 @@ class CementTracker:
         return ""
 
     def _note_time(self, frame: CementFrame) -> None:
-        if self._last_ns is not None:
+        if self._last_ns is None:
+            late_s = (frame.time_ns - self._unseen_from_ns) / _NS
+            if late_s > self._settings.gap_s and self._unseen_s == 0.0:
+                self.resume(frame.time_ns)  # cement may have come since the reference
+        else:
             passed_s = (frame.time_ns - self._last_ns) / _NS
             usual_s = self._interval_s
             if usual_s > 0.0 and passed_s > max(self._settings.gap_s, _GAP_FRAMES * usual_s):

@@ -133,9 +133,9 @@ void Tracker::find_changes() {
     const std::uint32_t* const pixels = regions_.pixels(region);
     for (std::size_t n = 0; n < region.count; ++n) held += half_foreign_[pixels[n]] != 0;
     const bool alone = region.attached == 0, was = 2 * held > region.count;
-    const bool is_foreign =
-        (region.enters() && region.count >= kForeignLeast && (alone || was || size > kForeignShare * field)) ||
-        (alone && (was || size > kHugeShare * field));
+    const bool is_foreign = (region.enters() && region.count >= kForeignLeast &&
+                             (alone || was || (size > kForeignShare * field && unsettled_ == 0))) ||
+                            (alone && (was || size > kHugeShare * field) && unsettled_ == 0);
     if (!is_foreign) continue;
     any = true;
     for (std::size_t n = 0; n < region.count; ++n) half_marks_[pixels[n]] = 1;

@@ -21,10 +21,10 @@ constexpr float kCoarseCover = 0.4F;                       // share of a coarse 
 constexpr float kKeeps = 0.65F;                            // of the level, less of which is no cement any more ...
 constexpr std::uint8_t kHold = 6;                          // ... for so many frames
 constexpr std::size_t kLeastPixels = 10, kFreePixels = 3;  // of a region on its own
-constexpr int kFirstFrames = 2;                            // from which noise is learnt, before anything is told
 constexpr float kThinner = 6.0F, kThinnerContrast = 0.08F;
 constexpr std::uint8_t kLift = 8;    // frames after which what has gone is gone
 constexpr int kCompany = 6;          // pixels around a region within which its opposite tells of a movement
+constexpr int kLearns = 4;           // first frames, whose noise counts at once
 constexpr double kMostDrift = 0.06;  // contrast: more is no drift, but something that came or went
 constexpr std::size_t kStride = 61;
 
@@ -70,6 +70,13 @@ GUIDANCE_CLONES void free_halves(const float* __restrict a, const float* __restr
     value[n] = w0 * (a[m] - off_a[m]) + w1 * (a[m + 1] - off_a[m + 1]) + w2 * (b[m] - off_b[m]) +
                w3 * (b[m + 1] - off_b[m + 1]);
     weight[n] = w0 + w1 + w2 + w3;
+  }
+}
+
+GUIDANCE_CLONES void rescale(float size, std::size_t count, float* __restrict z, float* __restrict level) {
+  for (std::size_t n = 0; n < count; ++n) {
+    z[n] /= size;
+    level[n] *= size;
   }
 }
 
@@ -157,8 +164,10 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
   if (sample_.size() > 64) {
     const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
     std::nth_element(sample_.begin(), middle, sample_.end());
-    const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.5, 2.0);
-    noise_scale_ = std::clamp(noise_scale_ * (frame_ < 3 ? size : std::pow(size, 0.2)), 0.3, 5.0);
+    const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.3, 5.0);
+    const bool early = frame_ < kLearns;
+    noise_scale_ = std::clamp(noise_scale_ * (early ? size : std::pow(std::clamp(size, 0.5, 2.0), 0.2)), 0.3, 5.0);
+    if (early) rescale(static_cast<float>(size), count_, z_.data(), level_map_.data());
   }
   background_.uneven(z_.data(), now_valid_.data(), excluded_.data());
   for (std::size_t r = 0; r < rows; ++r) {

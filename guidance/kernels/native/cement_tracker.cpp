@@ -14,6 +14,7 @@ constexpr double kMostlyDenser = 0.8;         // of what does not agree: somethi
 constexpr double kMostMotion = 0.2;           // of the shorter side
 constexpr double kMostTurn = 0.2;             // radians
 constexpr std::size_t kNear = 3, kApart = 4;  // pixels around cement
+constexpr int kSettling = 4;                  // frames after a pause in which any amount of cement may be new
 constexpr double kStartSlopeSigma = 0.02;
 
 }  // namespace
@@ -67,6 +68,8 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
 
 void Tracker::resume() {
   for (float& taken : taken_) taken = std::min(taken, 1.0F);
+  frame_ = std::max(frame_, kFirstFrames);
+  unsettled_ = kSettling;
   std::fill(half_foreign_.begin(), half_foreign_.end(), std::uint8_t{0});
   std::fill(foreign_.begin(), foreign_.end(), std::uint8_t{0});
 }
@@ -90,7 +93,8 @@ bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& sca
   dilate(cement_.data(), setup_.rows, setup_.columns, kApart, mark_scratch_.data(), excluded_.data());
   mark_also(excluded_.data(), foreign_.data(), count_);
   mark_also(excluded_.data(), unseen_.data(), count_);
-  const double slope_sigma = frame_ == 0 ? std::max(look.slope_sigma, kStartSlopeSigma) : look.slope_sigma;
+  const double slope_sigma =
+      frame_ == 0 || unsettled_ > 0 ? std::max(look.slope_sigma, kStartSlopeSigma) : look.slope_sigma;
   const Fit fit = alignment_.fit(live_.data(), live_valid_.data(), excluded_.data(), fit_, slope_sigma);
   answer.fit = fit;
   if (fit.compared < 0.5 * kLeastCompared) {
@@ -123,6 +127,7 @@ Answer Tracker::follow(const Picture& picture, const Scale& scale, const Look& l
   measure(look, answer);
   write(look, answer, maps);
   ++frame_;
+  unsettled_ = std::max(unsettled_ - 1, 0);
   return answer;
 }
 

@@ -56,6 +56,9 @@ struct Answer {
   bool out_of_picture = false;
 };
 
+// Frames from which noise is learnt, before anything is told; not after a pause.
+constexpr int kFirstFrames = 2;
+
 class Tracker {
  public:
   // reference, valid, variance, share (of scatter): (rows, columns) of the grid.
@@ -94,6 +97,7 @@ class Tracker {
   Background background_;
   Fit fit_;
   int frame_ = 0;
+  int unsettled_ = 0;   // frames left after a pause
   double noise_ = 0.1;  // of a pixel's mean, as last told
   double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
 
