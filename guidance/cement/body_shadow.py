@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from guidance.cement.beam import KVP_RANGE, DetectedBeam, detected_beam, linear_per_mm
-from guidance.cement.opacity import USUAL_KVP, USUAL_WATER_MM
+from guidance.cement.opacity import USUAL_KVP
 from guidance.cement.space import OpenSpace
 from guidance.kernels.watch import Grid, WatchProjector
 from guidance.messages import F32, F64, U8
@@ -25,7 +25,11 @@ _SCANNER_BLUR_MM: Final = 0.3  # standard deviation of a kernel for bone
 _DENSEST_HU: Final = 2500.0
 _WATER_TABLE_MM: Final = np.linspace(0.0, 700.0, 36)
 _BONE_TABLE_MM: Final = np.linspace(0.0, 160.0, 41)
+_WHOLE_SIGMA: Final = 0.05
+_CUT_SIGMA: Final = 0.08  # bones outside the volume lie over those within, and look alike
 _LEAST_CONTRAST: Final = 0.02
+_PELVIS_MM: Final = (350.0, 230.0)  # from side to side, from front to back; a cone-beam volume holds 150 to 250
+_LONGEST_MM: Final = 500.0
 _BODY_HU: Final = -300.0
 _CUT_SHARE: Final = 0.02  # of a side face that is body: then the volume does not hold the body's whole width
 
@@ -40,14 +44,14 @@ class BodyShadow:
         thickness_mm: of the body on that ray, as thick as its mass in water.
         blur_bins: standard deviation of what the volume's voxels and the scanner have blurred it by.
         sigma: one standard deviation of the contrast's scale, as a share: HU, and what bone is made of.
-        whole: the volume holds the body's width; else both are at least the usual.
+        whole: the volume holds the body's width; else both are at least a usual pelvis'.
     """
 
     contrast: F32
     water_mm: float
     thickness_mm: float
     blur_bins: float = 0.0
-    sigma: float = 0.05
+    sigma: float = _WHOLE_SIGMA
     whole: bool = True
 
 
@@ -109,7 +113,7 @@ class BodyProjector:
             return None
         # Bone takes the place of soft tissue, so the water beside it is told without it.
         thick_mm = float(np.median((water_mm + bone_mm * np.float32(_CORTICAL_HU / 1000.0))[through]))
-        missing_mm = 0.0 if self.whole else max(USUAL_WATER_MM - thick_mm, 0.0)
+        missing_mm = 0.0 if self.whole else max(_usual_mm(matrix[2, :3]) - thick_mm, 0.0)
         voltage = USUAL_KVP if kvp is None or not KVP_RANGE[0] <= kvp <= KVP_RANGE[1] else kvp
         fine = _attenuation(water_mm + np.float32(missing_mm), bone_mm, voltage, filtration_mm_al, filtration_mm_cu)
         size = (max(2, round(columns / step / _FINE)), max(2, round(rows / step / _FINE)))
@@ -127,8 +131,15 @@ class BodyProjector:
             ),
             thickness_mm=thick_mm + missing_mm,
             blur_bins=blur_bins,
+            sigma=_WHOLE_SIGMA if self.whole else _CUT_SIGMA,
             whole=self.whole,
         )
+
+
+def _usual_mm(along: F64) -> float:
+    """Thickness of a usual pelvis on a ray through its middle: an ellipse across the body, endless along it."""
+    x, y, _ = along / np.linalg.norm(along)
+    return float(1.0 / max(np.hypot(x / _PELVIS_MM[0], y / _PELVIS_MM[1]), 1.0 / _LONGEST_MM))
 
 
 def _hardening_water_mm(water_mm: float, bone_mm: float, bare: DetectedBeam) -> float:

@@ -31,9 +31,13 @@ class ContrastKept:
         weight: (R, C) share of the bin that is picture.
         contrast: (R, C) predicted log attenuation.
         blur_bins: standard deviation of how much less sharp the prediction is than the picture.
+        complete: all that the picture shows is in the prediction.
     """
 
-    def __init__(self, signal: F32, weight: F32, contrast: F32, blur_bins: float = 0.0) -> None:
+    def __init__(
+        self, signal: F32, weight: F32, contrast: F32, blur_bins: float = 0.0, *, complete: bool = True
+    ) -> None:
+        self._complete = complete
         used = (weight > 0.9) & (signal > 0.0) & np.isfinite(contrast)
         shown = -np.log(np.where(used, np.maximum(signal, np.float32(1e-9)), np.float32(1.0)))
         told = np.where(used, contrast, np.float32(0.0)).astype(np.float32)
@@ -66,8 +70,10 @@ class ContrastKept:
             xx, yy, xy = (float(np.sum(robust * a * b)) for a, b in ((x, x), (y, y), (x, y)))
             if xx <= 0.0 or yy <= 0.0 or xy <= 0.0:
                 return 1.0, float("inf")
-            # Both sides are in error: the geometric mean of the two regressions.
-            slope, correlation = float(np.sqrt(yy / xx)), xy / float(np.sqrt(xx * yy))
+            # Both sides are in error: the geometric mean of the two regressions. Where the prediction lacks a part of
+            # the body the error is the picture's.
+            slope = float(np.sqrt(yy / xx)) if self._complete else xy / xx
+            correlation = xy / float(np.sqrt(xx * yy))
             off = y - slope * x
             scale = 1.4826 * float(np.median(np.abs(off))) + 1e-9
             robust = np.clip(1.0 - (off / (_TUKEY * scale)) ** 2, 0.0, None) ** 2

@@ -199,7 +199,7 @@ def _dark(values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequen
 def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) -> list[tuple[str, F64]]:
     """Scatter takes contrast off bones and all else: what is left of what the volume predicts tells how much."""
     signal, weight = _coarse(values, is_open, (body.contrast.shape[0], body.contrast.shape[1]))
-    kept = ContrastKept(signal, weight, body.contrast, body.blur_bins)
+    kept = ContrastKept(signal, weight, body.contrast, body.blur_bins, complete=body.whole)
     answer = []
     for model in models:
         found, sigma = kept.of(_share_of(model.scatter, signal))

@@ -61,11 +61,15 @@ def test_contrast_and_thickness_are_those_of_the_block() -> None:
 
 
 def test_a_body_cut_by_the_field_of_view_is_taken_as_usual() -> None:
-    shadow = _space(_block()[:, 30:90, 30:90]).shadow(_view(), 256, 256)
+    cut = _space(_block()[:, 30:90, 30:90])
+    shadow = cut.shadow(_view(), 256, 256)
     assert shadow is not None
     assert not shadow.whole
-    assert shadow.thickness_mm == pytest.approx(250.0, abs=1.0)
-    assert shadow.water_mm >= 250.0
+    assert shadow.thickness_mm == pytest.approx(230.0, abs=1.0)  # along y: from front to back
+    assert shadow.water_mm >= 230.0
+    across = cut.shadow(_view() @ np.array([[0, -1.0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), 256, 256)
+    assert across is not None
+    assert across.thickness_mm == pytest.approx(350.0, abs=1.0)
 
 
 def test_bone_hardens_the_beam_as_more_water_would() -> None:
