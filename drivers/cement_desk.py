@@ -28,6 +28,7 @@ from guidance.errors import ConfigError, WireError
 from guidance.messages import CementMaterial, CementView
 from guidance.session import active_volume
 from guidance.wire.ct_slices import read_slice
+from guidance.wire.openigtlink.outputs import THICKNESS_DEVICE
 
 _NS_PER_S: Final = 1e9
 
@@ -130,6 +131,8 @@ class CementDesk:
 
     def publish_cement(self, known: CementProgress) -> None:
         """What is known of cement has changed."""
+        if known.run is None:
+            self._output.withdraw("IMAGE", THICKNESS_DEVICE)  # who asks must not get the last one's map
         if self._mqtt.on:
             publish_cement(self._mqtt, self._answer(known))
 

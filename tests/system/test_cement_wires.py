@@ -15,6 +15,7 @@ import pytest
 
 from drivers.server import GuidanceServer
 from tests.helpers.broker import Mosquitto
+from tests.helpers.openigtlink_peer import message
 from tests.helpers.server_suite import PATIENCE_S, Suite, server_settings
 
 SIDE_PX = 256
@@ -78,11 +79,11 @@ class Heard:
         self._changed = asyncio.Event()
 
     async def listen(self, client: aiomqtt.Client) -> None:
-        async for message in client.messages:
-            assert isinstance(message.payload, bytes)
-            kind = str(message.topic).rpartition("/")[2]
+        async for said in client.messages:
+            assert isinstance(said.payload, bytes)
+            kind = str(said.topic).rpartition("/")[2]
             if kind in ("cement", "alert"):
-                (self.cement if kind == "cement" else self.alerts).append(json.loads(message.payload))
+                (self.cement if kind == "cement" else self.alerts).append(json.loads(said.payload))
                 self._changed.set()
 
     async def until(self, true: Any) -> None:
@@ -180,6 +181,9 @@ async def _told_nonsense(suite: Suite, heard: Heard, client: aiomqtt.Client) -> 
     stopped = await suite.call("POST", "/api/v1/cement/stop")
     assert stopped["state"] == "idle"
     await heard.until(lambda: heard.cement[-1]["state"] == "idle")
+    await suite.out.send(message("GET_IMAGE", "CementThickness", b"", version=1))
+    refused = await suite.out.receive_type("RTS_IMAGE")
+    assert refused.content[:1] == b"\x01"  # no map of cement that is no longer followed
 
 
 def _is_at(number: int) -> Any:
