@@ -334,3 +334,16 @@ def test_no_map_is_allocated_per_frame_and_none_is_written_that_is_held(
     assert len(addresses) <= 2
     assert held.mask.ctypes.data not in addresses
     np.testing.assert_array_equal(kept, copy)
+
+
+def test_cement_that_came_before_a_pose_is_seen_again_is_told_in_the_first_frame(
+    frames: list[CementFrame], reference: ReferencePicture
+) -> None:
+    of = tracker(reference)
+    late = [replace(n, time_ns=n.time_ns + 7_000_000_000) for n in frames[-2:]]
+    first, second = follow(of, late)
+    assert first.unseen_s == pytest.approx(7.0 + 23 / 15.0, abs=0.01)
+    assert first.mask is not None
+    assert second.mask is not None
+    assert dice(first.mask, SCENE.open_mask(22)) > 0.9
+    assert dice(second.mask, SCENE.open_mask(23)) > 0.9
