@@ -18,6 +18,7 @@ _WIDEST_MM: Final = 4.4
 _NARROWEST_MM: Final = 1.2  # what is narrower is an edge of something that moved
 _SHORTEST_MM: Final = 4.5  # beyond where the body's disc fits
 _SLENDER: Final = 2.5  # times as long as wide
+_REACHES: Final = 1.5  # widths out of the rest
 # At 0.1 ml/s a ball of 1 ml grows by 0.2 mm/s, and a vein of 3 mm fills at 14 mm/s.
 _SLOWEST_MM_S: Final = 2.0
 _AHEAD: Final = 4.0  # times as fast as the rest grows
@@ -29,7 +30,7 @@ _SHORTEST_ALONE_MM: Final = 15.0
 _SLENDER_ALONE: Final = 4.0
 _PICTURE_MM: Final = 200.0  # width of a picture at the isocentre, where nothing tells it
 _LARGEST_PX: Final = 640  # a larger picture is looked at in steps
-_ALONG_PATH_DEG: Final = 20.0
+_ALONG_PATH_DEG: Final = 15.0
 _BESIDE_PATH_MM: Final = 2.0
 
 
@@ -146,7 +147,7 @@ def _body_of(rest: U8, came: F32, time_s: float, scale: _Scale) -> _Body | None:
 def _extension(points: F64, away_px: F64 | None, came: F32, body: _Body | None, scale: _Scale) -> ThinExtension | None:
     """One part, in px of the picture looked at; None where it is too short, too wide, too slow, or there at once.
 
-    What lies along the body's rim is as long as the rim, and does not reach out: its length is how far it does.
+    What lies along the body's rim is as long as the rim, and does not reach out.
     """
     _, along = _axis(points)
     extent = float(along.max() - along.min()) + 1.0
@@ -155,9 +156,11 @@ def _extension(points: F64, away_px: F64 | None, came: F32, body: _Body | None, 
     if float(along @ (came - came.mean())) < 0.0:
         along = -along  # its tip is where cement came last
     place = along if detached or away_px is None else away_px
-    length = extent if detached else float(place.max())
+    reach = extent if detached else float(place.max())
     shortest_mm, slender = (_SHORTEST_MM, _SLENDER) if body is not None else (_SHORTEST_ALONE_MM, _SLENDER_ALONE)
-    if length * scale.mm_per_px < shortest_mm or length < slender * width or width * scale.mm_per_px < _NARROWEST_MM:
+    if reach * scale.mm_per_px < shortest_mm or reach < _REACHES * width or extent < slender * width:
+        return None
+    if width * scale.mm_per_px < _NARROWEST_MM:
         return None
     near, far = np.percentile(place, (25.0, 75.0))
     first, last = place <= near, place >= far
@@ -168,7 +171,7 @@ def _extension(points: F64, away_px: F64 | None, came: F32, body: _Body | None, 
     if speed * scale.mm_per_px < max(_SLOWEST_MM_S, _AHEAD * (body.grows_mm_s if body is not None else 0.0)):
         return None
     u, v = points[np.argmax(place)].tolist()
-    return ThinExtension(tip_px=(u, v), length_px=length, width_px=width, speed_px_s=speed)
+    return ThinExtension(tip_px=(u, v), length_px=extent, width_px=width, speed_px_s=speed)
 
 
 def _axis(points: F64) -> tuple[F64, F64]:
@@ -209,7 +212,7 @@ def _path_of(points: F64, first: F64, scale: _Scale, view: CementView, paths: Se
         beside = np.abs((places - ends[0]) @ np.array((-unit[1], unit[0])))
         reach = 0.5 * path.diameter_mm + _BESIDE_PATH_MM
         straight = abs(float(axis @ unit)) >= math.cos(math.radians(_ALONG_PATH_DEG))
-        if straight and float(np.median(beside)) * scale.mm_per_px / scale.step <= reach:
+        if straight and float(np.percentile(beside, 90.0)) * scale.mm_per_px / scale.step <= reach:
             return path.id
     return ""
 
