@@ -21,6 +21,8 @@ _USUAL_SHARE: Final = 0.87  # of marrow of 230 HU
 _USUAL_SIGMA: Final = 0.10  # where no volume tells the bone
 # 11 % over lumps of all shapes, 8 % for pores that are not filled to the end.
 _SIGMA: Final = 0.13
+# What thickness behind bone is off by in all views alike (scatter, lag, thin rims), whatever it tells of itself.
+_THICKNESS_SIGMA: Final = 0.2
 _SMALL_ML: Final = 0.3  # less has more surface than core
 _DOUBTED: Final = 3.0  # standard deviations at which the fill is half believed: cement may be mixed with marrow
 _EDGE: Final = 0.5
@@ -49,16 +51,19 @@ def corrected_by_fill(volume: Volume, body: Body, space: OpenSpace | None) -> tu
     full = body.full
     expected, bone_sigma = _expected(body, space, full)
     # What the rays have and no voxel holds, all being full, is in the volume and not in the shares.
-    lack = math.log(expected / (full * volume.ml / total_ml))
+    fill = full * volume.ml / total_ml
+    # Between full pores and cement alone (a void, a displaced trabecula) nothing is wrong.
+    lack = math.log(expected / fill) if fill < expected else min(math.log(1.0 / fill), 0.0)
     own = max(math.log((volume.high_ml + LEAST_ML) / volume.ml) / _WIDE, 1e-3)
     small = _SMALL_ML / (_SMALL_ML + total_ml)
     fill_sigma = math.hypot(math.hypot(_SIGMA, bone_sigma), small * 0.3)
-    weight = own**2 / (own**2 + fill_sigma**2)
-    away = lack / (_DOUBTED * math.hypot(own, fill_sigma))
+    doubted = max(own, _THICKNESS_SIGMA)
+    weight = doubted**2 / (doubted**2 + fill_sigma**2)
+    away = lack / (_DOUBTED * math.hypot(doubted, fill_sigma))
     weight /= 1.0 + away**2
     factor = math.exp(weight * lack)
     # Where both disagree the interval holds both.
-    sigma = math.hypot(math.sqrt(1.0 - weight) * own, 0.5 * weight * (1.0 - weight) * lack)
+    sigma = math.hypot(math.hypot((1.0 - weight) * own, weight * fill_sigma), 0.5 * weight * (1.0 - weight) * lack)
     ml = volume.ml * factor
     return factor, Volume(
         ml, max(ml * math.exp(-_WIDE * sigma) - LEAST_ML, 0.0), ml * math.exp(_WIDE * sigma) + LEAST_ML
