@@ -86,7 +86,7 @@ class FollowedCase:
         self._scene = CementScene(
             zones=ZonesOnPicture(surfaces=self.surfaces), watch=known.watch, space=known.space, paths=self.grown.paths
         )
-        self._engine = CementEngine(settings)
+        self.engine = CementEngine(settings)
         self._run: CementRun | None = None
         self._newest: dict[str, int] = {}
         self._taken_ns: dict[str, int] = {}
@@ -107,7 +107,7 @@ class FollowedCase:
         frame = self._frame(picture, number)
         if shot.t_s < 0.0:
             self._newest[frame.device] = frame.sequence
-            self._engine.keep(frame)
+            self.engine.keep(frame)
             return Step(shot.view_index, picture, None, 0.0)
         if self._run is None:
             self._run = CementRun(
@@ -120,7 +120,7 @@ class FollowedCase:
         self._inject(shot.t_s)
         scene = self._with_instruments(frame)
         began = time.thread_time()
-        seen = self._engine.follow(self._run, frame, scene)
+        seen = self.engine.follow(self._run, frame, scene)
         spent_s = time.thread_time() - began
         self._take_in(seen, frame)
         return Step(shot.view_index, picture, seen, spent_s)
