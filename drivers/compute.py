@@ -16,6 +16,7 @@ import numpy as np
 from drivers.buffers import Lease, LeasePool
 from drivers.frame_measuring import FrameMeasuring
 from guidance.cement.engine import CementEngine
+from guidance.cement.progress import CementProgress
 from guidance.cement.slices import CementSlice
 from guidance.cement.values import CementFrame
 from guidance.kernels import compose_frame, window_levels
@@ -36,7 +37,8 @@ _OVERDUE_NS: Final = 400_000_000
 class FrameJob:
     """One frame to draw; `again` where its own picture was published before.
 
-    `reference` is kept afterwards, for cement that may be followed later; None: nothing is.
+    `reference` is kept afterwards, for cement that may be followed later; None: nothing is. `cement`: what is known
+    of it with this frame.
     """
 
     track: InputTrack
@@ -44,6 +46,7 @@ class FrameJob:
     again: bool
     make_scene: Callable[[], Scene]
     reference: CementFrame | None = None
+    cement: CementProgress | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -20,7 +20,7 @@ from guidance.cement.slices import CementSlice
 from guidance.config import OverlaySettings
 from guidance.kernels import crc64
 from guidance.overlay.cement_lines import cement_on_picture
-from guidance.overlay.picture import picture_metadata
+from guidance.overlay.picture import picture_metadata, thickness_metadata
 from guidance.overlay.scene import frame_scene
 from guidance.overlay.zones import ZonesOnPicture
 from guidance.session import DrawFrame, FrameMeasured, InputTrack, MeasureFrame, PublishNeedleTip, Session
@@ -108,7 +108,12 @@ class OverlayPublisher:
         )
         self._compute.submit(
             FrameJob(
-                track=effect.track, frame=frame, again=effect.again, make_scene=make_scene, reference=effect.reference
+                track=effect.track,
+                frame=frame,
+                again=effect.again,
+                make_scene=make_scene,
+                reference=effect.reference,
+                cement=session.cement,
             )
         )
 
@@ -157,7 +162,8 @@ class OverlayPublisher:
         if self._is_outdated(job) or not self._may_be_shown(job.track):
             return
         before_ns = time.monotonic_ns()
-        metadata = picture_metadata(job.track, (before_ns - frame.received_ns) / _NS_PER_MS)
+        latency_so_far_ms = (before_ns - frame.received_ns) / _NS_PER_MS
+        metadata = picture_metadata(job.track, latency_so_far_ms)
         buffers = composed.lease.buffers
         first_ns = self._output.publish_image(
             overlay_device(frame.device),
@@ -177,7 +183,7 @@ class OverlayPublisher:
             metadata=metadata,
             lease=composed.lease,
         )
-        self._publish_thickness(job.track, metadata)
+        self._publish_thickness(job, latency_so_far_ms)
         latency_ms = ((first_ns or before_ns) - frame.received_ns) / _NS_PER_MS
         newest = self._newest.get(frame.device, 0)
         if frame.sequence > newest:
@@ -188,10 +194,10 @@ class OverlayPublisher:
             self._on_published(latency_ms)
         self._page.show(composed, latency_ms)
 
-    def _publish_thickness(self, track: InputTrack, metadata: Mapping[str, str]) -> None:
+    def _publish_thickness(self, job: FrameJob, latency_ms: float) -> None:
         """The map of the cement that this very frame shows; its state was told before."""
-        frame, seen = track.frame, track.cement
-        if frame is None or seen is None or not seen.view.seen or seen.view.thickness_mm is None:
+        frame, seen = job.frame, job.track.cement
+        if job.cement is None or seen is None or not seen.view.seen or seen.view.thickness_mm is None:
             return
         if self._mapped.get(frame.device) == frame.sequence:
             return  # drawn again: the map is out
@@ -203,7 +209,7 @@ class OverlayPublisher:
             pixels=thickness_mm,
             pixels_crc64=crc64(thickness_mm.view(np.uint8).ravel()),
             pixel_pitch_mm=frame.pixel_pitch_mm,
-            metadata=metadata,
+            metadata=thickness_metadata(job.track, latency_ms, job.cement),
             lease=seen.view,
         )
 

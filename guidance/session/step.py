@@ -115,7 +115,13 @@ def _stepped(session: Session, event: Event, now_ns: int) -> tuple[Session, list
                 if track.frame is not None and now_ns - track.frame.received_ns > session.silence_ns
             ]
             session, silenced = _silenced(session, late, f"no frame for {session.silence_ns / 1e9:g} s")
+            state = session.cement.state
             session = with_time(session, now_ns)
+            if session.cement.state is not state:
+                # What stands on the screens says that cement is followed.
+                effects += [
+                    DrawFrame(track, again=True) for track in session.inputs.values() if track.frame is not None
+                ]
             return session, effects + silenced
 
 

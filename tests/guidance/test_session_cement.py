@@ -202,8 +202,11 @@ def test_held_frames_are_not_followed_and_a_gap_pauses() -> None:
     held = live_frame(7, at_ms + 132, metadata={"XRay.Live": "0"})
     session, effects = after(session, (FrameArrived(held), at_ms + 132))
     assert not [effect for effect in effects if isinstance(effect, MeasureFrame)]
-    session, _ = after(session, (Tick(), at_ms + 1000))
+    session, effects = after(session, (Tick(), at_ms + 1000))
     assert session.cement.state is CementState.PAUSED
+    assert [draw.again for draw in drawn(effects)] == [True]
+    session, effects = after(session, (Tick(), at_ms + 1010))
+    assert not drawn(effects)
     session, _ = follow(session, 8, at_ms + 1066)
     assert session.cement.state is CementState.TRACKING
 
