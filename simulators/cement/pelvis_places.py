@@ -7,84 +7,23 @@ from typing import Final
 
 import numpy as np
 
-from guidance.messages import F32, F64, Vector3
+from guidance.messages import Vector3
 from simulators.cement.patients import Patient
+from simulators.cement.pelvis_ground import Ground, endplate_ring, triple
 from simulators.cement.places import Place, Way, ball, chain, near, shell
-from simulators.cement.zone_bodies import Body, chain_body, slab_body, sphere_body, tube_body
+from simulators.cement.zone_bodies import chain_body, slab_body, sphere_body, tube_body
 from simulators.pelvis import JOINT_GAP_MM, L5_UP_MM
-from simulators.pelvis_anatomy import HIP_CENTER, lumbar_point, sacral_point
+from simulators.pelvis_anatomy import HIP_CENTER, lumbar_point
 from simulators.pelvis_shapes import Disc, Tube
 
 _HEAD_MM: Final = 23.0  # the hip joint's ball
-_CANAL_REACH_MM: Final = 45.0
 _EPIDURAL_MM: Final = 3.0  # cement spreads between dura and bone
-_FAT_PLANE_MM: Final = 7.0  # and over bone, not into the depth
 _BLOB_MM: Final = 15.0
-
-
-class _Builder:
-    """Points and parts of one patient, one side."""
-
-    def __init__(self, patient: Patient, side: str) -> None:
-        self.pelvis, self.side = patient.pelvis, side
-        self.sign = 1.0 if side == "left" else -1.0
-        self.origin = np.asarray(patient.origin_lps_mm)
-
-    def moved(self, point: Vector3 | F64) -> Vector3:
-        x, y, z = (float(value) for value in np.asarray(point) + self.origin)
-        return (x, y, z)
-
-    def sacral(self, x: float, depth: float, down: float) -> Vector3:
-        return self.moved(sacral_point(self.sign * x, depth, down))
-
-    def lumbar(self, x: float, depth: float, up: float) -> Vector3:
-        return self.moved(lumbar_point(self.sign * x, depth, up))
-
-    def sacrum_mm(self, points: F32) -> F32:
-        return self.pelvis.sacrum_distance_mm(points.astype(np.float64)).astype(np.float32)
-
-    def over_sacrum(self, points: F32) -> F32:
-        return _layer(self.sacrum_mm(points))
-
-    def hip_mm(self, points: F32) -> F32:
-        return self.pelvis.hip_distance_mm(points.astype(np.float64)).astype(np.float32)
-
-    def over_hip(self, points: F32) -> F32:
-        return _layer(self.hip_mm(points))
-
-    def gap(self, points: F32) -> F32:
-        """The sacroiliac joint: outside both bones, near both."""
-        sacrum, hip = self.sacrum_mm(points), self.hip_mm(points)
-        between: F32 = np.maximum(np.maximum(-sacrum, -hip), sacrum + hip - np.float32(JOINT_GAP_MM + 1.5))
-        return between
-
-    def canal_body(self, near_lps_mm: Vector3) -> Body:
-        tube = self.pelvis.canal
-        apart = np.linalg.norm(np.subtract(tube.points_lps_mm, near_lps_mm), axis=1)
-        kept = np.flatnonzero(apart <= _CANAL_REACH_MM)
-        part = Tube(tuple(tube.points_lps_mm[n] for n in kept), tuple(tube.radii_mm[n] for n in kept))
-        return chain_body("canal", "canal", "midline", part)
-
-    def foramen_body(self, level: str, side: str) -> Body:
-        return chain_body(f"{level} foramen {side}", "foramen", side, self.pelvis.foramina[f"{level} ventral {side}"])
-
-    def ventral_slab(self, name: str, corners: list[tuple[float, float]], side: str | None) -> Body:
-        """In front of the sacrum between places (across, down), none of which lies in a foramen."""
-        front = [self._front(x, down) for x, down in corners]
-        down = float(np.mean([down for _, down in corners]))
-        outward = np.subtract(sacral_point(0.0, -40.0, down), sacral_point(0.0, -20.0, down))
-        return slab_body(name, "ventral_surface", side, front, outward, 10.0, self.pelvis.sacrum_distance_mm)
-
-    def _front(self, x: float, down: float) -> Vector3:
-        depths = np.arange(-35.0, 5.0, 0.25)
-        points = np.array([self.sacral(x, depth, down) for depth in depths])
-        inside = self.pelvis.sacrum_distance_mm(points) < 0.0
-        return self.moved(points[int(np.argmax(inside))] - self.origin)
 
 
 def sacral_ala(patient: Patient, side: str) -> Place:
     """Sacroplasty from behind, between the first foramen and the joint."""
-    made = _Builder(patient, side)
+    made = Ground(patient, side)
     at, pelvis = made.sacral, made.pelvis
     foramen = pelvis.foramina[f"S1 ventral {side}"]
     face = [(49.0, -2.0, 10.0), (50.5, -2.0, 28.0), (50.5, 10.0, 28.0), (49.0, 10.0, 10.0)]
@@ -148,12 +87,12 @@ def sacral_ala(patient: Patient, side: str) -> Place:
 
 def first_sacral_body(patient: Patient, side: str) -> Place:
     """Through the pedicle into the body of S1."""
-    made = _Builder(patient, side)
+    made = Ground(patient, side)
     at, pelvis = made.sacral, made.pelvis
     foramen = pelvis.foramina[f"S1 ventral {side}"]
     disc_axis = np.subtract(lumbar_point(0, -1, 6.0), lumbar_point(0, -1, 4.0))
-    disc = Disc(made.lumbar(0, -1, 5.2), 23.0, 15.0, 4.6, _triple(disc_axis), 0.0)
-    ring = [_ring(made, angle) for angle in np.linspace(0.0, 2.0 * np.pi, 16, endpoint=False)]
+    disc = Disc(made.lumbar(0, -1, 5.2), 23.0, 15.0, 4.6, triple(disc_axis), 0.0)
+    ring = [endplate_ring(made, angle) for angle in np.linspace(0.0, 2.0 * np.pi, 16, endpoint=False)]
     vein = [at(2, -2, 15), at(1, 7, 13), at(1, 9, 6), at(1, 8, -6), at(2, 8, -20)]
     bodies = [
         made.canal_body(at(0, 12, 12)),
@@ -207,10 +146,10 @@ def first_sacral_body(patient: Patient, side: str) -> Place:
 
 def fifth_lumbar(patient: Patient, side: str) -> Place:
     """Vertebroplasty of L5 through the pedicle."""
-    made = _Builder(patient, side)
+    made = Ground(patient, side)
     at, up = made.lumbar, L5_UP_MM
-    below = Disc(at(0, -1, 5.2), 23.0, 15.0, 4.6, _triple(np.subtract(at(0, 0, 6), at(0, 0, 4))), 0.0)
-    ring = [_ring(made, angle, up_mm=1.2) for angle in np.linspace(0.0, 2.0 * np.pi, 16, endpoint=False)]
+    below = Disc(at(0, -1, 5.2), 23.0, 15.0, 4.6, triple(np.subtract(at(0, 0, 6), at(0, 0, 4))), 0.0)
+    ring = [endplate_ring(made, angle, up_mm=1.2) for angle in np.linspace(0.0, 2.0 * np.pi, 16, endpoint=False)]
     nerve = Tube((at(9, 15, up - 15), at(17, 14, up - 13), at(30, 8, up - 15)), (4.0, 4.0, 4.5))
     vein = [at(12, -8, up), at(21, -17, up), at(30, -18, up + 4), at(33, -14, up + 16), at(34, -12, up + 30)]
     front = [at(x, -21.5, up + z) for x, z in ((-14, -9), (14, -9), (14, 9), (-14, 9))]
@@ -258,7 +197,7 @@ def fifth_lumbar(patient: Patient, side: str) -> Place:
 
 def above_the_hip(patient: Patient, side: str) -> Place:
     """The acetabular roof from the side and front, under a thin inner wall."""
-    made = _Builder(patient, side)
+    made = Ground(patient, side)
 
     def at(x: float, y: float, z: float) -> Vector3:
         return made.moved((made.sign * x, y, z))
@@ -293,21 +232,6 @@ def above_the_hip(patient: Patient, side: str) -> Place:
         zone_bodies=tuple(bodies),
         ways=ways,
     )
-
-
-def _layer(bone_mm: F32) -> F32:
-    """Outside bone, and over it no thicker than the plane of fat."""
-    layer: F32 = np.maximum(-bone_mm, bone_mm - np.float32(_FAT_PLANE_MM))
-    return layer
-
-
-def _ring(made: _Builder, angle: float, up_mm: float = 1.0) -> Vector3:
-    return made.lumbar(22.0 * float(np.cos(angle)), -1.0 + 14.0 * float(np.sin(angle)), up_mm)
-
-
-def _triple(values: F64) -> Vector3:
-    x, y, z = (float(value) for value in values)
-    return (x, y, z)
 
 
 PLACES: Final[Mapping[str, Callable[[Patient], Place]]] = {
