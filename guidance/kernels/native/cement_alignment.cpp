@@ -15,7 +15,8 @@ constexpr float kModelSigma = 0.01F;     // what a rigid picture does not explai
 constexpr double kCut = 2.0;             // standard deviations at which a bin's weight is halved
 constexpr float kAgrees = 3.0F;          // standard deviations
 constexpr double kMedianShare = 0.6745;  // of white noise: the median of its size
-constexpr std::size_t kSampleStride = 37;
+constexpr std::size_t kSampleStride = 19;
+constexpr std::size_t kUsedRows = 2;  // smoothed rows beside each other tell much the same
 constexpr std::size_t kFewRows = 8;   // of which every one tells the exposure well enough to begin with
 constexpr double kLostShare = 0.6;    // less agreement asks for a search
 constexpr std::size_t kCoarse = 4;    // halved pixels per coarse bin and axis
@@ -309,13 +310,14 @@ Fit Alignment::refine(Fit fit, int rounds, double slope_prior_sigma) {
   const double told_slope = fit.slope;
   for (int round = 0;; ++round) {
     Sums sums;
-    compare(fit, kCut * std::max(fit.scale, 1.0), &sums);
+    compare(fit, kCut * std::max(fit.scale, 1.0), &sums, kUsedRows);
     fit.share = sums.bins > 0.0 ? sums.agreeing / sums.bins : 0.0;
     fit.denser = sums.bins > sums.agreeing ? sums.denser / (sums.bins - sums.agreeing) : 0.0;
-    fit.compared = offered_ > 0.0 ? sums.bins / offered_ : 0.0;
+    fit.compared = offered_ > 0.0 ? static_cast<double>(kUsedRows) * sums.bins / offered_ : 0.0;
     sample_.clear();
-    for (std::size_t n = 0; n < off_.size(); n += kSampleStride)
-      if (plain_[n] > 0.0F) sample_.push_back(off_[n] * off_[n] * plain_[n]);
+    for (std::size_t r = 0; r < rows_; r += kUsedRows)
+      for (std::size_t n = r * columns_ + r % kSampleStride; n < (r + 1) * columns_; n += kSampleStride)
+        if (plain_[n] > 0.0F) sample_.push_back(off_[n] * off_[n] * plain_[n]);
     if (sample_.empty()) return fit;
     const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
     std::nth_element(sample_.begin(), middle, sample_.end());
