@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from guidance.kernels.cement import Aligner, FrameScale, MapRing, bin_frame, contours, grid_of, warp
+from guidance.kernels.cement import Aligner, FrameScale, bin_frame, contours, grid_of, warp
+from guidance.kernels.cement_maps import MapRing
 from guidance.messages import F32, F64
 
 
