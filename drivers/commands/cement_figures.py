@@ -61,7 +61,7 @@ class SiteScore:
         contact_s: when cement was first there.
         amount_s: two frames after 0.1 ml was there; None: never.
         warned_s: first warning; None: never.
-        distance_mm: of the cement to the zone at that warning; 0 in contact; None without a warning.
+        distance_mm: of the cement to the zone at that warning; 0 in contact; None without one, or before the cement.
     """
 
     site: str

@@ -192,7 +192,7 @@ class Trial:
                     contact_s=zone.first_contact_s,
                     amount_s=amounts.get(zone.zone_id),
                     warned_s=warned_s,
-                    distance_mm=None if warned_s is None else max(0.0, grown.zone_distance_mm(zone.zone_id, warned_s)),
+                    distance_mm=self._distance_mm(zone.zone_id, warned_s),
                 )
             )
         for leak in grown.leaks:
@@ -210,6 +210,11 @@ class Trial:
                 )
             )
         return tuple(found)
+
+    def _distance_mm(self, zone_id: str, t_s: float | None) -> float | None:
+        """Of the cement to a zone at a time; None before there is any."""
+        distance_mm = math.inf if t_s is None else self.followed.grown.zone_distance_mm(zone_id, t_s)
+        return max(0.0, distance_mm) if math.isfinite(distance_mm) else None
 
     def _verdicts(self, truths: tuple[ZoneTruth, ...]) -> tuple[tuple[str, str, str], ...]:
         """Whether each alert had a reason."""
