@@ -15,7 +15,15 @@ import cv2
 
 from drivers.commands.bench_report import report
 from drivers.commands.cement_charts import charts_of
-from drivers.commands.cement_figures import AIMS, NOMINAL_DOSE, CaseRow, figures_of, groups_of, site_groups
+from drivers.commands.cement_figures import (
+    AIMS,
+    NOMINAL_DOSE,
+    CaseRow,
+    disturbance_groups,
+    figures_of,
+    groups_of,
+    site_groups,
+)
 from drivers.commands.cement_followed import FIELD_MM, SPACING_MM
 from drivers.commands.cement_rows import KeptRows
 from drivers.commands.cement_tables import tables_of
@@ -91,6 +99,7 @@ def score_of(rows: Sequence[CaseRow], *, quick: bool) -> dict[str, Any]:
             "by_views": groups_of(nominal, lambda row: row.views),
             "by_brand": groups_of(nominal, lambda row: row.brand),
             "by_patient": groups_of(nominal, lambda row: row.patient),
+            "by_disturbance": disturbance_groups(nominal),
             "by_site": site_groups(nominal),
             "cases": [_plain(row) for row in rows],
         },

@@ -94,6 +94,7 @@ class CaseRow:
     """Everything scored of one case; plain values only.
 
     Attributes:
+        disturbances: what else happens in it: the patient moves, blades, a pan, ...
         dice: of each scored picture, worst to best.
         front_counts: (BINS,) distances of both fronts, each picture with the same weight.
         warnings: (kind, zone id or "", verdict) of each alert.
@@ -112,6 +113,7 @@ class CaseRow:
     rate_hz: float
     brand: str
     views: str
+    disturbances: tuple[str, ...]
     frames: int
     duration_s: float
     dice: tuple[float, ...]
@@ -177,6 +179,14 @@ def groups_of(rows: Sequence[CaseRow], key: Callable[[CaseRow], Any]) -> list[di
         {"group": group, **figures_of([row for row in rows if key(row) == group])}
         for group in sorted({key(row) for row in rows})
     ]
+
+
+def disturbance_groups(rows: Sequence[CaseRow]) -> list[dict[str, Any]]:
+    """Figures of the cases in which each thing happens, those with nothing first; a case may be in several."""
+    found = [{"group": "nothing", **figures_of([row for row in rows if not row.disturbances])}]
+    for name in sorted({name for row in rows for name in row.disturbances}):
+        found.append({"group": name, **figures_of([row for row in rows if name in row.disturbances])})
+    return found
 
 
 def site_groups(rows: Sequence[CaseRow]) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ _GROUPS: Final = {
     "by_views": "views",
     "by_brand": "cement",
     "by_patient": "patient",
+    "by_disturbance": "what else happens",
 }
 _SITES: Final = {
     "contacts": "contacts",

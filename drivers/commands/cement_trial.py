@@ -108,6 +108,7 @@ class Trial:
             rate_hz=case.rate_hz,
             brand=case.brand,
             views=case.views,
+            disturbances=disturbances_of(case),
             frames=len(times_s),
             duration_s=times_s[-1],
             dice=tuple(sorted(value for _, _, value in self.dice)),
@@ -266,6 +267,22 @@ def failed_row(case: CementCase, words: str) -> CaseRow:
         ms_per_frame=0.0,
         failed=words,
     )
+
+
+def disturbances_of(case: CementCase) -> tuple[str, ...]:
+    """What else happens in a case than cement that flows and a patient who breathes."""
+    happens = {
+        "patient moves": case.move_s is not None,
+        "table pan": case.pan_s is not None,
+        "blades close": case.blades_s is not None,
+        "voltage step": case.kvp_step_s is not None,
+        "hand": case.hand_s is not None,
+        "cannula withdrawn": case.withdraw_s is not None,
+        "balloon first": case.balloon_s is not None,
+        "old cement": case.old_cement,
+        "metal beside": case.metal,
+    }
+    return tuple(name for name, there in happens.items() if there)
 
 
 def _evenly(numbers: list[tuple[int, int]]) -> frozenset[int]:

@@ -13,6 +13,7 @@ from drivers.commands.cement_figures import (
     SiteScore,
     VolumeTold,
     counts_of,
+    disturbance_groups,
     figures_of,
     groups_of,
     percentile_with_inf,
@@ -39,6 +40,7 @@ ROW = CaseRow(
     rate_hz=15.0,
     brand="b",
     views="biplane",
+    disturbances=(),
     frames=100,
     duration_s=10.0,
     dice=(0.8, 0.9, 1.0),
@@ -113,6 +115,14 @@ def test_groups_by_dose_and_by_site():
     assert by_site["vein"]["sensitivity"] == 0.0
     assert by_site["vein"]["lead_median_s"] is None
     assert by_site["foramen"]["before_contact"] == 1.0
+
+
+def test_a_case_is_in_the_group_of_each_thing_that_happens_in_it():
+    moved = replace(ROW, disturbances=("hand", "patient moves"), dice=(0.5,))
+    groups = {group["group"]: group for group in disturbance_groups([ROW, moved])}
+    assert list(groups) == ["nothing", "hand", "patient moves"]
+    assert groups["nothing"]["dice_median"] == pytest.approx(0.9)
+    assert groups["hand"]["dice_median"] == groups["patient moves"]["dice_median"] == 0.5
 
 
 def test_percentiles_with_what_never_came():
