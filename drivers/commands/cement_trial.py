@@ -251,6 +251,7 @@ def failed_row(case: CementCase, words: str) -> CaseRow:
         rate_hz=case.rate_hz,
         brand=case.brand,
         views=case.views,
+        disturbances=disturbances_of(case),
         frames=0,
         duration_s=0.0,
         dice=(0.0,),
