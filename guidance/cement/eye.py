@@ -157,7 +157,7 @@ class Eye:
         if expected is not None and expected.shape != frame.pixels.shape:
             expected = None
         motion = last.motion if last is not None and here and last.seen else (0.0, 0.0, 0.0)
-        moved = pose.shafts.moved(scene.instruments, motion, max(frame.pixels.shape))
+        moved = pose.shafts.moved(scene.instruments, frame.time_ns, motion, max(frame.pixels.shape))
         lumens = pose.shafts.lumens(scene.instruments, frame.time_ns, last if here else None)
         return tracker.follow(frame, moved, lumens, expected, mm_per_px=mm_per_px)
 

@@ -17,6 +17,7 @@ _STILL_TIP_PX: Final = 4.0
 _BODY_REACH: Final = 1.4  # of a ball's radius: how far cement lies around the tip, and along the shaft
 _LEAST_REACH: Final = 2.0  # of the diameter
 _KEPT_NS: Final = 500_000_000
+_GONE_NS: Final = 1_000_000_000
 
 
 class Shafts:
@@ -28,22 +29,25 @@ class Shafts:
 
     def __init__(self) -> None:
         self._first: dict[str, SeenInstrument] | None = None
+        self._last_ns: dict[str, int] = {}
         self._lumens: tuple[SeenInstrument, ...] = ()
         self._seen_ns = 0
 
     def moved(
-        self, seen: Sequence[SeenInstrument], motion: tuple[float, float, float], side_px: int
+        self, seen: Sequence[SeenInstrument], time_ns: int, motion: tuple[float, float, float], side_px: int
     ) -> list[SeenInstrument]:
-        """Those that do not stand where they stood.
+        """Those that do not stand where they stood, and where those stood that have left.
 
         Args:
             seen: in this frame.
+            time_ns: of the frame.
             motion: of the picture against the reference, as in `CementView`.
             side_px: the picture's longer side.
         """
         if self._first is None:
             # The first frame that is followed is a moment after the reference.
             self._first = {one.path_id: one for one in seen}
+            self._last_ns = dict.fromkeys(self._first, time_ns)
             return []
         scale = side_px / 512.0
         found = []
@@ -53,7 +57,10 @@ class Shafts:
                 found.append(one)
                 if before is not None:
                     found.append(before)
-        return found
+            self._last_ns[one.path_id] = time_ns
+        # Steel that has gone and cement that came in its place take each other away: nothing is told of that place.
+        gone = [path_id for path_id in self._first if time_ns - self._last_ns[path_id] > _GONE_NS]
+        return found + [self._first[path_id] for path_id in gone]
 
     def lumens(self, seen: Sequence[SeenInstrument], time_ns: int, last: CementView | None) -> F64 | None:
         """(N, 5) u0, v0, u1, v1, radius: capsules in which cement does not count, for it is within an instrument.

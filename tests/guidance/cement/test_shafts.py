@@ -43,10 +43,10 @@ def view(area_px: float) -> CementView:
 
 def test_one_that_stands_hides_nothing_also_when_the_patient_breathes() -> None:
     shafts = Shafts()
-    assert shafts.moved([seen()], STILL, 512) == []
-    assert shafts.moved([seen(LINE + 0.4, (300.9, 200.3))], STILL, 512) == []
+    assert shafts.moved([seen()], 0, STILL, 512) == []
+    assert shafts.moved([seen(LINE + 0.4, (300.9, 200.3))], 0, STILL, 512) == []
     breathed = np.array((3.0, -6.0))
-    assert shafts.moved([seen(LINE + breathed, (303.0, 194.0))], (3.0, -6.0, 0.0), 512) == []
+    assert shafts.moved([seen(LINE + breathed, (303.0, 194.0))], 0, (3.0, -6.0, 0.0), 512) == []
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,24 @@ def test_one_that_stands_hides_nothing_also_when_the_patient_breathes() -> None:
 def test_one_that_moved_hides_where_it_is_and_where_it_was(line: F64, tip: tuple[float, float] | None) -> None:
     shafts = Shafts()
     before, now = seen(), seen(line, tip)
-    shafts.moved([before], STILL, 512)
-    assert shafts.moved([now], STILL, 512) == [now, before]
+    shafts.moved([before], 0, STILL, 512)
+    assert shafts.moved([now], 0, STILL, 512) == [now, before]
+
+
+def test_where_one_has_left_nothing_is_told() -> None:
+    shafts = Shafts()
+    first = seen()
+    shafts.moved([first], 0, STILL, 512)
+    assert shafts.moved([], 500_000_000, STILL, 512) == []  # missed for a moment
+    assert shafts.moved([], 1_500_000_000, STILL, 512) == [first]
+    assert shafts.moved([seen()], 1_600_000_000, STILL, 512) == []  # it was there all the time
 
 
 def test_one_that_came_later_hides_what_is_under_it() -> None:
     shafts = Shafts()
-    shafts.moved([], STILL, 512)
+    shafts.moved([], 0, STILL, 512)
     new = seen()
-    assert shafts.moved([new], STILL, 512) == [new]
+    assert shafts.moved([new], 0, STILL, 512) == [new]
 
 
 def test_a_lumen_goes_back_out_of_the_picture_and_leaves_the_tip_free() -> None:
