@@ -36,6 +36,7 @@ _WIDTHS_MM: Final = (30.0, 55.0)  # of the blur, at the detector
 # A peak and wide tails (Seibert & Boone, Med Phys 15, 1988): two equal parts, standard deviations over the width.
 _PARTS: Final = (0.5, 1.5)
 _ROUNDS: Final = 3
+_NARROWEST_CELLS, _WIDEST_CELLS = 0.3, 2.0 * CELLS  # of a blur: beyond, it is none, or flat over all of the picture
 _BLADE_SIGMA_LN: Final = 0.12
 _BLADE_REACH_MM: Final = 60.0
 _BLADE_PENUMBRA_MM: Final = 6.0
@@ -156,7 +157,8 @@ class _Model:
         arriving = primary * self._weight
         total = np.zeros_like(arriving)
         for part in _PARTS:
-            total += cv2.GaussianBlur(arriving, (0, 0), part * self._width, borderType=cv2.BORDER_CONSTANT)
+            width = min(max(part * self._width, _NARROWEST_CELLS), _WIDEST_CELLS)
+            total += cv2.GaussianBlur(arriving, (0, 0), width, borderType=cv2.BORDER_CONSTANT)
         return np.asarray(total * np.float32(self.wide_ratio / len(_PARTS)), np.float32)
 
 

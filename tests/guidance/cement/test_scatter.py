@@ -178,3 +178,10 @@ def test_shapes_must_fit() -> None:
         scatter_of(np.ones((8, 8), np.float32), np.ones((8, 9), np.uint8))
     with pytest.raises(ValueError, match="one picture"):
         scatter_of(np.ones((1, 8), np.float32), np.ones((1, 8), np.uint8))
+
+
+@pytest.mark.parametrize("pitch_mm", [1e-300, 1e-4, 1e5, 1e300])
+def test_a_pitch_that_no_detector_has_neither_fails_nor_takes_for_ever(pitch_mm: float) -> None:
+    counts, _ = _picture(0.5)
+    told = scatter_of(counts, np.ones((SIZE, SIZE), np.uint8), pitch_mm=pitch_mm)
+    assert np.isfinite(told.share).all()
