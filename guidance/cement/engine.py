@@ -42,6 +42,7 @@ class CementEngine:
         self._watch = SiteWatch()
         self._zones = NO_ZONES
         self._space: CementSpace | None = None
+        self._epoch: int | None = None
         self._body = _NOTHING
         self._body_ns: dict[str, int] = {}
         self._body_due_ns: int | None = None
@@ -110,6 +111,12 @@ class CementEngine:
         return [pose for pose in poses if pose]
 
     def _see_scene(self, scene: CementScene) -> None:
+        if scene.epoch != self._epoch:
+            # What was placed by the former registration lies elsewhere now; pictures and trackers are as they were.
+            self._epoch = scene.epoch
+            self._watch.registered_anew()
+            self._estimator.registered_anew()
+            self._body, self._body_ns, self._body_due_ns = _NOTHING, {}, None
         if scene.space is not self._space:
             self._space = scene.space
             self._surroundings.set_space(scene.space)

@@ -98,6 +98,14 @@ class BodyEstimator:
         """Other paths from now on."""
         self._paths = tuple(paths)
 
+    def registered_anew(self) -> None:
+        """Another registration holds from the next view on: where the views before lay in the patient was another's.
+
+        CT slices are in the volume's own frame and stay.
+        """
+        self._views, self._cannulas = KeptViews(), Cannulas()
+        self._last, self._hidden = None, False
+
     def add(self, view: CementView, instruments: Sequence[SeenInstrument] = ()) -> None:
         """Take a view in; one that shows nothing (not seen, no geometry) changes nothing.
 

@@ -10,7 +10,7 @@ from typing import Final
 from guidance.cement.approach import Approach, Growth, observed
 from guidance.cement.words import angle_deg, direction_of
 from guidance.config import CementSettings
-from guidance.messages import CementSeen, Vector3
+from guidance.messages import CementBody, CementSeen, CementView, SiteInView, Vector3
 
 _NS_PER_S: Final = 1e9
 _SAME_VIEW_DEG: Final = 8.0
@@ -93,6 +93,12 @@ def in_time(each: InputProgress, now_ns: int, settings: CementSettings) -> Input
     return each if (current, fresh) == (each.current, each.fresh) else replace(each, current=current, fresh=fresh)
 
 
+def is_news(known: CementView, view: CementView) -> bool:
+    """Whether a frame is newer, or the same one whose geometry has come after it."""
+    late = known.pixel_from_patient is None and view.pixel_from_patient is not None and view.seen
+    return view.sequence > known.sequence or (late and view.sequence == known.sequence)
+
+
 def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -> InputProgress:
     view = seen.view
     if not view.seen:
@@ -102,6 +108,8 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
         return replace(base, seen=seen, interval_ns=interval_ns, bad_since_ns=since, current=True)
     direction = direction_of(view.pixel_from_patient)
     look, former = (known.look, known.former) if known is not None else (None, ())
+    if look is not None and look.seen.view.sequence == view.sequence:
+        look = None  # its geometry came after it
     if look is not None and not _same_view(look.direction, direction):
         left = replace(look, current=False)
         former = (*former, left)[-_FORMER_KEPT:]
@@ -160,6 +168,20 @@ def only(each: InputProgress, zone_ids: set[str]) -> InputProgress:
         look=kept(each.look) if each.look is not None else None,
         former=tuple(kept(look) for look in each.former),
     )
+
+
+def without_places(each: InputProgress, reason: str) -> InputProgress:
+    """The input without anything that is measured to a zone or path; `reason` says why. Its front is what it was."""
+    look = each.look
+    if look is not None:
+        look = replace(look, seen=_unplaced(look.seen, reason), approaches={}, thin=None)
+    return replace(each, seen=_unplaced(each.seen, reason), look=look, former=())
+
+
+def _unplaced(seen: CementSeen, reason: str) -> CementSeen:
+    sites = tuple(SiteInView(zone_id=site.zone_id, distance_px=None, reason=reason) for site in seen.sites)
+    body = CementBody(reason=reason)
+    return replace(seen, sites=sites, extensions=(), tracks=(), outside_px=None, body=body)
 
 
 def approaches_of(before: Mapping[str, Approach], seen: CementSeen) -> Mapping[str, Approach]:

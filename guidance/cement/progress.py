@@ -19,7 +19,7 @@ from guidance.cement.conditions import (
 )
 from guidance.cement.grades import Held
 from guidance.cement.injector import InjectorTrack
-from guidance.cement.looks import InputProgress, Look, in_time, only, with_seen
+from guidance.cement.looks import InputProgress, Look, in_time, is_news, only, with_seen, without_places
 from guidance.cement.sites import approaches_in_space, site_state, unknown_site
 from guidance.config import CementSettings
 from guidance.messages import (
@@ -37,6 +37,7 @@ _NS_PER_S: Final = 1e9
 _PAIR_FRAMES: Final = 2
 _BAD_FRAMES: Final = 5  # a new view needs as many before cement can be told in it
 _NO_BODY: Final = CementBody()
+_REGISTERED: Final = "the registration has changed: the next frame tells it"
 _NO_READINGS: Final = InjectorTrack()
 
 
@@ -162,6 +163,13 @@ def with_zones(
     return _judged(replace(before, zones=zones, inputs=inputs, held=held, in_space=in_space), now_ns, settings)
 
 
+def registered_anew(before: CementProgress, now_ns: int, settings: CementSettings) -> CementProgress:
+    """Another registration holds: where zones and cement lie to each other is not known until the next frame."""
+    inputs = {device: without_places(each, _REGISTERED) for device, each in before.inputs.items()}
+    body = CementBody(reason=_REGISTERED)
+    return _judged(replace(before, inputs=inputs, body=body, held={}, in_space={}), now_ns, settings)
+
+
 def with_frame(
     before: CementProgress,
     seen: CementSeen,
@@ -171,7 +179,7 @@ def with_frame(
     now_ns: int,
     settings: CementSettings,
 ) -> CementProgress:
-    """Take in what one frame says; one of another run, or not newer than the newest of its input, changes nothing.
+    """Take in what one frame says; one of another run, or that is no news of its input, changes nothing.
 
     Args:
         zones: of the case as it is now.
@@ -182,7 +190,7 @@ def with_frame(
     if before.run is None or seen.run != before.run.number:
         return before
     known = before.inputs.get(view.device)
-    if known is not None and view.sequence <= known.seen.view.sequence:
+    if known is not None and not is_news(known.seen.view, view):
         return before
     progress = with_zones(before, zones, now_ns=now_ns, settings=settings)
     known = progress.inputs.get(view.device)

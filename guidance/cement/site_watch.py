@@ -51,6 +51,10 @@ class SiteWatch:
         self._space: OpenSpace | None = None
         self._exits_mm: dict[str, float | None] = {}
 
+    def registered_anew(self) -> None:
+        """Another registration holds from the next frame on: zones lie where it puts them."""
+        self._anchors = {}
+
     def seen(
         self,
         run: int,

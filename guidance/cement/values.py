@@ -56,6 +56,7 @@ class CementScene:
         space: where cement can be in the volume; None without one, or not yet known.
         paths: planned paths, along which cannulas lie.
         instruments: seen in this very frame.
+        epoch: of the registration that the frame's geometry is by; another one: the patient lies elsewhere in it.
     """
 
     zones: ZonesOnPicture = NO_ZONES
@@ -63,3 +64,4 @@ class CementScene:
     space: CementSpace | None = None
     paths: tuple[PlannedPath, ...] = ()
     instruments: tuple[SeenInstrument, ...] = ()
+    epoch: int = 0

@@ -74,7 +74,10 @@ def start_cement(
 
 def stop_cement(session: Session) -> Session:
     """Follow it no longer; nothing happens where nothing is followed."""
-    return session if session.cement.run is None else replace(session, cement=progress.stopped(session.cement))
+    if session.cement.run is None:
+        return session
+    inputs = {device: replace(track, cement=None) for device, track in session.inputs.items()}
+    return replace(session, cement=progress.stopped(session.cement), inputs=inputs)
 
 
 def with_reading(session: Session, reading: InjectorReading, now_ns: int) -> Session:
@@ -87,6 +90,13 @@ def with_case_zones(session: Session, now_ns: int) -> Session:
     """The zones may be others now."""
     cement = progress.with_zones(session.cement, session.case.zones, now_ns=now_ns, settings=session.cement_settings)
     return session if cement is session.cement else replace(session, cement=cement)
+
+
+def with_registration(session: Session, now_ns: int) -> Session:
+    """Another registration holds: no distance of the former one is told any more."""
+    if session.cement.run is None:
+        return session
+    return replace(session, cement=progress.registered_anew(session.cement, now_ns, session.cement_settings))
 
 
 def with_time(session: Session, now_ns: int) -> Session:
@@ -135,6 +145,7 @@ def cement_asked(session: Session, track: InputTrack) -> CementAsk | None:
         watch=watched[0] if watched is not None else None,
         space=space_of(session.case, session.planned),
         paths=drawable_paths(session.case),
+        epoch=session.case.epoch,
     )
     return CementAsk(run=run, frame=frame, scene=scene)
 
@@ -179,12 +190,6 @@ def _isocenter_lps_mm(session: Session, frame: FluoroFrame) -> Vector3:
     moved = np.array(registration.seen_lps_from_volume_lps, np.float64).reshape(4, 4)
     x, y, z = (np.linalg.inv(moved) @ (*told, 1.0))[:3].tolist()
     return x, y, z
-
-
-def _steady(before: InputTrack | None, track: InputTrack) -> bool:
-    if before is None or before.frame is None:
-        return True
-    return before.verdict.state in DRAWABLE and _same_pose(before, track)
 
 
 def _told_pose(session: Session, matrix: Matrix34 | None) -> Matrix34 | None:

@@ -14,6 +14,7 @@ from guidance.session.cement import (
     stop_cement,
     with_case_zones,
     with_reading,
+    with_registration,
     with_time,
 )
 from guidance.session.events import (
@@ -60,10 +61,24 @@ def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Eff
     """
     before = session
     session, effects = _stepped(session, event, now_ns)
+    effects += _redrawn_of_cement(before, session, event, effects)
     session, tips = needle_tips(session)
     session, told = _cement_told(before, session, now_ns)
     # What a frame says of cement is told before anything that is drawn of it.
     return session, told + effects + tips
+
+
+def _redrawn_of_cement(before: Session, session: Session, event: Event, effects: list[Effect]) -> list[Effect]:
+    """What stands on the screens says how cement is followed: drawn again where that has changed without a frame."""
+    state = session.cement.state
+    if isinstance(event, FrameArrived | FrameMeasured | CementStarted) or state is before.cement.state:
+        return []
+    done = {effect.track.device for effect in effects if isinstance(effect, DrawFrame)}
+    return [
+        DrawFrame(track, again=True)
+        for device, track in session.inputs.items()
+        if track.frame is not None and device not in done
+    ]
 
 
 def _cement_told(before: Session, session: Session, now_ns: int) -> tuple[Session, list[Effect]]:
@@ -115,14 +130,7 @@ def _stepped(session: Session, event: Event, now_ns: int) -> tuple[Session, list
                 if track.frame is not None and now_ns - track.frame.received_ns > session.silence_ns
             ]
             session, silenced = _silenced(session, late, f"no frame for {session.silence_ns / 1e9:g} s")
-            state = session.cement.state
-            session = with_time(session, now_ns)
-            if session.cement.state is not state:
-                # What stands on the screens says that cement is followed.
-                effects += [
-                    DrawFrame(track, again=True) for track in session.inputs.values() if track.frame is not None
-                ]
-            return session, effects + silenced
+            return with_time(session, now_ns), effects + silenced
 
 
 def may_be_shown(session: Session, track: InputTrack, now_ns: int) -> bool:
@@ -197,6 +205,7 @@ def _case_edited(session: Session, case: Case, now_ns: int) -> tuple[Session, li
     session = with_case_zones(session, now_ns)
     effects += planning_effects
     if case.epoch != before.epoch:
+        session = with_registration(session, now_ns)
         # What was drawn under the former registration must not stay on anyone's screen.
         inputs = dict(session.inputs)
         for device, track in session.inputs.items():

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guidance.case import create_zone
+from guidance.case import accept_registration, create_zone
+from guidance.cement.progress import with_frame
+from guidance.config import CementSettings
 from guidance.errors import CaseError
 from guidance.messages import (
     CementMaterial,
@@ -37,6 +39,7 @@ from guidance.session import (
     Tick,
 )
 from guidance.session.poses import live_view
+from tests.guidance.test_session_measured import shifted
 from tests.helpers.live_session import after, drawn, live_frame, planned_case
 
 STEP_MS = 66.0
@@ -301,3 +304,72 @@ def test_a_closed_connection_leaves_the_run_paused_and_nothing_lost() -> None:
     assert session.cement.state is CementState.PAUSED
     assert session.cement.sites[0].zone_id == "Z1"
     assert session.cement.run is not None
+
+
+def test_after_a_registration_no_distance_of_the_former_one_is_told() -> None:
+    session, at_ms = started()
+    session, _ = follow(session, 6, at_ms + 66, distance_px=40.0)
+    assert session.cement.sites[0].distance_mm is not None
+    case = accept_registration(session.case, shifted(5.0))
+    session, effects = after(session, (CaseEdited(case), at_ms + 70))
+    (site,) = session.cement.sites
+    assert (site.distance_mm, site.status, site.clearance_left_mm) == (None, None, None)
+    assert "registration" in site.reason
+    assert all(one.distance_px is None for one in session.cement.seen["Fluoro"].sites)
+    assert any(isinstance(effect, PublishCement) for effect in effects)
+    session, effects = after(session, (FrameArrived(live_frame(7, at_ms + 132)), at_ms + 132))
+    asked = asked_of(effects)
+    assert asked.cement is not None
+    assert asked.cement.scene.epoch == case.epoch
+    session, _ = after(session, (followed(asked, distance_px=80.0), at_ms + 140))
+    # The new one counts from its first frame, with no speed out of the step between both.
+    assert session.cement.sites[0].distance_mm == pytest.approx(80 * 0.1875, abs=0.5)
+    assert session.cement.sites[0].time_to_contact_s is None
+
+
+def test_a_stop_and_a_pause_that_a_reading_brings_are_drawn_on_every_screen() -> None:
+    session, at_ms = started()
+    session, _ = follow(session, 6, at_ms + 66, distance_px=40.0)
+    told = InjectorReading(
+        volume_ml=1.0,
+        flow_ml_s=None,
+        pressure_bar=None,
+        elapsed_s=None,
+        running=True,
+        received_ns=int((at_ms + 1000) * 1e6),
+    )
+    session, effects = after(session, (InjectorTold(told), at_ms + 1000))
+    assert session.cement.state is CementState.PAUSED
+    assert [draw.again for draw in drawn(effects)] == [True]
+    session, effects = after(session, (CementStopped(), at_ms + 1010))
+    assert [draw.again for draw in drawn(effects)] == [True]
+    assert drawn(effects)[0].track.cement is None
+    assert session.inputs["Fluoro"].cement is None
+    session, effects = after(session, (CementStopped(), at_ms + 1020))
+    assert not effects
+
+
+def test_geometry_that_comes_after_its_picture_gives_the_distances_of_that_picture() -> None:
+    session, at_ms = started()
+    session, effects = after(session, (FrameArrived(live_frame(6, at_ms + 66)), at_ms + 66))
+    with_geometry = followed(asked_of(effects), distance_px=40.0)
+    assert with_geometry.cement is not None
+    view = replace(with_geometry.cement.view, pixel_from_patient=None, mm_per_px=None)
+    first = replace(with_geometry.cement, view=view, sites=())
+    known = with_frame(
+        session.cement, first, session.case.zones, interval_ns=0, now_ns=view.received_ns, settings=CementSettings()
+    )
+    assert known.sites[0].distance_mm is None
+    for _ in range(2):
+        known = with_frame(
+            known,
+            with_geometry.cement,
+            session.case.zones,
+            interval_ns=0,
+            now_ns=view.received_ns,
+            settings=CementSettings(),
+        )
+        assert known.sites[0].distance_mm == pytest.approx(40 * 0.1875, abs=0.5)
+        look = known.inputs["Fluoro"].look
+        assert look is not None
+        assert look.approaches["Z1"].count == 1

@@ -451,3 +451,22 @@ def test_no_cement_where_it_would_come_from_is_hidden_is_not_none():
         assert told.volume_low_ml == 0.0
         assert (told.volume_high_ml is not None) == high_is_known
         assert ("hidden" in told.reason) != high_is_known
+
+
+def test_after_a_registration_the_body_lies_where_the_new_one_puts_it():
+    body = lump(2, radius_mm=8.0, center_lps_mm=(4.0, -6.0, 3.0))
+    beside = tube(1, (22.0, -25.0, 0.0), (22.0, 20.0, 3.0))
+    found = estimator(beside)
+    found.add(view_of(body, AP))
+    found.add(view_of(body, LATERAL, device="FluoroB", at_s=0.05))
+    before = site(found.body(SECOND), "Z1").distance_mm
+    found.registered_anew()
+    seen_from_volume = np.eye(4)
+    seen_from_volume[0, 3] = 5.0  # the pictures are as they were: in the volume the cement lies 5 mm to the right
+    for matrix, device in ((AP, "FluoroA"), (LATERAL, "FluoroB")):
+        moved = np.array(matrix).reshape(3, 4) @ seen_from_volume
+        anew = replace(view_of(body, matrix, at_s=0.2, device=device), pixel_from_patient=tuple(moved.ravel().tolist()))
+        found.add(anew)
+    told = found.body(SECOND)
+    assert site(told, "Z1").distance_mm == pytest.approx(before + 5.0, abs=0.7)
+    assert told.volume_ml == pytest.approx(body.volume_ml, rel=0.05)
