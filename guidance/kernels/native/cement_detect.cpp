@@ -243,6 +243,7 @@ void Tracker::judge_candidates(const Look& look) {
       }
     }
   }
+  find_edges();
   keep_or_drop();
   if (frame_ < kFirstFrames) {
     lift_reference();

@@ -82,6 +82,7 @@ class Tracker {
   void filter(const Look& look, double dose);
   void find_candidates(const Look& look, const Answer& answer);
   void judge_candidates(const Look& look);
+  void find_edges();
   void keep_or_drop();
   void lift_reference();
   void find_box();
@@ -103,7 +104,7 @@ class Tracker {
 
   // On the grid.
   Plane base_, variance_, share_, systematic_, scatter_;
-  Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_;
+  Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
       blind_, mark_scratch_, unseen_;
   std::vector<std::int32_t, HugePages<std::int32_t>> arrived_;

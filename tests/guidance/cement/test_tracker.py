@@ -347,3 +347,24 @@ def test_cement_that_came_before_a_pose_is_seen_again_is_told_in_the_first_frame
     assert second.mask is not None
     assert dice(first.mask, SCENE.open_mask(22)) > 0.9
     assert dice(second.mask, SCENE.open_mask(23)) > 0.9
+
+
+def test_the_front_of_thick_cement_is_where_it_is_half_a_millimetre_thick() -> None:
+    """Steep edges: a ball of 14 mm, whose chord goes from nothing to 4 mm within a pixel, and a layer beside it."""
+    scene = replace(SCENE, move_px=0.0, before=44, frames=1)
+    quiet = list(scene.pictures())[:44]
+    v, u = np.indices((256, 256), np.float32)
+    ball = 0.8 * np.sqrt(np.maximum(17.5**2 - (u - 150.0) ** 2 - (v - 120.0) ** 2, 0.0))
+    of = tracker(reference_picture(quiet[:12]))
+    follow(of, quiet[12:16])
+    pictures = [changed(n, (n.pixels * np.exp(-PER_MM * ball)).astype(np.uint16)) for n in quiet[16:30]]
+    view = follow(of, pictures)[-1]
+    truth = (ball > 0.5).astype(np.uint8)
+    assert view.mask is not None
+    assert view.area_px == pytest.approx(np.count_nonzero(truth), rel=0.04)
+    assert dice(view.mask, truth) > 0.975
+    beside = ((np.abs(v - 120.0) < 7.0) & (u > 150.0) & (u < 195.0)).astype(np.float32)
+    layered = np.exp(-PER_MM * (ball + 2.5 * beside))
+    view = follow(of, [changed(n, (n.pixels * layered).astype(np.uint16)) for n in quiet[30:]])[-1]
+    assert view.mask is not None
+    assert np.count_nonzero(view.mask[115:126, 150:194]) > 0.98 * 11 * 44
