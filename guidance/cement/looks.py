@@ -111,8 +111,8 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
     if look is not None and look.seen.view.sequence == view.sequence:
         look = None  # its geometry came after it
     if look is not None and not _same_view(look.direction, direction):
-        left = replace(look, current=False)
-        former = (*former, left)[-_FORMER_KEPT:]
+        if look.direction is not None:  # what was seen from nobody knows where tells nothing of where zones lie
+            former = (*former, replace(look, current=False))[-_FORMER_KEPT:]
         look = None
     again = next((each for each in former if _same_view(each.direction, direction)), None)
     former = tuple(each for each in former if each is not again)

@@ -516,3 +516,12 @@ def test_whatever_comes_every_zone_is_told_and_unknown_has_a_reason(steps):
             assert each.priority is NONE or each.status not in (None, CLEAR)
         if progress.state is not CementState.TRACKING:
             assert progress.reason
+
+
+def test_a_frame_without_geometry_leaves_no_reason_behind_once_geometry_is_told():
+    nowhere = (SiteInView(zone_id="Z1", distance_px=None, reason="no geometry"),)
+    progress = frame(running(), seen_at(0.0, nowhere, pixel_from_patient=None, mm_per_px=None))
+    assert site_of(progress).reason
+    progress = followed([9.0] * 8, progress=progress, start_s=0.1)
+    assert site_of(progress).distance_mm == pytest.approx(9.0, abs=0.2)
+    assert site_of(progress).reason == ""
