@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from guidance.cement.eye import Eye, Surroundings
@@ -21,6 +22,10 @@ from guidance.messages import CementBody, CementRun, CementSeen, CementView
 from guidance.overlay.zones import NO_ZONES
 
 _BODY_EVERY_NS: Final = 150_000_000  # of one input; cement flows 1 to 5 mm/s, and each view counts at once by itself
+# A pair's frames come nearer to each other than half an interval; one that is not there after one and a half is lost.
+_HALF: Final = 0.5
+_WAITS: Final = 1.5
+_LONGEST_NS: Final = 2_000_000_000  # between frames of one input: nothing waits longer
 _NOTHING: Final = CementBody(reason="no view yet")
 
 
@@ -46,6 +51,8 @@ class CementEngine:
         self._body = _NOTHING
         self._body_ns: dict[str, int] = {}
         self._body_due_ns: int | None = None
+        self._body_wanted = False
+        self._rhythms: dict[str, _Rhythm] = {}
         self._estimator = BodyEstimator(None, (), settings)
 
     def keep(self, frame: CementFrame) -> None:
@@ -96,6 +103,7 @@ class CementEngine:
     def _begin(self, run: CementRun) -> None:
         self._run = run
         self._eyes, self._body_ns, self._body, self._body_due_ns = {}, {}, _NOTHING, None
+        self._body_wanted, self._rhythms = False, {}
         self._watch = SiteWatch()
         self._estimator = self._new_estimator()
 
@@ -128,10 +136,32 @@ class CementEngine:
 
     def _add(self, view: CementView, frame: CementFrame, scene: CementScene) -> None:
         """Take the view into the body, which then is due now and then."""
+        before = self._rhythms.get(frame.device)
+        since_ns = 0 if before is None else min(max(frame.received_ns - before.last_ns, 0), _LONGEST_NS)
+        self._rhythms[frame.device] = _Rhythm(frame.received_ns, since_ns)
         if not view.seen or not frame.steady:
             return
         self._estimator.add(view, scene.instruments)
         last_ns = self._body_ns.get(frame.device)
         if last_ns is None or not 0 <= frame.time_ns - last_ns < _BODY_EVERY_NS:
             self._body_ns[frame.device] = frame.time_ns
-            self._body_due_ns = frame.received_ns
+            self._body_wanted = True
+        if self._body_wanted and not self._pair_comes(frame):
+            self._body_due_ns, self._body_wanted = frame.received_ns, False
+
+    def _pair_comes(self, frame: CementFrame) -> bool:
+        """Whether another input's frame of this very moment is still on its way: with it the body is of one moment."""
+        interval_ns = self._rhythms[frame.device].interval_ns
+        for device, other in self._rhythms.items():
+            apart_ns = frame.received_ns - other.last_ns
+            if device != frame.device and _HALF * other.interval_ns < apart_ns < _WAITS * other.interval_ns:
+                return interval_ns > 0
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rhythm:
+    """When an input's frame came last, and how long after the one before; 0: not known."""
+
+    last_ns: int
+    interval_ns: int = 0

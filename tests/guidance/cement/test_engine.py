@@ -1,0 +1,75 @@
+"""Follows cement in two planes at once: the body is made of frames of one moment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from guidance.cement.engine import CementEngine
+from guidance.cement.values import CementFrame, CementScene
+from guidance.config import CementSettings
+from guidance.geometry.intensity import PixelIntensity
+from guidance.messages import CementMaterial, CementRun
+
+SIDE_PX = 128
+NS = 1_000_000_000
+# Focal length 1500 px, 750 mm from the isocentre: pixels of half a millimetre there.
+
+
+def _matrix(primary_deg: float) -> tuple[float, ...]:
+    """Rows of a camera that turns about the patient's long axis, its middle on the isocentre."""
+    turn = np.deg2rad(primary_deg)
+    across = np.array((np.cos(turn), np.sin(turn), 0.0))
+    depth = np.array((np.sin(turn), -np.cos(turn), 0.0))
+    middle = (SIDE_PX - 1) / 2.0
+    rows = np.array((1500.0 * across + middle * depth, (0.0, 0.0, -1500.0) + middle * depth, depth))
+    return tuple(np.column_stack((rows, 750.0 * np.array((middle, middle, 1.0)))).ravel().tolist())
+
+
+def _frame(device: str, number: int, time_s: float, radius_mm: float) -> CementFrame:
+    v, u = np.mgrid[:SIDE_PX, :SIDE_PX]
+    off_mm = 0.5 * np.hypot(u - 63.5, v - 63.5)
+    chord_mm = 2.0 * np.sqrt(np.maximum(radius_mm**2 - off_mm**2, 0.0))
+    counts = 400.0 * np.exp(-0.06 * chord_mm)
+    noisy = np.random.default_rng(2 * number + (device == "FluoroB")).poisson(counts) * 10.0
+    return CementFrame(
+        device=device,
+        sequence=number,
+        frame_number=number,
+        received_ns=round(time_s * NS),
+        time_ns=round(time_s * NS),
+        pixels=noisy.astype(np.uint16),
+        intensity=PixelIntensity(),
+        pixel_from_patient=_matrix(0.0 if device == "FluoroA" else 90.0),
+        pose=_matrix(0.0 if device == "FluoroA" else 90.0),
+        kvp=80.0,
+    )
+
+
+def test_slow_pairs_make_one_body_each_and_never_one_of_the_newest_and_the_last() -> None:
+    """Two frames per second and plane: cement of half a second ago is no bound of a number, where its pair comes."""
+    engine = CementEngine(CementSettings())
+    for number in range(8):
+        for device in ("FluoroA", "FluoroB"):
+            engine.keep(_frame(device, number, 0.6 * number, 0.0))
+    run = CementRun(
+        number=1,
+        material=CementMaterial(opacity_per_mm=0.06),
+        started_ns=round(4.5 * NS),
+        after_sequence=(("FluoroA", 7), ("FluoroB", 7)),
+    )
+    scene = CementScene()
+    told: list[tuple[float | None, float | None, float | None]] = []
+    for number in range(8, 20):
+        radius_mm = 9.0 * ((number - 7) / 12.0) ** (1.0 / 3.0)
+        for late_s, device in ((0.0, "FluoroA"), (0.02, "FluoroB")):
+            frame = _frame(device, number, 0.6 * number + late_s, radius_mm)
+            seen = engine.follow(run, frame, scene, body_now=False)
+            engine.catch_up()
+            told.append((seen.body.volume_ml, seen.body.volume_low_ml, seen.body.volume_high_ml))
+    # The second plane's frame tells the body before it, which is that of the pair before.
+    for ml, low_ml, high_ml in told[-5:]:
+        assert ml is not None
+        assert low_ml is not None
+        assert high_ml is not None
+        assert high_ml / low_ml < 2.5
+    assert len({ml for ml, _, _ in told[-8:]}) <= 5
