@@ -7,13 +7,16 @@ part (scatter told too low, another opacity) makes its voxels too empty by the s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from guidance.cement.interval import LEAST_ML, Volume
+from guidance.cement.rays import BinnedView
 from guidance.cement.space import OpenSpace
 from guidance.cement.touching import Body
+from guidance.cement.weighed import Solid, rays_of, weighed
 
 # Mineralised bone without pores, HU; what is not bone cement fills wholly.
 _SOLID_HU: Final = 1800.0
@@ -26,6 +29,8 @@ _THICKNESS_SIGMA: Final = 0.2
 _SMALL_ML: Final = 0.3  # less has more surface than core
 _DOUBTED: Final = 3.0  # standard deviations at which the fill is half believed: cement may be mixed with marrow
 _EDGE: Final = 0.5
+_SURFACE: Final = 0.4  # of a full voxel: the fit leaves a haze around a body, and its edges half empty
+_SOLID_SIGMA: Final = 0.09  # of the voxels counted, over lumps of all shapes
 _WIDE: Final = 1.96
 
 
@@ -68,6 +73,36 @@ def corrected_by_fill(volume: Volume, body: Body, space: OpenSpace | None) -> tu
     return factor, Volume(
         ml, max(ml * math.exp(-_WIDE * sigma) - LEAST_ML, 0.0), ml * math.exp(_WIDE * sigma) + LEAST_ML
     )
+
+
+def of_rays_and_outlines(
+    volumes_mm3: Sequence[float], views: Sequence[BinnedView], body: Body, space: OpenSpace | None
+) -> Volume | None:
+    """The volume that all rays and the outlines agree on; None where a view does not tell its opacity.
+
+    Args:
+        volumes_mm3: of each view, by thickness.
+        views: all of now, in the same order.
+        body: fitted to them.
+        space: tells how much of a voxel is bone; None: the usual is taken.
+    """
+    known = [rays for mm3, bins in zip(volumes_mm3, views, strict=True) if (rays := rays_of(bins, mm3 / 1000.0))]
+    return weighed(known, solid_of(body, space)) if len(known) == len(views) else None
+
+
+def solid_of(body: Body, space: OpenSpace | None) -> Solid | None:
+    """What the outlines of a body hold; None of next to nothing.
+
+    Its voxels are counted, not its shares: those add up to what the thickness says, right or wrong.
+    """
+    if body.total_ml < 2.0 * LEAST_ML:
+        return None
+    full = body.full
+    expected, bone_sigma = _expected(body, space, full)
+    within = int(np.count_nonzero((body.share >= _SURFACE * full) & (body.counted > 0)))
+    solid_ml = within * body.voxel_ml
+    small = _SMALL_ML / (_SMALL_ML + solid_ml)
+    return Solid(solid_ml * expected, solid_ml, math.hypot(_SOLID_SIGMA, bone_sigma, small * 0.3))
 
 
 def _expected(body: Body, space: OpenSpace | None, full: float) -> tuple[float, float]:

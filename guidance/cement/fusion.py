@@ -11,8 +11,8 @@ import numpy as np
 
 from guidance.cement.balloon import BalloonFollower, BalloonState
 from guidance.cement.cannula import Cannulas
-from guidance.cement.fill import corrected_by_fill
-from guidance.cement.interval import Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
+from guidance.cement.fill import corrected_by_fill, of_rays_and_outlines
+from guidance.cement.interval import LEAST_ML, Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
 from guidance.cement.kept_views import KeptView, KeptViews
 from guidance.cement.partial_views import front_ahead_mm, incomplete_views, start_hidden
 from guidance.cement.prior import Filled, prior_of
@@ -244,7 +244,12 @@ class BodyEstimator:
         )
         # Outlines that are old, or from directions that are no right angle, leave the body blurred: it looks less full.
         sharp = not any(partly) and _squarely([kept for kept, _ in placed])
-        by_fill, volume = corrected_by_fill(volume, body, self._space) if sharp else (1.0, volume)
+        together = of_rays_and_outlines(fit.volumes_mm3.tolist(), views, body, self._space) if sharp else None
+        by_fill = 1.0
+        if together is not None and together.ml is not None:
+            by_fill, volume = together.ml / max(body.total_ml, LEAST_ML), together
+        elif sharp:
+            by_fill, volume = corrected_by_fill(volume, body, self._space)
         factor, volume = self._slices.corrected(volume, body, now_ns)
         factor *= by_fill
         outside = measuring.outside_ml()

@@ -19,8 +19,8 @@ _ANY_DEPTH_MM: Final = 120.0  # each side of the isocentre, where nothing is kno
 _RAYS: Final = 400
 _NEAR_PATH_MM: Final = 20.0  # cement comes from a cannula's tip: standard deviation along the rays
 _ELSEWHERE: Final = 0.03  # what is left for places far from every path
-_GEOMETRY_SIGMA: Final = 0.01  # of the volume: distances source to detector and isocentre are told to 0.3 %
-_EDGE_SIGMA: Final = 0.015  # of the volume: thin rims under the tracker's threshold
+GEOMETRY_SIGMA: Final = 0.01  # of the volume: distances source to detector and isocentre are told to 0.3 %
+EDGE_SIGMA: Final = 0.015  # of the volume: thin rims under the tracker's threshold
 # What views that know their beam and scatter still differ by from the truth, and from each other, behind bone.
 _LEAST_SIGMA: Final = 0.15
 LEAST_ML: Final = 0.02
@@ -81,7 +81,7 @@ def of_views(measured: Sequence[Measured]) -> Volume:
     ml = float(weights @ volumes)
     common = float(weights @ np.array([one.relative_sigma for one in counting]))
     spread = float(np.sqrt(weights @ (volumes - ml) ** 2)) / max(ml, LEAST_ML)
-    sigma = math.sqrt(common**2 + spread**2 + _GEOMETRY_SIGMA**2 + _EDGE_SIGMA**2)
+    sigma = math.sqrt(common**2 + spread**2 + GEOMETRY_SIGMA**2 + EDGE_SIGMA**2)
     low = max(ml * math.exp(-_WIDE * sigma) - LEAST_ML, 0.0)
     return Volume(ml, low, ml * math.exp(_WIDE * sigma) + LEAST_ML)
 
@@ -101,7 +101,7 @@ def of_one_view(view: BinnedView, space: OpenSpace | None, paths: Sequence[Plann
     depths, chances = _depths(view, space, paths)
     low_w, middle_w, high_w = _quantiles(depths, chances, (0.025, 0.5, 0.975))
     middle_ml = view.volume_ml(middle_w)
-    sigma = math.hypot(thickness_sigma(view), math.hypot(_GEOMETRY_SIGMA, _EDGE_SIGMA))
+    sigma = math.hypot(thickness_sigma(view), math.hypot(GEOMETRY_SIGMA, EDGE_SIGMA))
     near, far = 2.0 * math.log(middle_w / low_w), 2.0 * math.log(high_w / middle_w)
     return Volume(
         None,

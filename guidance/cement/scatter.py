@@ -26,8 +26,9 @@ CELLS: Final = 64
 _USUAL_WIDTH_MM: Final = 300.0  # of a detector whose pitch is not told
 # Scatter over primary behind 200 mm of water in a wide field, about as the thickness. Behind the grids of angiography
 # (13:1 to 17:1) 0.1 to 0.8 is told, behind lesser ones and thick patients up to 1.5 (Siewerdsen & Jaffray, Med Phys 28,
-# 2001; Fetterly & Schueler, PMB 52, 2007; Bor et al., J Med Phys 41, 2016): a wide guess, for anything better to mend.
-_USUAL_RATIO: Final = 0.3
+# 2001; Fetterly & Schueler, PMB 52, 2007; Bor et al., J Med Phys 41, 2016): a wide guess, for anything better to mend,
+# in the middle of that, for which grid there is is not told.
+_USUAL_RATIO: Final = 0.4
 _RATIO_SIGMA_LN: Final = 0.8
 _RATIO_WATER_MM: Final = 200.0
 _RATIOS: Final = np.geomspace(0.02, 5.0, 18)

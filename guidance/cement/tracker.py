@@ -211,7 +211,7 @@ class CementTracker:
     def _view(self, frame: CementFrame, told: Looked, mm_per_px: float | None) -> CementView:
         fit, step = told.alignment, self._scale.step
         opacity = self._opacity
-        sigma = None
+        sigma = per_mm = None
         if opacity is not None:
             # Scatter's share counts for more the less primary is left.
             mean_mm = told.thickness_sum_mm_px / max(told.area_px, 1.0)
@@ -219,6 +219,7 @@ class CementTracker:
             scatter = self._scatter_sigma * min(float(np.expm1(contrast)) / contrast, _MOST_SCATTER)
             systematic = told.thickness_sum_mm_px * float(np.hypot(opacity.relative_sigma, scatter))
             sigma = float(np.hypot(systematic, told.noise_sigma_mm_px))
+            per_mm = contrast / max(mean_mm, 1e-3 / opacity.per_mm)
         words = ""
         if self._unseen_s > 0.0:
             words = f"not seen in this view for {self._unseen_s:.1f} s before"
@@ -249,6 +250,9 @@ class CementTracker:
             noise=told.noise,
             unseen_s=self._unseen_s,
             out_of_picture=told.out_of_picture,
+            opacity_per_mm=per_mm,
+            opacity_sigma=opacity.relative_sigma if opacity is not None else 0.0,
+            scatter_sigma=self._scatter_sigma,
         )
 
     def _unseen(self, frame: CementFrame, code: str, mm_per_px: float | None) -> CementView:

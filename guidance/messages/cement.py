@@ -91,6 +91,9 @@ class CementView:
         area_px: of the mask, sub-pixel.
         thickness_sum_mm_px: sum of thickness over the mask, and
         thickness_sigma_mm_px: its standard deviation, with opacity, scatter and noise in it; None like thickness.
+        opacity_per_mm: log contrast of a millimetre of the cement, mean over its thickness; None like thickness.
+        opacity_sigma: standard deviation of the opacity, relative, and
+        scatter_sigma: that of ln(1 - scatter's share), which makes a thin thickness wrong by as much, a thick one more.
         grown: 1 where cement came within the last frames (settings).
         arrival_s: time of arrival, s since the start; NaN where none is.
         front_speed_px_s: the fastest part of the front (robust maximum); None until it is known.
@@ -128,6 +131,9 @@ class CementView:
     noise: float = 0.0
     unseen_s: float = 0.0
     out_of_picture: bool = False
+    opacity_per_mm: float | None = None
+    opacity_sigma: float = 0.0
+    scatter_sigma: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
