@@ -37,7 +37,7 @@ _NS_PER_S: Final = 1e9
 _PAIR_FRAMES: Final = 2
 _BAD_FRAMES: Final = 5  # a new view needs as many before cement can be told in it
 _NO_BODY: Final = CementBody()
-_REGISTERED: Final = "the registration has changed: the next frame tells it"
+REGISTERED: Final = "the registration has changed: the next frame tells it"
 _NO_READINGS: Final = InjectorTrack()
 
 
@@ -165,8 +165,8 @@ def with_zones(
 
 def registered_anew(before: CementProgress, now_ns: int, settings: CementSettings) -> CementProgress:
     """Another registration holds: where zones and cement lie to each other is not known until the next frame."""
-    inputs = {device: without_places(each, _REGISTERED) for device, each in before.inputs.items()}
-    body = CementBody(reason=_REGISTERED)
+    inputs = {device: without_places(each, REGISTERED) for device, each in before.inputs.items()}
+    body = CementBody(reason=REGISTERED)
     return _judged(replace(before, inputs=inputs, body=body, held={}, in_space={}), now_ns, settings)
 
 

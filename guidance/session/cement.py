@@ -14,7 +14,16 @@ from guidance.clock import ns_from_igtl
 from guidance.errors import CaseError, GeometryError
 from guidance.geometry.intensity import PixelIntensity, read_intensity
 from guidance.geometry.metadata import read_metadata
-from guidance.messages import CementMaterial, CementRun, CementSeen, FluoroFrame, InjectorReading, Matrix34, Vector3
+from guidance.messages import (
+    CementBody,
+    CementMaterial,
+    CementRun,
+    CementSeen,
+    FluoroFrame,
+    InjectorReading,
+    Matrix34,
+    Vector3,
+)
 from guidance.session.planned import space_of, watch_of
 from guidance.session.state import DRAWABLE, InputTrack, Session, active_volume, pivot_of
 
@@ -121,16 +130,22 @@ def with_seen(session: Session, track: InputTrack, now_ns: int) -> Session:
     return session if cement is session.cement else replace(session, cement=cement)
 
 
-def seen_in(session: Session, track: InputTrack, seen: CementSeen | None) -> CementSeen | None:
-    """What was seen, as far as it still holds: of this run, and without distances where its geometry does not hold."""
+def seen_in(session: Session, track: InputTrack, seen: CementSeen | None, *, epoch: int) -> CementSeen | None:
+    """What was seen, as far as it still holds: of this run, and without distances where its geometry does not hold.
+
+    Args:
+        epoch: of the registration that it was asked with.
+    """
     if seen is None or session.cement.run is None or seen.run != session.cement.run.number:
         return None
-    if seen.view.pixel_from_patient is None or track.verdict.pixel_from_patient is not None:
-        return seen
-    reason = f"geometry is withheld: {track.verdict.reason}"
+    current = epoch == session.case.epoch
+    if seen.view.pixel_from_patient is None or (current and track.verdict.pixel_from_patient is not None):
+        return seen if current else replace(seen, body=CementBody(reason=progress.REGISTERED))
+    reason = f"geometry is withheld: {track.verdict.reason}" if current else progress.REGISTERED
     view = replace(seen.view, pixel_from_patient=None, mm_per_px=None, reason=seen.view.reason or reason)
     sites = tuple(replace(site, distance_px=None, nearest_px=None, reason=reason) for site in seen.sites)
-    return replace(seen, view=view, sites=sites, extensions=(), tracks=(), outside_px=None)
+    body = seen.body if current else CementBody(reason=reason)
+    return replace(seen, view=view, sites=sites, extensions=(), tracks=(), outside_px=None, body=body)
 
 
 def cement_asked(session: Session, track: InputTrack) -> CementAsk | None:

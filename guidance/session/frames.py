@@ -100,7 +100,7 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
         return replace(session, pending={**session.pending, measured.device: waiting}), [again]
     if again is not None and event.measurement is not None:
         track = _checked(session, _observed(session, before, track, event, event.measurement))
-    track = replace(track, cement=seen_in(session, track, event.cement))
+    track = replace(track, cement=seen_in(session, track, event.cement, epoch=measured.epoch))
     return _settled(session, track, now_ns, again=shown)
 
 
