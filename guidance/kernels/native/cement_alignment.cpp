@@ -22,7 +22,8 @@ constexpr double kLostShare = 0.6;    // less agreement asks for a search
 constexpr std::size_t kCoarse = 4;    // halved pixels per coarse bin and axis
 constexpr int kReach = 12;            // coarse bins
 constexpr int kWideRounds = 48;       // of 1 4 6 4 1: a standard deviation of 7 halved pixels
-constexpr double kLeastStep = 0.002;  // halved pixels: smaller ones end the search
+constexpr double kLeastStep = 0.01;   // halved pixels: the step after a smaller one would be no step
+constexpr double kLeastOffset = 3e-4;
 
 [[gnu::always_inline]] inline double dot(const float* __restrict a, const float* __restrict b, std::size_t count) {
   float lanes[kLanes] = {};
@@ -338,7 +339,7 @@ Fit Alignment::refine(Fit fit, int rounds, double slope_prior_sigma) {
     fit.offset_sigma = std::sqrt(variance) * std::max(fit.scale, 1.0);
     const double reach = static_cast<double>(columns_) / 2.0;
     if (round > 0 && std::abs(step[0]) < kLeastStep && std::abs(step[1]) < kLeastStep &&
-        std::abs(step[2]) * reach < 2.0 * kLeastStep && std::abs(step[3]) < 1e-4)
+        std::abs(step[2]) * reach < 2.0 * kLeastStep && std::abs(step[3]) < kLeastOffset)
       rounds = round + 1;
   }
 }

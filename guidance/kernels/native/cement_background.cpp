@@ -58,6 +58,10 @@ GUIDANCE_CLONES void add_squares(const float* __restrict z, const std::uint8_t* 
     out[n] = from + step * (static_cast<float>(static_cast<std::int32_t>(n)) + 0.5F);
 }
 
+GUIDANCE_CLONES void ramps(const float* __restrict cells, std::size_t count, float* __restrict out) {
+  for (std::size_t c = 0; c + 1 < count; ++c) ramp(cells[c], cells[c + 1], out + c * Background::kCell);
+}
+
 }  // namespace
 
 Background::Background(const float* reference, const std::uint8_t* valid, const float* share, std::size_t rows,
@@ -236,10 +240,8 @@ void Background::expand(const std::vector<float>& cells, std::size_t r, float* t
   }
   constexpr std::size_t kHalf = kCell / 2;
   std::fill_n(to, std::min(kHalf, columns_), line_[0]);
-  std::size_t at = kHalf;
-  for (std::size_t c = 0; c + 1 < cell_columns_; ++c, at += kCell) {
-    ramp(line_[c], line_[c + 1], to + at);
-  }
+  ramps(line_.data(), cell_columns_, to + kHalf);
+  const std::size_t at = kHalf + (cell_columns_ - 1) * kCell;
   if (at < columns_) std::fill(to + at, to + columns_, line_[cell_columns_ - 1]);
 }
 

@@ -148,15 +148,16 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
   background_.predict();
   background_.fit(mean_.data(), now_valid_.data(), excluded_.data(), left,
                   static_cast<float>(kMostDrift + 4.0 * noise_));
-  for (std::size_t r = 0; r < rows; ++r) {
-    float* const all = scratch_.data();
-    background_.row(r, all, scatter_.data() + r * columns);
-    take_off(all, left, columns, fine_.data() + r * columns, now_.data() + r * columns);
-  }
   const auto reference_share = static_cast<float>(1.0 / setup_.reference_frames);
   const auto gain = static_cast<float>(kFineGain * noise_scale_ * noise_scale_);
-  fine_levels(fine_.data(), spread_.data(), variance_.data(), systematic_.data(), now_valid_.data(), count_,
-              reference_share, gain, z_.data(), level_map_.data());
+  for (std::size_t r = 0; r < rows; ++r) {
+    float* const all = scratch_.data();
+    const std::size_t at = r * columns;
+    background_.row(r, all, scatter_.data() + at);
+    take_off(all, left, columns, fine_.data() + at, now_.data() + at);
+    fine_levels(fine_.data() + at, spread_.data() + at, variance_.data() + at, systematic_.data() + at,
+                now_valid_.data() + at, columns, reference_share, gain, z_.data() + at, level_map_.data() + at);
+  }
   // Noise as it is: the side where no cement can be.
   sample_.clear();
   for (std::size_t n = 0; n < count_; n += kStride)
@@ -170,16 +171,17 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
     if (early) rescale(static_cast<float>(size), count_, z_.data(), level_map_.data());
   }
   background_.uneven(z_.data(), now_valid_.data(), excluded_.data());
-  for (std::size_t r = 0; r < rows; ++r) {
-    background_.uneven_row(r, scratch_.data());
-    uneven_levels(scratch_.data(), share_.data() + r * columns, columns, static_cast<float>(look.least_contrast),
-                  z_.data() + r * columns, level_map_.data() + r * columns);
-  }
   std::fill(told_.begin(), told_.end(), std::uint8_t{0});
   mark_capsules(look.instruments, 1.0, kInstrument);
   mark_capsules(look.cannulas, 0.0, kCannula);
-  marks_above(fine_.data(), level_map_.data(), now_valid_.data(), told_.data(), foreign_.data(), count_,
-              candidate_.data());
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t at = r * columns;
+    background_.uneven_row(r, scratch_.data());
+    uneven_levels(scratch_.data(), share_.data() + at, columns, static_cast<float>(look.least_contrast), z_.data() + at,
+                  level_map_.data() + at);
+    marks_above(fine_.data() + at, level_map_.data() + at, now_valid_.data() + at, told_.data() + at,
+                foreign_.data() + at, columns, candidate_.data() + at);
+  }
   (void)answer;
 }
 

@@ -1,5 +1,6 @@
 // A frame's pixels in bins of attenuation, and which of them are a measurement.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -25,6 +26,8 @@ namespace {
   return exponent * 0.69314718F + series;
 }
 
+constexpr float kTiny = 1e-20F;
+
 struct Row {
   float low, high, base, sign, share, toward;
   std::int32_t bits;
@@ -48,10 +51,42 @@ template <class T>
     black[n] += under;
   }
 }
+// One pixel is one bin: `missing` is 1 where there is no measurement; counts that, and what of it is at the low end.
+template <bool kLogarithm, class T>
+[[gnu::always_inline]] inline void take_whole(const T* __restrict from, std::size_t count, const Row& row,
+                                              float* __restrict attenuation, float* __restrict missing,
+                                              std::array<std::int32_t, 2>& tally) {
+  std::int32_t bad = 0, black = 0;
+  for (std::size_t n = 0; n < count; ++n) {
+    float value;
+    if constexpr (sizeof(T) == 2)
+      value = static_cast<float>(static_cast<T>(static_cast<std::int32_t>(from[n]) & row.bits));
+    else
+      value = static_cast<float>(from[n]);
+    black += value <= row.low ? 1 : 0;
+    const bool good = value > row.low && value < row.high;  // not a number is neither
+    bad += good ? 0 : 1;
+    const float signal = (value - row.base) * row.sign;
+    const bool there = good && (!kLogarithm || signal > kTiny);
+    const float told = kLogarithm ? -logarithm(there ? signal : 1.0F) : signal * row.toward;
+    attenuation[n] = there ? told : 0.0F;
+    missing[n] = there ? 0.0F : 1.0F;
+  }
+  tally[0] += bad;
+  tally[1] += black;
+}
 #define GUIDANCE_TAKE(T)                                                                                            \
   GUIDANCE_CLONES void take_row(const T* __restrict from, std::size_t count, const Row& row, float* __restrict sum, \
                                 float* __restrict bad, float* __restrict black) {                                   \
     take(from, count, row, sum, bad, black);                                                                        \
+  }                                                                                                                 \
+  GUIDANCE_CLONES void take_whole_row(const T* __restrict from, std::size_t count, const Row& row,                  \
+                                      float* __restrict attenuation, float* __restrict missing,                     \
+                                      std::array<std::int32_t, 2>& tally) {                                         \
+    if (row.logarithm)                                                                                              \
+      take_whole<true>(from, count, row, attenuation, missing, tally);                                              \
+    else                                                                                                            \
+      take_whole<false>(from, count, row, attenuation, missing, tally);                                             \
   }
 GUIDANCE_TAKE(std::uint8_t)
 GUIDANCE_TAKE(std::int8_t)
@@ -76,7 +111,6 @@ GUIDANCE_CLONES void fold(float* __restrict line, std::size_t bins, std::size_t 
 // `bad` becomes 1 where there is no measurement.
 GUIDANCE_CLONES void finish(const float* __restrict sum, float* __restrict bad, std::size_t bins, const Row& row,
                             float* __restrict attenuation) {
-  constexpr float kTiny = 1e-20F;
   if (row.logarithm) {
     for (std::size_t n = 0; n < bins; ++n) {
       const float signal = (sum[n] * row.share - row.base) * row.sign;
@@ -141,6 +175,17 @@ BinStats bin(const Picture& picture, const Scale& scale, float* attenuation, std
       std::fill_n(marks, columns, std::uint8_t{0});
       continue;
     }
+    if (step == 1) {
+      std::fill_n(out, columns, 0.0F);
+      std::fill_n(marks, columns, std::uint8_t{0});
+      if (right <= left) continue;
+      std::array<std::int32_t, 2> tally{};
+      take_whole_row(first + r * picture.columns + left, right - left, row, out + left, bad, tally);
+      mark(bad, right - left, marks + left);
+      bad_pixels += tally[0];
+      black_pixels += tally[1];
+      continue;
+    }
     std::fill_n(lines.data(), 3 * width, 0.0F);
     for (std::size_t n = 0; n < step; ++n)
       take_row(first + (r * step + n) * picture.columns, width, row, sum, bad, black);
@@ -148,10 +193,8 @@ BinStats bin(const Picture& picture, const Scale& scale, float* attenuation, std
       bad_pixels += total(bad + left, right - left);
       black_pixels += total(black + left, right - left);
     }
-    if (step > 1) {
-      fold(sum, columns, step);
-      fold(bad, columns, step);
-    }
+    fold(sum, columns, step);
+    fold(bad, columns, step);
     finish(sum, bad, columns, row, out);
     mark(bad, columns, marks);
     std::fill_n(out, std::min(first_bin, columns), 0.0F);
