@@ -80,6 +80,8 @@ class Alignment {
   Fit fit(const float* frame, const std::uint8_t* valid, const std::uint8_t* excluded, const Fit& start,
           double slope_prior_sigma);
   double mean() const { return mean_; }
+  // Another reference of the same place and level.
+  void change(const float* reference, const std::uint8_t* valid);
 
  private:
   struct Sums {

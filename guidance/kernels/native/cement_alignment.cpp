@@ -238,6 +238,18 @@ Alignment::Alignment(const float* reference, const std::uint8_t* valid, const fl
     offered_ += 1.0;
   }
   mean_ = offered_ > 0.0 ? level / offered_ : 0.0;
+  change(reference, valid);
+  // The exposure's slope is told from what is wide: fine structure loses contrast between pixels.
+  for (std::size_t n = 0; n < count; ++n) level_[n] = valid_[n] ? static_cast<float>(mean_) - reference_[n] : 0.0F;
+  for (int round = 0; round < kWideRounds; ++round) {
+    smooth(level_.data(), rows_, columns_, line_.data(), used_.data());
+    level_.swap(used_);
+  }
+}
+
+void Alignment::change(const float* reference, const std::uint8_t* valid) {
+  halve(reference, valid, 2 * rows_, 2 * columns_, off_.data(), marks_.data());
+  smooth(off_.data(), rows_, columns_, line_.data(), reference_.data());
   for (std::size_t r = 1; r + 1 < rows_; ++r)
     for (std::size_t c = 1; c + 1 < columns_; ++c) {
       const std::size_t at = r * columns_ + c;
@@ -245,12 +257,6 @@ Alignment::Alignment(const float* reference, const std::uint8_t* valid, const fl
       slope_u_[at] = 0.5F * (reference_[at + 1] - reference_[at - 1]);
       slope_v_[at] = 0.5F * (reference_[at + columns_] - reference_[at - columns_]);
     }
-  // The exposure's slope is told from what is wide: fine structure loses contrast between pixels.
-  for (std::size_t n = 0; n < count; ++n) level_[n] = valid_[n] ? static_cast<float>(mean_) - reference_[n] : 0.0F;
-  for (int round = 0; round < kWideRounds; ++round) {
-    smooth(level_.data(), rows_, columns_, line_.data(), used_.data());
-    level_.swap(used_);
-  }
   coarsen(reference_, valid_, rows_, columns_, coarse_reference_, coarse_valid_, coarse_scratch_);
 }
 

@@ -9,8 +9,6 @@ namespace {
 
 // Standard deviations of the blur, shares of the picture's longer side: 25, 45 and 80 mm of 300 mm.
 constexpr std::array<double, Background::kWidths> kSpread{0.083, 0.15, 0.267};
-constexpr std::array<double, Background::kWidths> kUsual{0.3, 0.4, 0.3};  // how much each is, without better knowledge
-constexpr double kUsualSigma = 0.4;
 constexpr double kCellSigma = 0.004;   // contrast: how far a cell lies off both models
 constexpr double kDriftCells = 2.5;    // standard deviation of what drifts are smoothed with
 constexpr float kDriftPrior = 3.0F;    // cells that say: no drift
@@ -92,10 +90,8 @@ Background::Background(const float* reference, const std::uint8_t* valid, const 
       if (!valid[at]) continue;
       signal_[at] = std::exp(std::clamp(mean - reference[at], -8.0F, 8.0F)) * (1.0F - share[at]);
       primary[cell] += signal_[at];
-      share_[cell] += share[at];
-      weight_[cell] += 1.0F;
     }
-  for (std::size_t n = 0; n < cells; ++n) share_[n] = weight_[n] > 0.0F ? share_[n] / weight_[n] : 0.0F;
+  shares(share, valid);
   const double longer = static_cast<double>(std::max(rows, columns)) / static_cast<double>(kCell);
   const std::size_t longest = std::max(cell_rows_, cell_columns_) - 1;
   for (std::size_t w = 0; w < kWidths; ++w) {
@@ -105,6 +101,19 @@ Background::Background(const float* reference, const std::uint8_t* valid, const 
     blur(primary, w, scattered_[w]);
   }
   drift_kernel_ = kernel_of(kDriftCells, longest);
+}
+
+void Background::shares(const float* share, const std::uint8_t* valid) {
+  std::fill(share_.begin(), share_.end(), 0.0F);
+  std::fill(weight_.begin(), weight_.end(), 0.0F);
+  for (std::size_t r = 0; r < rows_; ++r)
+    for (std::size_t c = 0; c < columns_; ++c) {
+      if (!valid[r * columns_ + c]) continue;
+      const std::size_t cell = (r / kCell) * cell_columns_ + std::min(c / kCell, cell_columns_ - 1);
+      share_[cell] += share[r * columns_ + c];
+      weight_[cell] += 1.0F;
+    }
+  for (std::size_t n = 0; n < share_.size(); ++n) share_[n] = weight_[n] > 0.0F ? share_[n] / weight_[n] : 0.0F;
 }
 
 void Background::blur(const std::vector<float>& from, std::size_t width, std::vector<float>& to) {

@@ -17,6 +17,15 @@ constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less b
 constexpr double kHugeShare = 0.03;
 constexpr std::size_t kForeignLeast = 6, kForeignMargin = 3;  // halved pixels
 constexpr std::size_t kStride = 31;
+constexpr std::size_t kSteepStride = 13, kSteepLeast = 64;
+constexpr float kSteep = 0.25F;          // bins by which a slope is displaced to count as much as noise, squared
+constexpr float kMedianSquare = 0.455F;  // of white noise: the median of its square
+constexpr float kFarther = 1.6F;         // bones farthest from where most of what is seen lies, against the middle
+constexpr float kMostDisplaced = 3.0F;   // bins
+constexpr float kSettles = 0.9F;         // of a displacement, from frame to frame, where it is told smaller
+constexpr float kSpreads = 0.3F;         // bins: less stays within the edge
+constexpr float kWidened = 2.0F;         // times the mean of the slopes' squares around
+constexpr float kRescales = 1.1F;        // a smaller difference is none
 
 GUIDANCE_CLONES void subtract(float* __restrict now, std::uint8_t* __restrict seen, const float* __restrict base,
                               const std::uint8_t* __restrict valid, std::size_t count, float offset, float slope,
@@ -80,6 +89,13 @@ GUIDANCE_CLONES void follow_line(const float* __restrict z, std::size_t count, f
   }
 }
 
+GUIDANCE_CLONES void widened(const float* __restrict slopes, float square, std::size_t count, float* __restrict wide) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float spread = kWidened * wide[n];
+    wide[n] = square * (slopes[n] > spread ? slopes[n] : spread);
+  }
+}
+
 GUIDANCE_CLONES void mark_denser(const float* __restrict z, const float* __restrict contrast, std::size_t count,
                                  std::uint8_t* __restrict to) {
   for (std::size_t n = 0; n < count; ++n) to[n] = z[n] > kForeignDeviations && contrast[n] > kForeignContrast ? 1 : 0;
@@ -109,7 +125,8 @@ void Tracker::find_changes() {
   deviations(half_smooth_.data(), half_variance_.data(), half_systematic_.data(), half, gain, half_z_.data());
   sample_.clear();
   for (std::size_t n = 0; n < half; n += kStride)
-    if (half_seen_[n] && !half_foreign_[n]) sample_.push_back(std::abs(half_z_[n]));
+    if (half_seen_[n] && !half_foreign_[n] && half_systematic_[n] < gain * half_variance_[n])
+      sample_.push_back(std::abs(half_z_[n]));
   if (sample_.size() > 32) {
     const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
     std::nth_element(sample_.begin(), middle, sample_.end());
@@ -151,6 +168,41 @@ void Tracker::find_changes() {
       std::uint8_t* const to = foreign_.data() + 2 * r * width + 2 * c;
       to[0] = to[1] = to[width] = to[width + 1] = mark;
     }
+}
+
+// A patient who turned, or lies nearer to the tube, is not the reference shifted: bones at other depths leave their
+// edges, in both signs. Where it is thinner no cement can be; what is left over there beside steep places of the
+// reference, over their slope, is how far they are off.
+void Tracker::learn_displacement(float reference_share) {
+  const auto gain = static_cast<float>(kFineGain * noise_scale_ * noise_scale_);
+  sample_.clear();
+  for (std::size_t n = 0; n < count_; n += kSteepStride) {
+    if (!(fine_[n] < 0.0F) || !now_valid_[n] || excluded_[n] || told_[n]) continue;
+    const float square = slopes_[n], noise = gain * (spread_[n] + reference_share * variance_[n]) + kModel * kModel;
+    if (kSteep * square > noise) sample_.push_back((fine_[n] * fine_[n] - kMedianSquare * noise) / square);
+  }
+  float found = 0.0F;
+  if (sample_.size() >= kSteepLeast) {
+    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
+    std::nth_element(sample_.begin(), middle, sample_.end());
+    found = kFarther * std::sqrt(std::max(*middle, 0.0F) / kMedianSquare);
+  }
+  const auto least = static_cast<float>(setup_.jitter);
+  const float wanted = std::clamp(std::max(found, kSettles * displaced_), least, kMostDisplaced);
+  if (wanted > displaced_ * kRescales || wanted * kRescales < displaced_) displace(wanted);
+}
+
+void Tracker::displace(float bins) {
+  displaced_ = bins;
+  const float square = bins * bins;
+  if (bins > kSpreads) {  // an edge leaves its trace where it was and where it is
+    smooth(slopes_.data(), setup_.rows, setup_.columns, scratch_.data(), systematic_.data());
+    for (std::size_t r = 0; r < setup_.rows; ++r)
+      widened(slopes_.data() + r * setup_.columns, square, setup_.columns, systematic_.data() + r * setup_.columns);
+  } else {
+    for (std::size_t n = 0; n < count_; ++n) systematic_[n] = square * slopes_[n];
+  }
+  halve(systematic_.data(), valid_.data(), setup_.rows, setup_.columns, half_systematic_.data(), half_marks_.data());
 }
 
 void Tracker::filter(const Look& look, double dose) {

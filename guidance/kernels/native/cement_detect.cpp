@@ -17,9 +17,10 @@ constexpr float kExpectedSeed = 4.0F;  // where cement is expected
 constexpr float kAttachedSeed = 3.5F;  // for a region beside known cement
 constexpr float kStrong = 4.0F;        // of the fine scale: less is looked at by the coarse one too
 constexpr float kCoarseLeast = 3.5F, kCoarseSeed = 6.0F;
-constexpr float kCoarseCover = 0.4F;                       // share of a coarse window that must be free
-constexpr float kKeeps = 0.65F;                            // of the level, less of which is no cement any more ...
-constexpr std::uint8_t kHold = 6;                          // ... for so many frames
+constexpr float kCoarseFlat = 0.004F;  // contrast by which a slope is displaced there: noise is more
+constexpr float kCoarseCover = 0.4F;   // share of a coarse window that must be free
+constexpr float kKeeps = 0.65F;        // of the level, less of which is no cement any more ...
+constexpr std::uint8_t kHold = 6;      // ... for so many frames
 constexpr std::size_t kLeastPixels = 10, kFreePixels = 3;  // of a region on its own
 constexpr float kThinner = 6.0F, kThinnerContrast = 0.08F;
 constexpr std::uint8_t kLift = 8;    // frames after which what has gone is gone
@@ -155,13 +156,18 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
     const std::size_t at = r * columns;
     background_.row(r, all, scatter_.data() + at);
     take_off(all, left, columns, fine_.data() + at, now_.data() + at);
+  }
+  learn_displacement(reference_share);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t at = r * columns;
     fine_levels(fine_.data() + at, spread_.data() + at, variance_.data() + at, systematic_.data() + at,
                 now_valid_.data() + at, columns, reference_share, gain, z_.data() + at, level_map_.data() + at);
   }
   // Noise as it is: the side where no cement can be.
   sample_.clear();
   for (std::size_t n = 0; n < count_; n += kStride)
-    if (z_[n] < 0.0F && !excluded_[n]) sample_.push_back(-z_[n]);
+    if (z_[n] < 0.0F && !excluded_[n] && 2.0F * systematic_[n] < level_map_[n] * level_map_[n])  // noise for the most
+      sample_.push_back(-z_[n]);
   if (sample_.size() > 64) {
     const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
     std::nth_element(sample_.begin(), middle, sample_.end());
@@ -221,7 +227,7 @@ void Tracker::judge_candidates(const Look& look) {
   }
   sample_.clear();
   for (std::size_t n = 0; n < half; n += kStride / 4)
-    if (half_z_[n] < 0.0F) sample_.push_back(-half_z_[n]);
+    if (half_z_[n] < 0.0F && half_systematic_[n] < kCoarseFlat * kCoarseFlat) sample_.push_back(-half_z_[n]);
   if (sample_.size() > 64) {
     const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
     std::nth_element(sample_.begin(), middle, sample_.end());

@@ -53,17 +53,17 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   regions_.reserve(count_);
   contours_.reserve(setup.rows, setup.columns);
   sample_.reserve(count_);
-  // Slopes of the reference times what motion may be off by.
+  // Squares of the reference's slopes.
+  slopes_.assign(count_, 0.0F);
   smooth(reference, setup.rows, setup.columns, scratch_.data(), fine_.data());
-  const auto jitter = static_cast<float>(setup.jitter);
   for (std::size_t r = 1; r + 1 < setup.rows; ++r)
     for (std::size_t c = 1; c + 1 < setup.columns; ++c) {
       const std::size_t at = r * setup.columns + c;
       const float u = 0.5F * (fine_[at + 1] - fine_[at - 1]);
       const float v = 0.5F * (fine_[at + setup.columns] - fine_[at - setup.columns]);
-      systematic_[at] = jitter * jitter * (u * u + v * v);
+      slopes_[at] = u * u + v * v;
     }
-  halve(systematic_.data(), valid_.data(), setup.rows, setup.columns, half_systematic_.data(), half_marks_.data());
+  displace(static_cast<float>(setup.jitter));
 }
 
 void Tracker::resume() {
@@ -95,6 +95,7 @@ bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& sca
   mark_also(excluded_.data(), unseen_.data(), count_);
   const double slope_sigma =
       frame_ == 0 || unsettled_ > 0 ? std::max(look.slope_sigma, kStartSlopeSigma) : look.slope_sigma;
+  follow_field(scale);
   const Fit fit = alignment_.fit(live_.data(), live_valid_.data(), excluded_.data(), fit_, slope_sigma);
   answer.fit = fit;
   if (fit.compared < 0.5 * kLeastCompared) {

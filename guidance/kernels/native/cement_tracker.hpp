@@ -80,6 +80,9 @@ class Tracker {
   void contrast(const Answer& answer);
   void find_changes();
   void filter(const Look& look, double dose);
+  void learn_displacement(float reference_share);
+  void displace(float bins);
+  void follow_field(const Scale& scale);
   void find_candidates(const Look& look, const Answer& answer);
   void judge_candidates(const Look& look);
   void find_edges();
@@ -98,12 +101,13 @@ class Tracker {
   Background background_;
   Fit fit_;
   int frame_ = 0;
-  int unsettled_ = 0;   // frames left after a pause
-  double noise_ = 0.1;  // of a pixel's mean, as last told
+  int unsettled_ = 0;       // frames left after a pause
+  float displaced_ = 0.0F;  // bins: what slopes of the reference count as noise for
+  double noise_ = 0.1;      // of a pixel's mean, as last told
   double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
 
   // On the grid.
-  Plane base_, variance_, share_, systematic_, scatter_;
+  Plane base_, variance_, share_, systematic_, scatter_, slopes_;
   Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
       blind_, mark_scratch_, unseen_;
@@ -114,7 +118,8 @@ class Tracker {
   Regions regions_;
   Contours contours_;
   std::vector<float> sample_;
-  std::array<int, 4> box_{};  // of cement on the grid
+  std::array<int, 4> field_{0, 0, -1, -1};  // of the last frame, frame pixels; none yet: nothing in it
+  std::array<int, 4> box_{};                // of cement on the grid
 };
 
 }  // namespace guidance::cement
