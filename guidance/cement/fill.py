@@ -31,6 +31,8 @@ _DOUBTED: Final = 3.0  # standard deviations at which the fill is half believed:
 _EDGE: Final = 0.5
 _SURFACE: Final = 0.4  # of a full voxel: the fit leaves a haze around a body, and its edges half empty
 _SOLID_SIGMA: Final = 0.09  # of the voxels counted, over lumps of all shapes
+_BLURRED_SIGMA: Final = 0.2  # where one of the views is seconds old ...
+_OF_BLURRED: Final = 0.92  # ... and the body reaches into what that view leaves open before its old front
 _WIDE: Final = 1.96
 
 
@@ -76,33 +78,56 @@ def corrected_by_fill(volume: Volume, body: Body, space: OpenSpace | None) -> tu
 
 
 def of_rays_and_outlines(
-    volumes_mm3: Sequence[float], views: Sequence[BinnedView], body: Body, space: OpenSpace | None
+    volumes_mm3: Sequence[float],
+    views: Sequence[BinnedView],
+    partly: Sequence[bool],
+    body: Body,
+    space: OpenSpace | None,
+    *,
+    squarely: bool,
 ) -> Volume | None:
-    """The volume that all rays and the outlines agree on; None where a view does not tell its opacity.
+    """The volume that all rays and the outlines agree on; None where a view that counts does not tell its opacity.
 
     Args:
         volumes_mm3: of each view, by thickness.
-        views: all of now, in the same order.
+        views: in the same order.
+        partly: which of them show but a part, one at least not: they count as a lower bound.
         body: fitted to them.
         space: tells how much of a voxel is bone; None: the usual is taken.
+        squarely: seen from nearly at right angles: else the outlines leave the body too long.
     """
-    known = [rays for mm3, bins in zip(volumes_mm3, views, strict=True) if (rays := rays_of(bins, mm3 / 1000.0))]
-    return weighed(known, solid_of(body, space)) if len(known) == len(views) else None
+    newest = max(mm3 for mm3, part in zip(volumes_mm3, partly, strict=True) if not part)
+    known = [
+        rays_of(bins, mm3 / 1000.0)
+        for mm3, bins, part in zip(volumes_mm3, views, partly, strict=True)
+        if not part or mm3 > newest
+    ]
+    counting = [rays for rays in known if rays is not None]
+    if len(counting) < len(known):
+        return None
+    return weighed(counting, solid_of(body, space, blurred=any(partly)) if squarely else None)
 
 
-def solid_of(body: Body, space: OpenSpace | None) -> Solid | None:
+def solid_of(body: Body, space: OpenSpace | None, *, blurred: bool = False) -> Solid | None:
     """What the outlines of a body hold; None of next to nothing.
 
     Its voxels are counted, not its shares: those add up to what the thickness says, right or wrong.
+
+    Args:
+        body: fitted to the views.
+        space: None: the usual bone is taken.
+        blurred: some of the outlines are old, or known in part.
     """
     if body.total_ml < 2.0 * LEAST_ML:
         return None
     full = body.full
     expected, bone_sigma = _expected(body, space, full)
     within = int(np.count_nonzero((body.share >= _SURFACE * full) & (body.counted > 0)))
-    solid_ml = within * body.voxel_ml
+    solid_ml = within * body.voxel_ml * (_OF_BLURRED if blurred else 1.0)
     small = _SMALL_ML / (_SMALL_ML + solid_ml)
-    return Solid(solid_ml * expected, solid_ml, math.hypot(_SOLID_SIGMA, bone_sigma, small * 0.3))
+    return Solid(
+        solid_ml * expected, solid_ml, math.hypot(_BLURRED_SIGMA if blurred else _SOLID_SIGMA, bone_sigma, small * 0.3)
+    )
 
 
 def _expected(body: Body, space: OpenSpace | None, full: float) -> tuple[float, float]:

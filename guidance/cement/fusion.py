@@ -242,13 +242,13 @@ class BodyEstimator:
                 for mm3, bins, part in zip(fit.volumes_mm3, views, partly, strict=True)
             ]
         )
-        # Outlines that are old, or from directions that are no right angle, leave the body blurred: it looks less full.
-        sharp = not any(partly) and _squarely([kept for kept, _ in placed])
-        together = of_rays_and_outlines(fit.volumes_mm3.tolist(), views, body, self._space) if sharp else None
+        squarely = _squarely([kept for kept, _ in placed])
+        together = of_rays_and_outlines(fit.volumes_mm3.tolist(), views, partly, body, self._space, squarely=squarely)
         by_fill = 1.0
         if together is not None and together.ml is not None:
             by_fill, volume = together.ml / max(body.total_ml, LEAST_ML), together
-        elif sharp:
+        elif squarely and not any(partly):
+            # Outlines that are old, or from directions that are no right angle, blur the body: it looks less full.
             by_fill, volume = corrected_by_fill(volume, body, self._space)
         factor, volume = self._slices.corrected(volume, body, now_ns)
         factor *= by_fill

@@ -22,7 +22,9 @@ from guidance.messages import F64
 _SAMPLES: Final = 4096
 _NODES: Final = np.linspace(-3.5, 3.5, 29)
 _LEAST_SCATTER_SIGMA: Final = 0.08  # of ln(primary share): it differs from place to place by as much
-_COMMON_SIGMA: Final = 0.1  # of all thickness behind bone, besides the opacity: exposure, lag, rims
+_COMMON_SIGMA: Final = 0.1  # of all thickness behind bone, besides the opacity: exposure, lag, rims; ...
+_SMALL_SIGMA: Final = 0.3  # ... and what it comes near to where there is little: all of that is surface, and new
+_SMALL_ML: Final = 0.3
 _LEAST_PRIMARY: Final = 0.01  # a ray with less left tells nothing but that it is thick
 _ALIKE_SIGMA: Final = 0.06  # by which volumes of views that know their scatter differ: noise, rims, blind spots
 _FREEDOM: Final = 4.0  # Student's: a cement mixed with marrow does not fill its outlines
@@ -73,7 +75,7 @@ def rays_of(view: BinnedView, ml: float) -> Rays | None:
         ml,
         thickness * per_mm,
         max(scatter_sigma, _LEAST_SCATTER_SIGMA),
-        math.hypot(opacity_sigma, _COMMON_SIGMA),
+        math.hypot(opacity_sigma, _COMMON_SIGMA, _SMALL_SIGMA * _SMALL_ML / (_SMALL_ML + ml)),
     )
 
 
