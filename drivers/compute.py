@@ -58,6 +58,13 @@ class _LookAround:
     drawn: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _CatchUp:
+    """What cement is in 3D is to be worked out where that is due, once no frame waits, at the latest at `due_ns`."""
+
+    due_ns: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposedFrame:
     """What one frame became.
@@ -103,6 +110,7 @@ class ComputeThread:
         self._newest: dict[str, FrameJob] = {}
         self._unmeasured: dict[str, MeasureFrame] = {}
         self._around: dict[str, _LookAround] = {}
+        self._behind: _CatchUp | None = None
         self._slices: deque[CementSlice] = deque()
         self._measuring = FrameMeasuring(cement)
         self._wake = threading.Condition()
@@ -158,12 +166,14 @@ class ComputeThread:
                     case MeasureFrame():
                         self._measured(self._measuring.measured(job))
                         self._look_around_later(job)
+                    case _CatchUp():
+                        self._measuring.catch_up()
                     case _LookAround(asked):
                         self._measuring.look_around(asked)
                     case FrameJob():
                         self._deliver(self._composed(job))
-                        # Only now: the picture must not wait for it, and the next frame tells it.
-                        self._measuring.catch_up()
+                        # Only now: no picture must wait for it, and the next frame tells it.
+                        self._behind = self._behind or _CatchUp(time.monotonic_ns() + _OVERDUE_NS)
                         if job.reference is not None:
                             self._measuring.keep(job.reference)
                         if (around := self._around.get(job.frame.device)) is not None:
@@ -202,9 +212,9 @@ class ComputeThread:
         ready = (name for name, each in self._around.items() if (drawn and each.drawn) or now_ns > each.due_ns)
         return next(ready, None)
 
-    def _next(self) -> FrameJob | MeasureFrame | CementSlice | _LookAround | None:
+    def _next(self) -> FrameJob | MeasureFrame | CementSlice | _LookAround | _CatchUp | None:
         with self._wake:
-            while not self._newest and not self._unmeasured and not self._slices and not self._stopping:
+            while not (self._newest or self._unmeasured or self._slices or self._behind or self._stopping):
                 if not self._wake.wait(_QUIET_S if self._around else None) and self._device_around(drawn=True):
                     break
             if self._stopping:
@@ -212,6 +222,10 @@ class ComputeThread:
             busy = self._newest or self._unmeasured
             if self._slices and not self._newest:
                 return self._slices.popleft()
+            behind = self._behind
+            if behind is not None and (not busy or (not self._newest and time.monotonic_ns() > behind.due_ns)):
+                self._behind = None
+                return behind
             if (device := self._device_around(drawn=not busy)) is not None:
                 return self._around.pop(device)
             # Oldest input first, so that one fast stream cannot starve the other plane; what only needs drawing is

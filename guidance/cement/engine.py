@@ -42,6 +42,7 @@ class CementEngine:
         self._library = library or cement_library()
         self._references = ReferenceFrames()
         self._run: CementRun | None = None
+        self._begun = 0
         self._eyes: dict[str, Eye] = {}
         self._surroundings = Surroundings(settings, self._library)
         self._watch = SiteWatch()
@@ -74,12 +75,15 @@ class CementEngine:
         """Follow cement in one frame.
 
         Args:
-            run: which start of tracking; another number begins anew with what was kept until then.
+            run: which start of tracking; a greater number begins anew with what was kept until then.
             frame: live; one that is not newer than the newest of its input tells the same again.
             scene: what is around the cement.
             body_now: have the body worked out with this frame where it is due (tens of ms); False: the caller does so
                 with `catch_up` once nothing waits for this frame any more, and the frame tells the body before it.
         """
+        if run.number < self._begun:
+            # Of a run that is over: the one that goes on must not begin anew for it.
+            return CementSeen(run=run.number, view=_over(run, frame))
         if self._run is None or self._run.number != run.number:
             self._begin(run)
         self._see_scene(scene)
@@ -101,7 +105,7 @@ class CementEngine:
         return True
 
     def _begin(self, run: CementRun) -> None:
-        self._run = run
+        self._run, self._begun = run, run.number
         self._eyes, self._body_ns, self._body, self._body_due_ns = {}, {}, _NOTHING, None
         self._body_wanted, self._rhythms = False, {}
         self._watch = SiteWatch()
@@ -165,3 +169,15 @@ class _Rhythm:
 
     last_ns: int
     interval_ns: int = 0
+
+
+def _over(run: CementRun, frame: CementFrame) -> CementView:
+    return CementView(
+        device=frame.device,
+        sequence=frame.sequence,
+        frame_number=frame.frame_number,
+        received_ns=frame.received_ns,
+        time_s=(frame.time_ns - run.started_ns) / 1e9,
+        seen=False,
+        reason="cement is not followed any more",
+    )

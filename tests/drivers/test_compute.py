@@ -15,6 +15,7 @@ from guidance.config import CementSettings
 from guidance.consistency import watch_volume
 from guidance.consistency.measurement import Measurement
 from guidance.messages import PlannedPath, SphereShape, Zone, ZoneKind, ZoneSite
+from guidance.overlay.pieces import Scene
 from guidance.overlay.zones import ZonesOnPicture
 from guidance.session import FrameMeasured, MeasureFrame
 from guidance.tracking.known_metal import NO_METAL
@@ -74,7 +75,7 @@ class Measuring:
         )
 
     def catch_up(self) -> None:
-        """No cement is followed."""
+        self.calls.put(("caught up", 0))
 
     def look_around(self, asked: MeasureFrame) -> None:
         self.calls.put(("around", asked.track.frames))
@@ -113,7 +114,44 @@ def test_every_fourth_frame_is_searched_along_all_paths_once_no_frame_waits_for_
         # The search never comes between a frame's measuring and its drawing.
         thread.submit(FrameJob(track=track, frame=track.frame, again=False, make_scene=lambda: scene))
         work.go_on.release()
-        assert work.calls.get(timeout=30.0) == ("around", 4)
+        assert {work.calls.get(timeout=30.0) for _ in range(2)} == {("caught up", 0), ("around", 4)}
+
+
+def test_what_cement_is_in_3d_is_worked_out_when_no_frame_waits() -> None:
+    with measuring() as (thread, work):
+        scene = draw((PATH,), view(12))[0]
+        track = asked(5).track
+        assert track.frame is not None
+        begun, go_on = threading.Event(), threading.Event()
+
+        def held_up() -> Scene:
+            begun.set()
+            assert go_on.wait(30.0)
+            return scene
+
+        thread.submit(FrameJob(track=track, frame=track.frame, again=False, make_scene=held_up))
+        assert begun.wait(30.0)
+        thread.measure(asked(6))  # waits already when the first is drawn
+        go_on.set()
+        assert work.calls.get(timeout=30.0) == ("measured", 6)
+        work.go_on.release()
+        assert work.calls.get(timeout=30.0) == ("caught up", 0)
+
+
+def test_where_a_frame_always_waits_it_is_worked_out_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.compute._OVERDUE_NS", -1)
+    with measuring() as (thread, work):
+        scene = draw((PATH,), view(12))[0]
+        track = asked(5).track
+        assert track.frame is not None
+
+        def at_once() -> Scene:
+            thread.measure(asked(6))
+            return scene
+
+        thread.submit(FrameJob(track=track, frame=track.frame, again=False, make_scene=at_once))
+        assert work.calls.get(timeout=30.0) == ("caught up", 0)
+        assert work.calls.get(timeout=30.0) == ("measured", 6)
 
 
 def test_where_a_frame_always_waits_all_paths_are_still_searched(monkeypatch: pytest.MonkeyPatch) -> None:

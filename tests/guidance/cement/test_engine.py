@@ -73,3 +73,29 @@ def test_slow_pairs_make_one_body_each_and_never_one_of_the_newest_and_the_last(
         assert high_ml is not None
         assert high_ml / low_ml < 2.5
     assert len({ml for ml, _, _ in told[-8:]}) <= 5
+
+
+def test_a_frame_that_was_asked_for_in_a_run_that_is_over_leaves_the_one_that_goes_on_alone() -> None:
+    engine = CementEngine(CementSettings())
+    for number in range(8):
+        for device in ("FluoroA", "FluoroB"):
+            engine.keep(_frame(device, number, 0.1 * number, 0.0))
+    former, run = (
+        CementRun(
+            number=number,
+            material=CementMaterial(opacity_per_mm=0.06),
+            started_ns=round(0.75 * NS),
+            after_sequence=(("FluoroA", 7), ("FluoroB", 7)),
+        )
+        for number in (1, 2)
+    )
+    scene = CementScene()
+    arrivals = []
+    for number in range(8, 20):
+        seen = engine.follow(run, _frame("FluoroA", number, 0.1 * number, 8.0), scene)
+        late = engine.follow(former, _frame("FluoroB", number, 0.1 * number, 8.0), scene)
+        assert (late.run, late.view.seen) == (1, False)
+        arrivals.append(seen.view.arrival_s)
+    assert arrivals[-1] is not None
+    # Cement that is there from the start on came at the start, not with the newest frame.
+    assert np.nanmedian(arrivals[-1]) < 0.5
