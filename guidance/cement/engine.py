@@ -108,7 +108,7 @@ class CementEngine:
         self._run, self._begun = run, run.number
         self._eyes, self._body_ns, self._body, self._body_due_ns = {}, {}, _NOTHING, None
         self._body_wanted, self._rhythms = False, {}
-        self._watch = SiteWatch()
+        self._watch.begun_anew()  # zones' shadows stay: they cost tens of ms in a pose
         self._estimator = self._new_estimator()
 
     def _new_estimator(self) -> BodyEstimator:
@@ -126,7 +126,7 @@ class CementEngine:
         if scene.epoch != self._epoch:
             # What was placed by the former registration lies elsewhere now; pictures and trackers are as they were.
             self._epoch = scene.epoch
-            self._watch.registered_anew()
+            self._watch.begun_anew()
             self._estimator.registered_anew()
             self._body, self._body_ns, self._body_due_ns = _NOTHING, {}, None
         if scene.space is not self._space:

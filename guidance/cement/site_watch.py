@@ -41,7 +41,7 @@ class _Anchor:
 
 
 class SiteWatch:
-    """Looks around the cement frame by frame; one thread, one run."""
+    """Looks around the cement frame by frame; one thread, one run after the other."""
 
     def __init__(self) -> None:
         self._zones = NO_ZONES
@@ -51,8 +51,8 @@ class SiteWatch:
         self._space: OpenSpace | None = None
         self._exits_mm: dict[str, float | None] = {}
 
-    def registered_anew(self) -> None:
-        """Another registration holds from the next frame on: zones lie where it puts them."""
+    def begun_anew(self) -> None:
+        """Another run, or another registration, holds from the next frame on: zones lie where that puts them."""
         self._anchors = {}
 
     def seen(

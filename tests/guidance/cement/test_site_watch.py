@@ -118,6 +118,6 @@ def test_a_matrix_that_is_none_is_no_geometry(matrix):
 def test_a_registration_that_is_told_counts_also_where_it_is_a_small_one():
     watch = SiteWatch()
     before = distance_px(watch, frame_at(MIDDLE + 90.0))
-    watch.registered_anew()
+    watch.begun_anew()
     after = distance_px(watch, frame_at(MIDDLE + 90.0, matrix=shifted(MATRIX, 6.0)))
     assert after == pytest.approx(before - 6.0, abs=0.3)
