@@ -81,7 +81,7 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
     measured = event.track
     waiting = session.pending.get(measured.device)
     if waiting is None or measured.frame is None or waiting.frame is None:
-        return session, []  # its input was silenced meanwhile
+        return _cement_of_silenced(session, event, now_ns), []  # its input was silenced meanwhile
     if waiting.connection_id != measured.connection_id or measured.frame.sequence > waiting.frame.sequence:
         return session, []
     if waiting.frame.sequence == measured.frame.sequence:
@@ -102,6 +102,15 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
         track = _checked(session, _observed(session, before, track, event, event.measurement))
     track = replace(track, cement=seen_in(session, track, event.cement, epoch=measured.epoch))
     return _settled(session, track, now_ns, again=shown)
+
+
+def _cement_of_silenced(session: Session, event: FrameMeasured, now_ns: int) -> Session:
+    """What a frame shows of cement is not lost because its input fell silent while it was worked on."""
+    measured, silenced = event.track, session.inputs.get(event.track.device)
+    if silenced is None or not silenced.silent or silenced.connection_id != measured.connection_id:
+        return session
+    seen = seen_in(session, replace(measured, verdict=silenced.verdict), event.cement, epoch=measured.epoch)
+    return with_seen(session, replace(measured, cement=seen), now_ns)
 
 
 def judged(session: Session, track: InputTrack, now_ns: int) -> InputTrack:

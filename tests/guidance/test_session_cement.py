@@ -373,3 +373,23 @@ def test_geometry_that_comes_after_its_picture_gives_the_distances_of_that_pictu
         look = known.inputs["Fluoro"].look
         assert look is not None
         assert look.approaches["Z1"].count == 1
+
+
+def test_cement_in_a_frame_that_was_long_in_the_work_is_told_though_its_input_is_silent_by_then() -> None:
+    session, at_ms = started()
+    session, effects = after(session, (FrameArrived(live_frame(6, at_ms + STEP_MS)), at_ms + STEP_MS))
+    asked = asked_of(effects)
+    late_ms = at_ms + STEP_MS + 2500.0
+    session, _ = after(session, (Tick(), late_ms))
+    assert session.inputs["Fluoro"].silent
+    session, _ = after(session, (followed(asked, distance_px=40.0), late_ms + 10.0))
+    assert session.inputs["Fluoro"].silent
+    seen = session.cement.seen["Fluoro"]
+    assert asked.track.frame is not None
+    assert seen.view.sequence == asked.track.frame.sequence
+    assert session.cement.state is CementState.PAUSED
+    # Its geometry was not held against its picture in time: no distance is told of it.
+    assert all(site.distance_px is None for site in seen.sites)
+    number = seen.view.sequence
+    session, _ = after(session, (followed(asked, distance_px=40.0), late_ms + 20.0))
+    assert session.cement.seen["Fluoro"].view.sequence == number
