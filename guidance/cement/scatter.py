@@ -47,6 +47,7 @@ _DARK_SLACK: Final = 1.05
 _DARK_SIGMA: Final = 0.05
 _NOISE_PX: Final = 1.5
 _SIGMAS: Final = 1.96
+_GUESSED_SIGMA: Final = 0.3  # of ln(1 - share) where neither blades nor a volume tell: a share of 0.1 to 0.6
 _LARGEST_SHARE: Final = 0.9
 
 
@@ -232,6 +233,8 @@ def _weighed(
     share = _share_of(counts, values)
     share.flags.writeable = counts.flags.writeable = False
     told = [name for name, log in evidence if name == "usual" or float(np.ptp(log)) > 0.5]
+    if not {"blades", "body"} & set(told):
+        primary_sigma = max(primary_sigma, _GUESSED_SIGMA)
     return Scatter(
         share=share,
         counts=counts,

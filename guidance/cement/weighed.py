@@ -22,6 +22,7 @@ from guidance.messages import F64
 _SAMPLES: Final = 4096
 _NODES: Final = np.linspace(-3.5, 3.5, 29)
 _LEAST_SCATTER_SIGMA: Final = 0.08  # of ln(primary share): it differs from place to place by as much
+_SCATTER_ALIKE: Final = 0.3  # of its variance: one grid and one rule of judging for all views
 _COMMON_SIGMA: Final = 0.1  # of all thickness behind bone, besides the opacity: exposure, lag, rims; ...
 _SMALL_SIGMA: Final = 0.3  # ... and what it comes near to where there is little: all of that is surface, and new
 _SMALL_ML: Final = 0.3
@@ -98,7 +99,8 @@ def weighed(views: Sequence[Rays], solid: Solid | None) -> Volume:
     normal = _drawn()
     opacity = normal[0] * max(one.opacity_sigma for one in views)
     logs, chance = [], np.zeros(_SAMPLES)
-    for one, drawn in zip(views, normal[1:], strict=False):
+    for one, own in zip(views, normal[2:], strict=False):
+        drawn = math.sqrt(_SCATTER_ALIKE) * normal[1] + math.sqrt(1.0 - _SCATTER_ALIKE) * own
         grown = grown_by(one, _NODES * one.scatter_sigma)
         logs.append(math.log(one.ml) + np.interp(drawn, _NODES, grown) + opacity)
     every = np.array(logs)
@@ -106,7 +108,7 @@ def weighed(views: Sequence[Rays], solid: Solid | None) -> Volume:
     chance -= 0.5 * ((every - middle) ** 2).sum(axis=0) / _ALIKE_SIGMA**2
     if solid is not None and solid.ml > 0.0:
         off = middle - math.log(solid.ml)
-        above = math.hypot(solid.sigma, 0.5 * math.log(solid.most_ml / solid.ml))
+        above = math.hypot(solid.sigma, 0.25 * math.log(solid.most_ml / solid.ml))
         off /= np.where(off < 0.0, solid.sigma, above)
         chance -= 0.5 * (_FREEDOM + 1.0) * np.log1p(off**2 / _FREEDOM)
     weight = np.exp(chance - chance.max())
@@ -119,7 +121,7 @@ def weighed(views: Sequence[Rays], solid: Solid | None) -> Volume:
 
 
 def _drawn() -> F64:
-    """(7, `_SAMPLES`) standard normal numbers, always the same: opacity, up to five views, the rest."""
+    """(7, `_SAMPLES`) standard normal numbers, always the same: opacity, scatter, up to four views, the rest."""
     drawn: F64 = _NORMAL
     return drawn
 
