@@ -10,6 +10,7 @@ import numpy as np
 
 from guidance.cement.body_shadow import BodyProjector, BodyShadow
 from guidance.cement.fusion import BodyEstimator
+from guidance.cement.lumen import LumenFinder
 from guidance.cement.opacity import Opacity
 from guidance.cement.pose_scatter import scatter_of_pose
 from guidance.cement.profiles import CementLibrary
@@ -65,6 +66,7 @@ class _Pose:
         new: it was first seen after the start.
         water_mm: thickness of the patient; None: not known.
         shafts: instruments in it.
+        lumen: finds those that nobody told of; None before there is a tracker.
     """
 
     frames: tuple[CementFrame, ...]
@@ -74,6 +76,7 @@ class _Pose:
     kvp: float | None = None
     water_mm: float | None = None
     shafts: Shafts = field(default_factory=Shafts)
+    lumen: LumenFinder | None = None
 
 
 class Eye:
@@ -159,7 +162,12 @@ class Eye:
         motion = last.motion if last is not None and here and last.seen else (0.0, 0.0, 0.0)
         moved = pose.shafts.moved(scene.instruments, frame.time_ns, motion, max(frame.pixels.shape))
         lumens = pose.shafts.lumens(scene.instruments, frame.time_ns, last if here else None)
-        return tracker.follow(frame, moved, lumens, expected, mm_per_px=mm_per_px)
+        if lumens is None and pose.lumen is not None:
+            lumens = pose.lumen.capsules(last if here else None)
+        view = tracker.follow(frame, moved, lumens, expected, mm_per_px=mm_per_px)
+        if pose.lumen is not None and view.seen and not scene.instruments:
+            pose.lumen.look(view)
+        return view
 
     def _elsewhere(
         self, view: CementView, frame: CementFrame, scene: CementScene, estimator: BodyEstimator
@@ -207,6 +215,7 @@ class Eye:
             started_ns=self._run.started_ns,
             known_mm=known,
         )
+        pose.lumen = LumenFinder(reference.attenuation, reference.valid, reference.scale.step)
         pose.frames = ()
         return ""
 
