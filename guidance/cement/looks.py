@@ -70,7 +70,7 @@ class InputProgress:
     Attributes:
         seen: its newest frame, whether cement could be told in it or not.
         look: from where it looks, with the newest frame in which cement could be told; None: none yet.
-        former: where it looked from before, the newest last.
+        former: where it looked from before, the newest last; without maps.
         interval_ns: time between its frames; 0: not known.
         bad_since_ns: since when no frame could be told; None: the newest could.
         current: frames come.
@@ -112,7 +112,8 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
         look = None  # its geometry came after it
     if look is not None and not _same_view(look.direction, direction):
         if look.direction is not None:  # what was seen from nobody knows where tells nothing of where zones lie
-            former = (*former, replace(look, current=False))[-_FORMER_KEPT:]
+            left = replace(look, current=False, seen=_without_maps(look.seen))
+            former = (*former, left)[-_FORMER_KEPT:]
         look = None
     again = next((each for each in former if _same_view(each.direction, direction)), None)
     former = tuple(each for each in former if each is not again)
@@ -132,6 +133,12 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
         former=former,
         interval_ns=interval_ns,
     )
+
+
+def _without_maps(seen: CementSeen) -> CementSeen:
+    """Of a view that was left the figures are kept: its maps are tens of MB of a large picture."""
+    view = replace(seen.view, mask=None, blind=None, thickness_mm=None, grown=None, arrival_s=None, speed_px_s=None)
+    return replace(seen, view=view)
 
 
 def _thin_run(before: ThinRun | None, seen: CementSeen) -> ThinRun | None:
