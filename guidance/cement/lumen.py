@@ -145,7 +145,11 @@ class LumenFinder:
             run = min(first, len(starts) - 1)
             low, high = float(places[starts[run]]), float(places[stops[run]])
             # One step at a time: the direction of a short piece is not known well enough to go far.
-            low, high = max(low, -half - _STEP * half), min(high, half + _STEP * half)
+            # But beyond a gap at least to where the steel goes on, and a little further.
+            after, before = places[places > half], places[places < -half]
+            farthest = max(half + _STEP * half, float(after[0]) + _STEP * half) if len(after) else half
+            nearest = min(-half - _STEP * half, float(before[-1]) - _STEP * half) if len(before) else -half
+            low, high = max(low, nearest), min(high, farthest)
             own = near[(near @ along >= low) & (near @ along <= high)]
             if len(own) < _FEWEST:
                 return ends
