@@ -33,7 +33,7 @@ from simulators.cement.cases import CementCase, scoring_cases, shots_of
 
 __all__ = ["charts_of", "run_cement", "run_trials", "score_of", "tables_of"]
 
-CASES: Final = 240
+CASES: Final = 200
 _QUICK: Final = (("foramen", "ap_lateral"), ("canal", "biplane"), ("vein", "ap_lateral"), (None, "biplane"))
 _PROCESSES: Final = 2
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
