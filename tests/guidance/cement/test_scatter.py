@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -88,6 +90,18 @@ def test_where_there_is_none_the_volume_says_so(seed: int) -> None:
     counts, share = _picture(1e-6, seed=seed)
     found = scatter_of(counts, everywhere, pitch_mm=PITCH_MM, body=_predicted(seed))
     assert -0.08 < _off(found, share, everywhere) <= 0.0
+
+
+@pytest.mark.parametrize("scale", [0.85, 1.2])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_volume_of_another_scale_is_within_what_is_told(scale: float, seed: int) -> None:
+    """HU and beams are never known to the per cent: contrast that is predicted too high or low reads as scatter."""
+    everywhere = np.ones((SIZE, SIZE), np.uint8)
+    counts, share = _picture(0.4, seed=seed)
+    predicted = _predicted(seed)
+    predicted = replace(predicted, contrast=predicted.contrast * np.float32(scale))
+    found = scatter_of(counts, everywhere, pitch_mm=PITCH_MM, body=predicted)
+    assert abs(_off(found, share, everywhere)) < 2.0 * found.primary_sigma
 
 
 def test_alone_it_is_what_is_usual_and_unsure() -> None:
