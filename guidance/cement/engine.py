@@ -60,7 +60,8 @@ class CementEngine:
         """A live frame while nothing is followed: it may become part of a reference."""
         if self._run is not None:
             self._run = None
-            self._eyes = {}
+            self._eyes, self._body = {}, _NOTHING
+            self._estimator.registered_anew()  # it holds the maps of its views
         self._references.add(frame)
 
     def slice_added(self, one: CementSlice) -> None:

@@ -134,6 +134,8 @@ class Eye:
 
     def _enter(self, pose: _Pose, frame: CementFrame) -> _Pose:
         if pose is not self._current:
+            if self._current is not None and self._current.tracker is not None:
+                self._current.tracker.leave()
             if pose.tracker is not None:
                 pose.tracker.resume(frame.time_ns)
             self._current = pose

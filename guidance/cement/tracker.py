@@ -105,6 +105,10 @@ class CementTracker:
         """Cement's opacity in another beam, after the voltage was changed."""
         self._opacity = opacity if self._reference.linear else None
 
+    def leave(self) -> None:
+        """Another view is looked at: what is known stays, memory for maps is given back."""
+        self._native.leave()
+
     def resume(self, now_ns: int) -> None:
         """The same pose again after a pause or another view: what is known stays, what was missed is said.
 

@@ -245,6 +245,10 @@ class NativeTracker:
         """After a pause: what is known stays, the next frames count for more."""
         self._native.resume()
 
+    def leave(self) -> None:
+        """Nothing is looked at for a while: what is known stays, memory for maps is given back."""
+        self._ring.forget()
+
     def already(self, marks: U8) -> None:
         """(rows, columns) of the grid: 1 where cement is known to be."""
         self._native.already(marks)

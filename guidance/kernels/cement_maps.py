@@ -63,6 +63,10 @@ class MapRing:
         self._sets: list[Maps] = []
         self.allocated = 0
 
+    def forget(self) -> None:
+        """Keep no set: of large pictures each is tens of MB."""
+        self._sets = []
+
     def acquire(self) -> Maps:
         """A set that nobody holds, the most recently used first (its memory is warm)."""
         for number, maps in enumerate(self._sets):

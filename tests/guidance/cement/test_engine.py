@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from dataclasses import replace
+
 import numpy as np
 
 from guidance.cement.engine import CementEngine
@@ -102,3 +106,38 @@ def test_a_frame_that_was_asked_for_in_a_run_that_is_over_leaves_the_one_that_go
     # What was seen first is known to have come first.
     assert np.nanmin(arrived) < 0.5
     assert np.nanmax(arrived) > 1.0
+
+
+def test_maps_of_a_view_that_was_left_and_of_a_run_that_is_over_are_given_back() -> None:
+    engine = CementEngine(CementSettings())
+    for number in range(8):
+        engine.keep(_frame("FluoroA", number, 0.1 * number, 0.0))
+    run = CementRun(
+        number=1,
+        material=CementMaterial(opacity_per_mm=0.06),
+        started_ns=round(0.75 * NS),
+        after_sequence=(("FluoroA", 7),),
+    )
+    maps: list[weakref.ref[object]] = []
+
+    def follow(number: int, matrix: tuple[float, ...]) -> None:
+        frame = replace(_frame("FluoroA", number, 0.1 * number, 4.0), pixel_from_patient=matrix, pose=matrix)
+        mask = engine.follow(run, frame, CementScene()).view.mask
+        if mask is not None and mask.base is not None:
+            maps.append(weakref.ref(mask.base))
+
+    def living() -> int:
+        gc.collect()
+        return len({id(each()) for each in maps if each() is not None})
+
+    for number in range(8, 16):
+        follow(number, _matrix(0.0))
+    assert maps
+    for number in range(16, 30):
+        follow(number, _matrix(60.0))
+    for number in range(30, 40):
+        follow(number, _matrix(0.0))
+    # The newest of each direction is kept for the body, and a few sets are in use.
+    assert living() <= 6
+    engine.keep(_frame("FluoroA", 40, 4.0, 4.0))
+    assert living() == 0
