@@ -13,7 +13,7 @@ from guidance.messages import CementBody
 NO_VIEW: Final = "no view yet"
 _ONE_DIRECTION: Final = "one direction shows no depth: look from another, 25 degrees or more away"
 NO_GEOMETRY: Final = "no geometry: cement is followed in the picture only"
-NO_THICKNESS: Final = "display-processed pictures tell no thickness"
+NO_THICKNESS: Final = "no thickness: a display-processed or logarithmic picture, or a cement of unknown opacity"
 NO_PLACE: Final = "the views contradict each other: nothing lies in both shadows"
 _ONE_SHOWS: Final = "cement is seen from one direction only"
 _BALLOON: Final = "a balloon is followed, which is not cement"
