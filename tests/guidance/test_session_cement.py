@@ -161,6 +161,7 @@ def test_each_frame_is_asked_for_cement_and_its_state_is_told_before_it_is_drawn
     asked = asked_of(effects)
     assert not drawn(effects)
     assert asked.cement is not None
+    assert asked.track.frame is not None
     assert asked.cement.frame.pixels is asked.track.frame.pixels
     session, effects = after(session, (followed(asked, distance_px=40.0), at_ms + 70))
     kinds = [type(effect) for effect in effects]
