@@ -250,7 +250,7 @@ class CementTracker:
             front_speed_px_s=told.speed_px_s,
             speed_px_s=told.speed_map_px_s if told.bins else None,
             motion=(fit.du * step, fit.dv * step, float(np.rad2deg(fit.turn))),
-            gain=float(np.exp(-fit.offset)),
+            gain=float(np.exp(np.clip(-fit.offset, -20.0, 20.0))),
             noise=told.noise,
             unseen_s=self._unseen_s,
             out_of_picture=told.out_of_picture,
