@@ -50,10 +50,10 @@ def test_seeds_to_tune_with_are_not_scored_with_and_there_are_enough():
 
 def test_the_short_form_has_few_pictures_and_the_chief_leaks():
     chosen = quick_cases(scoring_cases(bench_cement.CASES))
-    assert len(chosen) == len(set(chosen)) == 4
+    assert len(chosen) == len(set(chosen)) == 3
     assert all(case.dose == 1.0 for case in chosen)
     assert len({case.patient for case in chosen}) == 1
-    assert {"foramen", "canal", "vein"} <= {kind for case in chosen for kind in case.leaks}
+    assert {"foramen", "vein"} <= {kind for case in chosen for kind in case.leaks}
     assert any(not case.leaks for case in chosen)
     assert sum(len(shots_of(case)) for case in chosen) < 1000
 
