@@ -25,6 +25,9 @@ from guidance.messages import F64, CementRun, CementView, Matrix34
 
 _MOST_POSES: Final = 6
 _SAME_KVP: Final = 0.5
+# What can have come since the last frame: at once, in a second (an injector gives 0.05 to 0.5 ml/s), and in proportion.
+_FREE_ML, _ML_S, _FREE_SHARE, _SHARE_S, _STEADY = 10.0, 1.0, 0.15, 0.02, 1.5
+_COVERED: Final = "more is new in the picture than can have flowed: something lies over it"
 _CHANGED_FRAMES: Final = 5  # in a row that show another picture, before it is taken for another view
 
 
@@ -94,6 +97,8 @@ class Eye:
         self._current: _Pose | None = None
         self._changed: list[CementFrame] = []
         self._last: CementView | None = None
+        self._amount_ns: int | None = None
+        self._ml = self._share = 0.0
 
     def look(self, frame: CementFrame, scene: CementScene, estimator: BodyEstimator) -> CementView:
         """What the frame shows; of one that was looked at before the same, with its geometry of now."""
@@ -167,9 +172,25 @@ class Eye:
         if lumens is None and pose.lumen is not None:
             lumens = pose.lumen.capsules(last if here else None)
         view = tracker.follow(frame, moved, lumens, expected, mm_per_px=mm_per_px)
+        if view.seen and self._too_much(view, frame):
+            return self._unseen(frame, _COVERED, mm_per_px, code="covered")
         if pose.lumen is not None and view.seen and not scene.instruments:
             pose.lumen.look(view)
         return view
+
+    def _too_much(self, view: CementView, frame: CementFrame) -> bool:
+        """More than can have flowed since it was known how much there is: a hand, or another picture."""
+        passed_s = 0.0 if self._amount_ns is None else max(frame.time_ns - self._amount_ns, 0) / 1e9
+        share = view.area_px / max(frame.pixels.size, 1)
+        most_share = _FREE_SHARE + _STEADY * self._share + _SHARE_S * passed_s
+        ml = most_ml = 0.0
+        if view.thickness_sum_mm_px is not None and view.mm_per_px is not None:
+            ml = view.thickness_sum_mm_px * view.mm_per_px**2 / 1000.0
+            most_ml = _FREE_ML + _STEADY * self._ml + _ML_S * passed_s
+        if ml > most_ml or share > most_share:
+            return True
+        self._amount_ns, self._ml, self._share = frame.time_ns, ml or self._ml, share
+        return False
 
     def _elsewhere(
         self, view: CementView, frame: CementFrame, scene: CementScene, estimator: BodyEstimator
@@ -246,7 +267,9 @@ class Eye:
             filtration_mm_cu=settings.filtration_mm_cu,
         )
 
-    def _unseen(self, frame: CementFrame, reason: str, mm_per_px: float | None) -> CementView:
+    def _unseen(
+        self, frame: CementFrame, reason: str, mm_per_px: float | None, *, code: str = "no_reference"
+    ) -> CementView:
         return CementView(
             device=frame.device,
             sequence=frame.sequence,
@@ -254,7 +277,7 @@ class Eye:
             received_ns=frame.received_ns,
             time_s=(frame.time_ns - self._run.started_ns) / 1e9,
             seen=False,
-            code="no_reference",
+            code=code,
             reason=reason,
             pixel_from_patient=frame.pixel_from_patient,
             mm_per_px=mm_per_px,

@@ -141,3 +141,47 @@ def test_maps_of_a_view_that_was_left_and_of_a_run_that_is_over_are_given_back()
     assert living() <= 6
     engine.keep(_frame("FluoroA", 40, 4.0, 4.0))
     assert living() == 0
+
+
+def test_a_hand_that_lies_there_after_a_pause_is_not_cement_and_nothing_is_lost_by_it() -> None:
+    engine = CementEngine(CementSettings())
+    for number in range(8):
+        engine.keep(_frame("FluoroA", number, 0.1 * number, 0.0))
+    run = CementRun(
+        number=1,
+        material=CementMaterial(opacity_per_mm=0.06),
+        started_ns=round(0.8 * NS),
+        after_sequence=(("FluoroA", 7),),
+    )
+    for number in range(8, 24):
+        before = engine.follow(run, _frame("FluoroA", number, 0.1 * number, 0.4 * (number - 8)), CementScene()).view
+    assert before.seen
+    assert before.area_px > 0.0
+    seen = []
+    for number in range(24, 30):
+        frame = _frame("FluoroA", number, 4.0 + 0.1 * number, 6.0)
+        pixels = frame.pixels.copy()
+        pixels[:, 8:70] = pixels[:, 8:70] * 0.65  # from border to border, within the field
+        seen.append(engine.follow(run, replace(frame, pixels=pixels), CementScene()).view)
+    assert all(not view.seen or view.area_px < 3.0 * before.area_px for view in seen)
+    for number in range(30, 40):
+        after = engine.follow(run, _frame("FluoroA", number, 4.0 + 0.1 * number, 6.0), CementScene()).view
+    assert after.seen
+    assert 0.7 * before.area_px < after.area_px < 1.4 * before.area_px
+
+
+def test_much_cement_at_once_is_cement() -> None:
+    """A recording may begin late: a lump in the first frame can be."""
+    engine = CementEngine(CementSettings())
+    for number in range(8):
+        engine.keep(_frame("FluoroA", number, 0.1 * number, 0.0))
+    run = CementRun(
+        number=1,
+        material=CementMaterial(opacity_per_mm=0.06),
+        started_ns=round(0.8 * NS),
+        after_sequence=(("FluoroA", 7),),
+    )
+    for number in range(8, 14):
+        view = engine.follow(run, _frame("FluoroA", number, 0.1 * number, 5.0), CementScene()).view
+    assert view.seen
+    assert view.area_px > 0.8 * np.pi * 10.0**2
