@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -16,6 +16,7 @@ from guidance.wire.mqtt import topics
 from simulators.injector import SimulatedInjector
 
 RATE_HZ: Final = 5.0
+_CANCEL_AGAIN_S: Final = 0.05
 _RETRY_S: Final = 0.5
 _ANSWER_WITHIN_S: Final = 5.0
 
@@ -108,8 +109,7 @@ class InjectorStream:
             if listening.done():
                 listening.result()
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await ended(listening)
 
     async def _tell(self, client: aiomqtt.Client, t_s: float) -> None:
         payload = self._injector.reading(t_s)
@@ -133,6 +133,18 @@ class InjectorStream:
             else:
                 self.report.refused_commands += 1
             self.heard.set()
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancel until it has ended; how is nobody's business any more.
+
+    Once is not enough: before Python 3.12 `asyncio.wait_for`, which MQTT's client awaits the broker with, swallows a
+    cancellation that comes in the same turn of the loop as its answer.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _address(url: str) -> tuple[str, int]:

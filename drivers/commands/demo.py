@@ -21,6 +21,7 @@ from drivers.commands.demo_volume import find_or_fetch_pelvis
 from drivers.commands.progress import show_progress
 from drivers.commands.server_process import ServerProcess
 from drivers.settings import load_settings
+from drivers.tasks import end_all
 from guidance.errors import CaseError
 from guidance.shapes import NOTICE
 from simulators.cbct import DicomPeer
@@ -150,8 +151,7 @@ async def _play(
         geometry = await asyncio.to_thread(server.call, "GET", "/api/v1/geometry")
         status = await asyncio.to_thread(server.call, "GET", "/api/v1/status")
     finally:
-        streaming.cancel()
-        await asyncio.gather(streaming, return_exceptions=True)
+        await end_all((streaming,))
         if sys.stderr.isatty():
             print(file=sys.stderr)
     inputs = status["inputs"]

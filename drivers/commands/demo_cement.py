@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from drivers.commands.server_process import ServerProcess
+from drivers.tasks import end_all
 from guidance.config import MqttSettings
 from guidance.errors import ConfigError
 from simulators.cement.demo import BRAND
@@ -112,9 +113,7 @@ async def inject(server: ServerProcess, suite: SimulatedSuite, injection: Inject
     finally:
         if stream.last is not None:
             injection.volume_true_ml, injection.stream_s = stream.last.volume_ml, stream.last.t_s
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
 
 
 async def look(server: ServerProcess, injection: Injection) -> list[str]:

@@ -14,7 +14,7 @@ from guidance.config import MqttSettings
 from guidance.errors import ConfigError
 from simulators.cement.injection import InjectionCurve
 from simulators.injector import InjectorFault, SimulatedInjector, fault_time
-from simulators.injector_stream import InjectorStream
+from simulators.injector_stream import InjectorStream, ended
 from tests.helpers.broker import Mosquitto, Wire
 
 CURVE = InjectionCurve(times_s=(0.0, 600.0), volumes_ml=(0.0, 60.0))
@@ -37,8 +37,7 @@ async def streaming(stream, **told):
             await stream.connected.wait()
         yield running
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await ended(running)
 
 
 async def readings(client):
