@@ -112,8 +112,8 @@ def test_area_and_thickness_of_a_known_cylinder(folder: Path, capsys: pytest.Cap
     assert 2.0 * np.count_nonzero((mask > 0) & truth) / (np.count_nonzero(mask) + np.count_nonzero(truth)) > 0.9
     thickness = np.load(folder / "mm" / "f19.npy")
     assert thickness.shape == (SIZE, SIZE)
-    # There is no scatter in these pictures, but without a volume it is a wide guess: so is what is told.
-    assert float(np.median(thickness[_thickness_mm(10) > 7.9])) == pytest.approx(9.5, rel=0.3)
+    # There is no scatter in these pictures; without a volume some is supposed: 8 mm read as more, the interval tells.
+    assert 7.5 < float(np.median(thickness[_thickness_mm(10) > 7.9])) < 13.0
     true_ml = np.pi * (_radius_px(FRAMES - 1) * MM_PER_PX) ** 2 * 8.0 / 1000.0
     assert answer["volume_low_ml"] < true_ml < answer["volume_high_ml"]
 
