@@ -167,7 +167,8 @@ class Eye:
         if expected is not None and expected.shape != frame.pixels.shape:
             expected = None
         motion = last.motion if last is not None and here and last.seen else (0.0, 0.0, 0.0)
-        moved = pose.shafts.moved(scene.instruments, frame.time_ns, motion, max(frame.pixels.shape))
+        mask = last.mask if last is not None and here and last.seen else None
+        moved = pose.shafts.moved(scene.instruments, frame.time_ns, motion, max(frame.pixels.shape), mask)
         lumens = pose.shafts.lumens(scene.instruments, frame.time_ns, last if here else None)
         if lumens is None and pose.lumen is not None:
             lumens = pose.lumen.capsules(last if here else None)

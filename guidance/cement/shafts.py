@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from guidance.messages import F64, CementView
+from guidance.messages import F64, U8, CementView
 from guidance.tracking.values import SeenInstrument
 
 _SHAFT: Final = 0.6  # of the diameter: its edge is blurred
@@ -16,6 +16,9 @@ _STILL_PX: Final = 1.5  # across itself, beside what is not known of where it is
 _STILL_TIP_PX: Final = 4.0
 _BODY_REACH: Final = 1.4  # of a ball's radius: how far cement lies around the tip, and along the shaft
 _LEAST_REACH: Final = 2.0  # of the diameter
+_BESIDE: Final = 1.0  # diameters from its middle: outside the shaft and its blurred edge
+_GAP: Final = 3.0  # diameters without cement beside it, beyond which it has ended
+_FAR_PX: Final = 4096.0
 _KEPT_NS: Final = 500_000_000
 _GONE_NS: Final = 1_000_000_000
 
@@ -34,7 +37,12 @@ class Shafts:
         self._seen_ns = 0
 
     def moved(
-        self, seen: Sequence[SeenInstrument], time_ns: int, motion: tuple[float, float, float], side_px: int
+        self,
+        seen: Sequence[SeenInstrument],
+        time_ns: int,
+        motion: tuple[float, float, float],
+        side_px: int,
+        mask: U8 | None = None,
     ) -> list[SeenInstrument]:
         """Those that do not stand where they stood, and where those stood that have left.
 
@@ -43,6 +51,7 @@ class Shafts:
             time_ns: of the frame.
             motion: of the picture against the reference, as in `CementView`.
             side_px: the picture's longer side.
+            mask: 1 where new cement was in the frame before, of the same pose: a tip in it is not told any more.
         """
         if self._first is None:
             # The first frame that is followed is a moment after the reference.
@@ -53,7 +62,7 @@ class Shafts:
         found = []
         for one in seen:
             before = self._first.get(one.path_id)
-            if before is None or not _stands(before, one, motion, scale):
+            if before is None or not _stands(before, one, motion, scale, mask):
                 found.append(one)
                 if before is not None:
                     found.append(before)
@@ -78,12 +87,42 @@ class Shafts:
             self._lumens = ()  # it may have been withdrawn: what is there now is a track
         if not self._lumens:
             return None
-        radius_px = math.sqrt(max(last.area_px, 0.0) / math.pi) if last is not None and last.seen else 0.0
-        reach_px = 0.0
-        if last is not None and last.mask is not None:
-            reach_px = float(np.hypot(*last.mask.shape))
-        capsules = [lumen_px(one, reach_px or 4096.0, free_px=_BODY_REACH * radius_px) for one in self._lumens]
-        return np.concatenate(capsules) if capsules else None
+        radius_px, mask = 0.0, None
+        if last is not None and last.seen and last.mask is not None:
+            radius_px, mask = math.sqrt(max(last.area_px, 0.0) / math.pi), last.mask
+        capsules = []
+        for one in self._lumens:
+            free_px = _BODY_REACH * radius_px
+            if mask is not None:
+                free_px = max(free_px, beside_px(one, mask))
+            reach_px = float(np.hypot(*mask.shape)) if mask is not None else _FAR_PX
+            capsules.append(lumen_px(one, reach_px, free_px=free_px))
+        return np.concatenate(capsules)
+
+
+def beside_px(seen: SeenInstrument, mask: U8) -> float:
+    """How far from its tip backwards new cement lies beside a shaft: there it flows back around it.
+
+    Args:
+        mask: 1 where new cement is, of the same picture.
+    """
+    line = np.asarray(seen.centreline_px, np.float64)
+    tip = np.array(seen.tip_px) if seen.tip_px is not None else line[-1]
+    back = (line[0] - tip) / max(float(np.linalg.norm(line[0] - tip)), 1e-6)
+    across = np.array((-back[1], back[0])) * (_BESIDE * seen.diameter_px)
+    rows, columns = mask.shape
+    places = np.arange(0.0, float(np.hypot(rows, columns)), 2.0)
+    points = tip + places[:, None] * back
+    found = np.zeros(len(places), np.bool_)
+    for side in (points + across, points - across):
+        u, v = np.rint(side).astype(int).T
+        inside = (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
+        found[inside] |= mask[v[inside], u[inside]] > 0
+    there = places[found]
+    if len(there) == 0 or there[0] > _GAP * seen.diameter_px + _BODY_REACH * seen.diameter_px:
+        return 0.0
+    ends = np.flatnonzero(np.diff(there) > _GAP * seen.diameter_px)
+    return float(there[ends[0]] if len(ends) else there[-1]) + seen.diameter_px
 
 
 def lumen_px(seen: SeenInstrument, reach_px: float, *, free_px: float = 0.0) -> F64:
@@ -115,7 +154,9 @@ def _shortened(line: F64, by_px: float) -> F64:
         line = line[:-1]
 
 
-def _stands(before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float) -> bool:
+def _stands(
+    before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float, mask: U8 | None
+) -> bool:
     shift = np.array(motion[:2])
     first = np.asarray(before.centreline_px, np.float64) + shift
     line = np.asarray(now.centreline_px, np.float64)
@@ -127,8 +168,15 @@ def _stands(before: SeenInstrument, now: SeenInstrument, motion: tuple[float, fl
         return False
     if float(abs((line.mean(axis=0) - first[0]) @ across)) > slack:
         return False
+    if mask is not None and _lies_in(mask, np.array(before.tip_px if before.tip_px is not None else first[-1]) + shift):
+        return True
     if before.tip_px is None or now.tip_px is None:
         return before.tip_px is None and now.tip_px is None
     sigma = math.hypot(before.tip_sigma_px or 0.0, now.tip_sigma_px or 0.0)
     tip = (np.array(now.tip_px) - shift - np.array(before.tip_px)) @ along
     return abs(float(tip)) <= scale * _STILL_TIP_PX + 2.0 * sigma
+
+
+def _lies_in(mask: U8, place: F64) -> bool:
+    u, v = (round(float(value)) for value in place)
+    return 0 <= v < mask.shape[0] and 0 <= u < mask.shape[1] and bool(mask[v, u])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from guidance.cement.shafts import Shafts, lumen_px
+from guidance.cement.shafts import Shafts, beside_px, lumen_px
 from guidance.messages import F64, CementView
 from guidance.tracking.values import SeenInstrument
 
@@ -65,6 +67,16 @@ def test_one_that_moved_hides_where_it_is_and_where_it_was(line: F64, tip: tuple
     assert shafts.moved([now], 0, STILL, 512) == [now, before]
 
 
+@pytest.mark.parametrize("tip", [(260.0, 200.0), None])
+def test_a_tip_that_cement_lies_over_is_not_one_that_was_withdrawn(tip: tuple[float, float] | None) -> None:
+    shafts, now = Shafts(), seen(LINE, tip)
+    shafts.moved([seen()], 0, STILL, 512)
+    mask = np.zeros((512, 512), np.uint8)
+    mask[190:211, 250:320] = 1
+    assert shafts.moved([now], 1, STILL, 512, mask) == []
+    assert len(shafts.moved([now], 2, STILL, 512, np.zeros((512, 512), np.uint8))) == 2
+
+
 def test_where_one_has_left_nothing_is_told() -> None:
     shafts = Shafts()
     first = seen()
@@ -102,6 +114,25 @@ def test_the_more_cement_there_is_the_more_of_the_shaft_is_free() -> None:
     assert much is not None
     assert little[-1, 2] == pytest.approx(280.0)  # twice the diameter
     assert much[-1, 2] == pytest.approx(230.0)
+
+
+def test_where_cement_flows_back_around_a_shaft_the_shaft_is_free() -> None:
+    shafts, around = Shafts(), view(2000.0)
+    mask = np.zeros((512, 512), np.uint8)
+    mask[185:216, 180:310] = 1  # from the tip 120 px back, wider than the shaft
+    capsules = shafts.lumens([seen()], 0, replace(around, mask=mask))
+    assert capsules is not None
+    assert capsules[-1, 2] == pytest.approx(170.0, abs=3.0)
+    mask[195:206, 20:180] = 1  # the lumen itself, filled: nothing beside it there
+    again = shafts.lumens([seen()], 1, replace(around, mask=mask))
+    assert again is not None
+    assert again[-1, 2] == pytest.approx(170.0, abs=3.0)
+
+
+def test_cement_beside_a_shaft_far_from_its_tip_frees_nothing() -> None:
+    mask = np.zeros((512, 512), np.uint8)
+    mask[180:220, 110:150] = 1
+    assert beside_px(seen(), mask) == 0.0
 
 
 def test_half_a_second_after_it_was_seen_last_a_lumen_hides_nothing() -> None:
