@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from guidance.cement.engine import CementEngine
+from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
 from guidance.config import CementSettings
 from guidance.geometry.intensity import PixelIntensity
-from guidance.messages import CementMaterial, CementRun
+from guidance.messages import CementMaterial, CementRun, CementView
 
 SIDE_PX = 128
 NS = 1_000_000_000
@@ -143,7 +146,8 @@ def test_maps_of_a_view_that_was_left_and_of_a_run_that_is_over_are_given_back()
     assert living() == 0
 
 
-def test_a_hand_that_lies_there_after_a_pause_is_not_cement_and_nothing_is_lost_by_it() -> None:
+def _started() -> tuple[CementEngine, CementRun]:
+    """One plane before any cement, and a start."""
     engine = CementEngine(CementSettings())
     for number in range(8):
         engine.keep(_frame("FluoroA", number, 0.1 * number, 0.0))
@@ -153,6 +157,11 @@ def test_a_hand_that_lies_there_after_a_pause_is_not_cement_and_nothing_is_lost_
         started_ns=round(0.8 * NS),
         after_sequence=(("FluoroA", 7),),
     )
+    return engine, run
+
+
+def test_a_hand_that_lies_there_after_a_pause_is_not_cement_and_nothing_is_lost_by_it() -> None:
+    engine, run = _started()
     for number in range(8, 24):
         before = engine.follow(run, _frame("FluoroA", number, 0.1 * number, 0.4 * (number - 8)), CementScene()).view
     assert before.seen
@@ -172,16 +181,25 @@ def test_a_hand_that_lies_there_after_a_pause_is_not_cement_and_nothing_is_lost_
 
 def test_much_cement_at_once_is_cement() -> None:
     """A recording may begin late: a lump in the first frame can be."""
-    engine = CementEngine(CementSettings())
-    for number in range(8):
-        engine.keep(_frame("FluoroA", number, 0.1 * number, 0.0))
-    run = CementRun(
-        number=1,
-        material=CementMaterial(opacity_per_mm=0.06),
-        started_ns=round(0.8 * NS),
-        after_sequence=(("FluoroA", 7),),
-    )
+    engine, run = _started()
     for number in range(8, 14):
         view = engine.follow(run, _frame("FluoroA", number, 0.1 * number, 5.0), CementScene()).view
     assert view.seen
     assert view.area_px > 0.8 * np.pi * 10.0**2
+
+
+def test_more_than_can_have_flowed_is_told_as_something_over_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, run = _started()
+    follow = CementTracker.follow
+
+    def mistaken(*asked: Any, **how: Any) -> CementView:
+        view = follow(*asked, **how)
+        return replace(view, area_px=0.5 * SIDE_PX**2) if view.sequence in (20, 21) else view
+
+    monkeypatch.setattr(CementTracker, "follow", mistaken)
+    views = [
+        engine.follow(run, _frame("FluoroA", number, 0.1 * number, 0.4 * (number - 8)), CementScene()).view
+        for number in range(8, 24)
+    ]
+    assert [view.sequence for view in views if not view.seen] == [20, 21]
+    assert {view.code for view in views if not view.seen} == {"covered"}
