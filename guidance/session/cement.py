@@ -25,7 +25,7 @@ from guidance.messages import (
     Vector3,
 )
 from guidance.session.planned import space_of, watch_of
-from guidance.session.state import DRAWABLE, InputTrack, Session, active_volume, pivot_of
+from guidance.session.state import DRAWABLE, WAITS_FOR_TRANSFORMS, InputTrack, Session, active_volume, pivot_of
 
 LEAST_REFERENCE_FRAMES: Final = 5
 _SAME_POSE: Final = 1e-3  # px; a C-arm that stands still tells the same numbers
@@ -165,13 +165,24 @@ def cement_asked(session: Session, track: InputTrack) -> CementAsk | None:
     return CementAsk(run=run, frame=frame, scene=scene)
 
 
+def reference_of(session: Session, track: InputTrack) -> CementFrame | None:
+    """The track's frame as one to compare with, while nothing is followed."""
+    return cement_frame(session, track) if session.cement.run is None else None
+
+
+def pose_of(track: InputTrack | None) -> Matrix34 | None:
+    """The matrix of its frame; None where nothing may be drawn with it."""
+    return track.verdict.pixel_from_patient if track is not None and track.verdict.state in DRAWABLE else None
+
+
 def cement_frame(session: Session, track: InputTrack) -> CementFrame | None:
-    """What following cement needs of the track's frame; None where it is no live one."""
+    """What following cement needs of the track's frame; None where it is no live one, or its geometry is on its way."""
     frame = track.frame
     if frame is None or track.liveness.held or track.silent:
         return None
-    before = session.inputs.get(track.device)
-    matrix = track.verdict.pixel_from_patient if track.verdict.state in DRAWABLE else None
+    if track.told_late_before and track.verdict.code in WAITS_FOR_TRANSFORMS:
+        return None  # what is seen without a pose tells nothing in 3D, and cannot be compared with another pose
+    matrix = pose_of(track)
     return CementFrame(
         device=frame.device,
         sequence=frame.sequence,
@@ -185,9 +196,7 @@ def cement_frame(session: Session, track: InputTrack) -> CementFrame | None:
         pixel_from_patient=matrix,
         isocenter_lps_mm=_isocenter_lps_mm(session, frame),
         pose=_told_pose(session, matrix),
-        steady=before is None
-        or before.frame is None
-        or (before.verdict.state in DRAWABLE and _same_pose(before, track)),
+        steady=track.frames <= 1 or (track.pose_before is not None and _same_pose(track.pose_before, matrix)),
     )
 
 
@@ -224,11 +233,11 @@ def live_frames_here(before: InputTrack | None, track: InputTrack) -> int:
         return 1
     last = before.frame
     same = last.pixels.shape == frame.pixels.shape and last.pixels.dtype == frame.pixels.dtype
-    return before.live_frames + 1 if same and _same_pose(before, track) else 1
+    alike = same and _same_pose(before.verdict.pixel_from_patient, track.verdict.pixel_from_patient)
+    return before.live_frames + 1 if alike else 1
 
 
-def _same_pose(before: InputTrack, track: InputTrack) -> bool:
-    earlier, now = before.verdict.pixel_from_patient, track.verdict.pixel_from_patient
+def _same_pose(earlier: Matrix34 | None, now: Matrix34 | None) -> bool:
     if earlier is None or now is None:
         return True  # nothing tells that it moved; whoever follows cement looks at the pictures
     return bool(np.allclose(earlier, now, rtol=_SAME_POSE, atol=_SAME_POSE))

@@ -17,7 +17,15 @@ from guidance.liveness import FrameFacts, whole_number
 from guidance.liveness import observe as observe_liveness
 from guidance.messages import UNCHECKED, FluoroFrame, GeometryState, GeometryVerdict
 from guidance.overlay.place import place_paths
-from guidance.session.cement import cement_asked, cement_frame, live_frames_here, seen_in, taken_ns, with_seen
+from guidance.session.cement import (
+    cement_asked,
+    live_frames_here,
+    pose_of,
+    reference_of,
+    seen_in,
+    taken_ns,
+    with_seen,
+)
 from guidance.session.events import DrawFrame, Effect, FrameMeasured, InputChanged, MeasureFrame
 from guidance.session.instruments import with_instruments
 from guidance.session.planned import watch_of
@@ -66,6 +74,9 @@ def frame_arrived(session: Session, frame: FluoroFrame, now_ns: int) -> tuple[Se
         instruments=(),
         placed={},
         cement=None,
+        pose_before=pose_of(before),
+        told_late=False,
+        told_late_before=before is not None and before.told_late,
     )
     track = judged(session, track, now_ns)
     track = _with_rate(session, before, track)
@@ -94,6 +105,8 @@ def frame_measured(session: Session, event: FrameMeasured, now_ns: int) -> tuple
     if newest >= measured.frame.sequence and not shown:
         return session, []  # a later frame needed no measuring and is shown already
     track = judged(session, measured, now_ns)
+    if pose_of(measured) is None and pose_of(track) is not None:
+        track = replace(track, told_late=True)
     again = to_be_measured(session, track)
     if again is not None and (again.pixel_from_patient, again.watch) != (event.pixel_from_patient, event.watch):
         # Registration or volume changed while it was measured: what was found is about another place.
@@ -277,7 +290,7 @@ def _settled(session: Session, track: InputTrack, now_ns: int, *, again: bool = 
     if position and track.verdict.state in DRAWABLE and session.told_position[0] != session.case.epoch:
         session = replace(session, told_position=(session.case.epoch, position))
     session = with_seen(replace(session, inputs={**session.inputs, track.device: track}), track, now_ns)
-    reference = cement_frame(session, track) if session.cement.run is None and not again else None
+    reference = reference_of(session, track) if not again or track.told_late else None
     return session, [DrawFrame(track, again=again, reference=reference), *changes(before, track)]
 
 

@@ -39,6 +39,8 @@ from guidance.uncertainty.values import FrameUncertainty
 
 NS_PER_MS: Final = 1_000_000
 DRAWABLE: Final = (GeometryState.TRUSTED, GeometryState.DEGRADED)
+WAITS_FOR_TRANSFORMS: Final = ("transforms_not_paired", "no_geometry")
+"""Codes of verdicts that transforms still to come may change."""
 _NO_GEOMETRY: Final = GeometryVerdict(state=GeometryState.ABSENT, reason="no frame yet", code="no_frame")
 
 
@@ -70,6 +72,9 @@ class InputTrack:
         taken_ns: when it was taken; steps are the sender's where its clock goes on soundly.
         live_frames: how many live ones of this size, type and pose came one after the other.
         cement: what this frame shows of cement; None where it is not followed.
+        pose_before: the matrix of the frame before; None where nothing could be drawn with it.
+        told_late: this frame's geometry came after it was shown.
+        told_late_before: that of the frame before did, so this one's is waited for.
     """
 
     device: str
@@ -95,6 +100,9 @@ class InputTrack:
     taken_ns: int = 0
     live_frames: int = 0
     cement: CementSeen | None = None
+    pose_before: Matrix34 | None = None
+    told_late: bool = False
+    told_late_before: bool = False
 
     @property
     def state(self) -> InputState:

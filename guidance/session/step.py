@@ -10,6 +10,7 @@ from guidance.case import Case, drawable_paths, lasting
 from guidance.geometry.paired import is_geometry
 from guidance.messages import GeometryState, GeometryVerdict, TransformSample
 from guidance.session.cement import (
+    reference_of,
     start_cement,
     stop_cement,
     with_case_zones,
@@ -41,11 +42,10 @@ from guidance.session.events import (
 from guidance.session.frames import changes, frame_arrived, frame_measured, judged, to_be_measured
 from guidance.session.instruments import needle_tips
 from guidance.session.planned import path_aids, zones_on_picture
-from guidance.session.state import DRAWABLE, InputTrack, Session
+from guidance.session.state import DRAWABLE, WAITS_FOR_TRANSFORMS, InputTrack, Session
 
 _TRANSFORMS_KEPT: Final = 64  # per connection and name; at 30/s two seconds, far more than half a frame interval
 _SCREEN_AGES: Final = 2  # at 3 pictures a second one that is lost leaves 667 ms; paths must not blink for that
-_WAITING_FOR_TRANSFORMS: Final = ("transforms_not_paired", "no_geometry")
 
 
 def step(session: Session, event: Event, now_ns: int) -> tuple[Session, list[Effect]]:
@@ -178,17 +178,20 @@ def _transform_arrived(session: Session, sample: TransformSample, now_ns: int) -
     effects: list[Effect] = []
     for device, track in session.inputs.items():
         # A sender may send the picture first: its transforms, when they come, are for the picture of that very time.
-        waits = track.frame is not None and track.verdict.code in _WAITING_FOR_TRANSFORMS and not track.silent
+        waits = track.frame is not None and track.verdict.code in WAITS_FOR_TRANSFORMS and not track.silent
         waits = waits and device not in session.pending
         if waits and sample.timestamp_igtl and track.frame and track.frame.timestamp_igtl == sample.timestamp_igtl:
-            after = judged(session, track, now_ns)
+            after = replace(judged(session, track, now_ns), told_late=True)
             wanted = to_be_measured(session, after)
             if wanted is not None:
                 session = replace(session, pending={**session.pending, device: after})
                 effects.append(wanted)
             elif after.verdict.state is not track.verdict.state:
                 inputs[device] = after
-                effects += [DrawFrame(after, again=True), *changes(track, after)]
+                effects += [
+                    DrawFrame(after, again=True, reference=reference_of(session, after)),
+                    *changes(track, after),
+                ]
     return replace(session, inputs=inputs), effects
 
 

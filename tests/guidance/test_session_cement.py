@@ -39,7 +39,7 @@ from guidance.session import (
     Tick,
 )
 from guidance.session.poses import live_view
-from tests.guidance.test_session_measured import shifted
+from tests.guidance.test_session_measured import answer, shifted, transforms, watched, without_geometry
 from tests.helpers.live_session import after, drawn, live_frame, planned_case
 
 STEP_MS = 66.0
@@ -394,3 +394,34 @@ def test_cement_in_a_frame_that_was_long_in_the_work_is_told_though_its_input_is
     number = seen.view.sequence
     session, _ = after(session, (followed(asked, distance_px=40.0), late_ms + 20.0))
     assert session.cement.seen["Fluoro"].view.sequence == number
+
+
+def test_cement_waits_for_geometry_that_comes_after_each_picture_and_so_has_a_pose_that_stands() -> None:
+    session, at_ms = watched(), 0.0
+    references = []
+    for number in range(1, 8):
+        at_ms = number * STEP_MS
+        session, effects = after(session, (FrameArrived(without_geometry(number, at_ms)), at_ms))
+        references += [draw.reference for draw in drawn(effects)]
+        session, [asked] = after(session, *transforms(at_ms))
+        session, effects = after(session, (answer(asked), at_ms + 3))
+        references += [draw.reference for draw in drawn(effects)]
+    # The first picture could not know that its geometry would come; then there is one of each, with its pose.
+    kept = [reference for reference in references if reference is not None]
+    assert [frame.sequence for frame in kept] == [1, 1, *range(2, 8)]
+    assert all(frame.pose is not None and frame.steady for frame in kept[2:])
+    session, _ = after(session, (START, at_ms + 5))
+    for number in (8, 9):
+        at_ms = number * STEP_MS
+        session, effects = after(session, (FrameArrived(without_geometry(number, at_ms)), at_ms))
+        assert not [effect for effect in effects if isinstance(effect, MeasureFrame)]
+        session, effects = after(session, *transforms(at_ms))
+        asked = asked_of(effects)
+        assert asked.cement is not None and asked.cement.frame.pose is not None and asked.cement.frame.steady
+        session, effects = after(session, (followed(asked, distance_px=40.0), at_ms + 3))
+        assert drawn(effects)[0].track.cement is not None
+    # Where it stays away the next picture is not kept waiting for it: cement is followed by the picture alone.
+    session, _ = after(session, (FrameArrived(without_geometry(10, at_ms + 66)), at_ms + 66))
+    session, effects = after(session, (FrameArrived(without_geometry(11, at_ms + 132)), at_ms + 132))
+    asked = asked_of(effects)
+    assert asked.cement is not None and asked.cement.frame.pose is None
