@@ -403,8 +403,8 @@ def test_cement_waits_for_geometry_that_comes_after_each_picture_and_so_has_a_po
         at_ms = number * STEP_MS
         session, effects = after(session, (FrameArrived(without_geometry(number, at_ms)), at_ms))
         references += [draw.reference for draw in drawn(effects)]
-        session, [asked] = after(session, *transforms(at_ms))
-        session, effects = after(session, (answer(asked), at_ms + 3))
+        session, effects = after(session, *transforms(at_ms))
+        session, effects = after(session, (answer(asked_of(effects)), at_ms + 3))
         references += [draw.reference for draw in drawn(effects)]
     # The first picture could not know that its geometry would come; then there is one of each, with its pose.
     kept = [reference for reference in references if reference is not None]
@@ -417,11 +417,14 @@ def test_cement_waits_for_geometry_that_comes_after_each_picture_and_so_has_a_po
         assert not [effect for effect in effects if isinstance(effect, MeasureFrame)]
         session, effects = after(session, *transforms(at_ms))
         asked = asked_of(effects)
-        assert asked.cement is not None and asked.cement.frame.pose is not None and asked.cement.frame.steady
+        assert asked.cement is not None
+        assert asked.cement.frame.pose is not None
+        assert asked.cement.frame.steady
         session, effects = after(session, (followed(asked, distance_px=40.0), at_ms + 3))
         assert drawn(effects)[0].track.cement is not None
     # Where it stays away the next picture is not kept waiting for it: cement is followed by the picture alone.
     session, _ = after(session, (FrameArrived(without_geometry(10, at_ms + 66)), at_ms + 66))
     session, effects = after(session, (FrameArrived(without_geometry(11, at_ms + 132)), at_ms + 132))
     asked = asked_of(effects)
-    assert asked.cement is not None and asked.cement.frame.pose is None
+    assert asked.cement is not None
+    assert asked.cement.frame.pose is None
