@@ -17,10 +17,9 @@ from guidance.messages import U8, Pixels
 _BITS: Final = (8, 10, 12, 14, 16)
 _PLATEAU_SHARE: Final = 0.005  # of the pixels at the very lowest or highest number: a shutter, a saturated field
 _OVERLAY_SHARE: Final = 0.1  # text and graphics cover less of a picture
-_OVERLAY_AGREES: Final = 0.2  # of a neighbourhood's value, within which a pixel without its high bits must lie
+_OVERLAY_AGREES: Final = 0.2  # of its neighbours' values, beyond which no pixel without its high bits may lie
 _OVERLAY_MOST: Final = 0.7  # of the pixels with high bits must
-_OVERLAY_WINDOW: Final = (15, 15)
-_OVERLAY_RANGE: Final = 0.25  # of what the lower bits can hold, that they must use
+_OVERLAY_WINDOW: Final = 9  # strokes are narrower
 _USUAL_SPREAD: Final = 0.35  # standard deviation of a pelvis' attenuation: numbers of unknown scale are taken as that
 _LARGEST: Final = 1e12  # of any detector's numbers; beyond, single precision could not square differences
 _BLADE_SHARE: Final = 0.1  # of the field's median: behind a blade there is only scatter
@@ -93,9 +92,9 @@ def field_of(frame: CementFrame) -> tuple[int, int, int, int]:
 
 def wider(scale: FrameScale, pixels: Pixels) -> FrameScale | None:
     """The same for numbers beyond those seen before; None: there are none, so what is at the end is saturated."""
-    if pixels.dtype.kind not in "iu" or scale.bits or not scale.logarithm or scale.sign < 0.0:
+    if pixels.dtype.kind not in "iu" or not scale.logarithm or scale.sign < 0.0:
         return None
-    top = _top(pixels.dtype, float(pixels.max()))
+    top = _top(pixels.dtype, float(_plain(pixels, scale.bits).max()))
     return replace(scale, high=top) if top > scale.high else None
 
 
@@ -132,19 +131,20 @@ def _overlay_bits(pixels: Pixels) -> int:
     if pixels.dtype not in (np.uint16, np.int16):
         return 0
     numbers = pixels.view(np.uint16)
-    for bits in (10, 12, 14):
+    for bits in (14, 12, 10):  # the most that can be picture: another exposure may need them
         limit = 1 << bits
         high = numbers >= limit
         share = np.count_nonzero(high) / high.size
-        if share == 0.0:
+        if share > _OVERLAY_SHARE:
             return 0
-        plain = numbers & np.uint16(limit - 1)
-        if share > _OVERLAY_SHARE or plain.max() < _OVERLAY_RANGE * limit:
+        if share == 0.0:
             continue
-        others = (~high).astype(np.float32)
-        share_around = cv2.blur(others, _OVERLAY_WINDOW)
-        around = cv2.blur(plain * others, _OVERLAY_WINDOW) / np.maximum(share_around, 1e-6)
-        agrees = (np.abs(plain - around) <= _OVERLAY_AGREES * around) & (share_around > 0.0)
+        plain = numbers & np.uint16(limit - 1)
+        # Between its neighbours, for the mean of a window is of little use at a blade's edge.
+        window = np.ones((_OVERLAY_WINDOW, _OVERLAY_WINDOW), np.uint8)
+        least = cv2.erode(np.where(high, np.uint16(0xFFFF), plain), window)
+        most = cv2.dilate(np.where(high, np.uint16(0), plain), window)
+        agrees = (plain >= (1.0 - _OVERLAY_AGREES) * least) & (plain <= (1.0 + _OVERLAY_AGREES) * most)
         if np.count_nonzero(agrees & high) > _OVERLAY_MOST * np.count_nonzero(high):
             return limit - 1
     return 0

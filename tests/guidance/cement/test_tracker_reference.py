@@ -16,6 +16,7 @@ from guidance.cement.values import CementFrame
 from guidance.config import CementSettings
 from guidance.errors import CaseError
 from guidance.geometry.intensity import PixelIntensity
+from guidance.kernels.cement import bin_frame
 from simulators.gantry import Gantry
 
 SCENE = SpeedScene(side=256, before=12, frames=1, photons=60.0)
@@ -116,7 +117,7 @@ def test_overlay_planes_in_high_bits_are_not_picture(frames: list[CementFrame]) 
     drawn = [replace(n, pixels=(n.pixels // 4) | (graphics.astype(np.uint16) << 15)) for n in frames]
     plain = [replace(n, pixels=n.pixels // 4) for n in frames]
     scale = scale_of(drawn)
-    assert scale.bits == 4095
+    assert scale.bits & 0x8FFF == 0x0FFF
     ours, theirs = reference_picture(drawn), reference_picture(plain)
     np.testing.assert_allclose(ours.attenuation, theirs.attenuation, atol=1e-6)
     view = CementTracker(ours, opacity=None, scatter=None, settings=CementSettings(), started_ns=0).follow(drawn[0])
@@ -124,6 +125,31 @@ def test_overlay_planes_in_high_bits_are_not_picture(frames: list[CementFrame]) 
     bright = frames[0].pixels.copy()
     bright[100:110, 100:110] = 50_000  # real numbers beyond the others are no graphics
     assert scale_of([replace(frames[0], pixels=bright)]).bits == 0
+
+
+def test_graphics_in_the_shadow_of_blades_are_no_picture_either(frames: list[CementFrame]) -> None:
+    columns = np.arange(256.0)
+    through = np.clip(0.02 * 2.0 ** (columns - 20.0), 0.02, 1.0)  # a blade's blurred edge
+    through = np.minimum(through, through[::-1])
+    noise = np.random.default_rng(4).poisson(3.0, (256, 256))  # behind it there is little, and that is noise
+    bladed = np.minimum(np.outer(through, through) * (frames[-1].pixels // 16) + noise, 4000).astype(np.uint16)
+    bladed[[16, -16], 16:-16] |= np.uint16(0x9000)
+    bladed[128, 64:192] |= np.uint16(0x9000)
+    assert scale_of([replace(frames[-1], pixels=bladed)]).bits == 0x0FFF
+
+
+def test_another_exposure_may_need_bits_that_no_picture_had_at_first(frames: list[CementFrame]) -> None:
+    dark = (frames[-1].pixels // 40).astype(np.uint16)
+    assert dark.max() < 1024
+    graphics = np.zeros((256, 256), np.uint16)
+    graphics[128, 64:192] = 0x9000
+    scale = scale_of([replace(frames[-1], pixels=dark | graphics)])
+    brighter = np.asarray((4 * dark) | graphics, np.uint16)
+    assert int((4 * dark).max()) > 1024
+    wide = wider(scale, brighter)
+    assert wide is not None
+    _, seen, _, _ = bin_frame(brighter, wide)
+    assert seen.all()
 
 
 def test_blades_and_shutters_are_found(frames: list[CementFrame]) -> None:
