@@ -14,6 +14,8 @@ from guidance.messages import F32, F64, U8
 
 WORKING_SIDE: Final = 640
 """Bins along the longer side at most: more only cost time, for noise spreads what is seen over more than a bin."""
+HALVED_SIDE: Final = 320
+"""Pixels along the longer side, beyond which a bin has two of them at least: at clinical dose a pixel is mostly noise."""
 TOLD: Final = ("", "saturated", "black", "covered", "picture_changed", "motion_too_large")
 """Why cement cannot be told in a frame, by the native answer's number; the first: it can."""
 _NO_CAPSULES: Final = np.zeros((0, 5))
@@ -61,9 +63,10 @@ def grid_of(rows: int, columns: int, step: int | None = None) -> tuple[int, int,
 
     Args:
         rows, columns: of the picture.
-        step: pixels per bin; None: as many as leave `WORKING_SIDE` bins.
+        step: pixels per bin; None: by the size.
     """
-    used = -(-max(rows, columns) // WORKING_SIDE) if step is None else step
+    longer = max(rows, columns)
+    used = max(-(-longer // WORKING_SIDE), 2 if longer > HALVED_SIDE else 1) if step is None else step
     return used, rows // used // 2 * 2, columns // used // 2 * 2
 
 

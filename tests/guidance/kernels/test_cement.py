@@ -186,7 +186,8 @@ def signed_area(line: F64) -> float:
 
 
 def test_working_grid() -> None:
-    assert grid_of(512, 512) == (1, 512, 512)
+    assert grid_of(256, 320) == (1, 256, 320)
+    assert grid_of(512, 512) == (2, 256, 256)
     assert grid_of(1024, 1024) == (2, 512, 512)
     assert grid_of(2048, 2048) == (4, 512, 512)
     assert grid_of(1023, 700) == (2, 510, 350)
