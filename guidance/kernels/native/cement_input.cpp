@@ -1,56 +1,13 @@
 // A frame's pixels in bins of attenuation, and which of them are a measurement.
-#include <algorithm>
-#include <array>
-#include <bit>
-#include <cmath>
-#include <cstring>
-#include <limits>
-#include <type_traits>
+#include "cement_input.hpp"
 
-#include "cement.hpp"
+#include <array>
+#include <cmath>
+#include <vector>
 
 namespace guidance::cement {
 namespace {
 
-// Natural logarithm of positive normal numbers; Abramowitz and Stegun 4.1.44, |error| < 3e-8 on [1, 2).
-[[gnu::always_inline]] inline float logarithm(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const auto exponent = static_cast<float>(static_cast<std::int32_t>(bits >> 23) - 127);
-  const float x = std::bit_cast<float>((bits & 0x007FFFFFU) | 0x3F800000U) - 1.0F;
-  const float series =
-      x * (0.9999964239F +
-           x * (-0.4998741238F +
-                x * (0.3317990258F +
-                     x * (-0.2407338084F +
-                          x * (0.1676540711F + x * (-0.0953293897F + x * (0.0360884937F + x * -0.0064535442F)))))));
-  return exponent * 0.69314718F + series;
-}
-
-constexpr float kTiny = 1e-20F;
-
-struct Row {
-  float low, high, base, sign, share, toward;
-  std::int32_t bits;
-  bool logarithm;
-};
-
-// Adds a row's pixels to a row of sums; `bad` counts what is no measurement, `black` what of it is at the low end.
-template <class T>
-[[gnu::always_inline]] inline void take(const T* __restrict from, std::size_t count, const Row& row,
-                                        float* __restrict sum, float* __restrict bad, float* __restrict black) {
-  for (std::size_t n = 0; n < count; ++n) {
-    float value;
-    if constexpr (sizeof(T) == 2)
-      value = static_cast<float>(static_cast<T>(static_cast<std::int32_t>(from[n]) & row.bits));
-    else
-      value = static_cast<float>(from[n]);
-    const float under = value <= row.low ? 1.0F : 0.0F;
-    const float good = value > row.low && value < row.high ? 1.0F : 0.0F;  // not a number is neither
-    sum[n] += good > 0.0F ? value : 0.0F;
-    bad[n] += 1.0F - good;
-    black[n] += under;
-  }
-}
 // One pixel is one bin: `missing` is 1 where there is no measurement; counts that, and what of it is at the low end.
 template <bool kLogarithm, class T>
 [[gnu::always_inline]] inline void take_whole(const T* __restrict from, std::size_t count, const Row& row,
@@ -75,18 +32,14 @@ template <bool kLogarithm, class T>
   tally[0] += bad;
   tally[1] += black;
 }
-#define GUIDANCE_TAKE(T)                                                                                            \
-  GUIDANCE_CLONES void take_row(const T* __restrict from, std::size_t count, const Row& row, float* __restrict sum, \
-                                float* __restrict bad, float* __restrict black) {                                   \
-    take(from, count, row, sum, bad, black);                                                                        \
-  }                                                                                                                 \
-  GUIDANCE_CLONES void take_whole_row(const T* __restrict from, std::size_t count, const Row& row,                  \
-                                      float* __restrict attenuation, float* __restrict missing,                     \
-                                      std::array<std::int32_t, 2>& tally) {                                         \
-    if (row.logarithm)                                                                                              \
-      take_whole<true>(from, count, row, attenuation, missing, tally);                                              \
-    else                                                                                                            \
-      take_whole<false>(from, count, row, attenuation, missing, tally);                                             \
+#define GUIDANCE_TAKE(T)                                                                           \
+  GUIDANCE_CLONES void take_whole_row(const T* __restrict from, std::size_t count, const Row& row, \
+                                      float* __restrict attenuation, float* __restrict missing,    \
+                                      std::array<std::int32_t, 2>& tally) {                        \
+    if (row.logarithm)                                                                             \
+      take_whole<true>(from, count, row, attenuation, missing, tally);                             \
+    else                                                                                           \
+      take_whole<false>(from, count, row, attenuation, missing, tally);                            \
   }
 GUIDANCE_TAKE(std::uint8_t)
 GUIDANCE_TAKE(std::int8_t)
@@ -94,6 +47,19 @@ GUIDANCE_TAKE(std::uint16_t)
 GUIDANCE_TAKE(std::int16_t)
 GUIDANCE_TAKE(float)
 #undef GUIDANCE_TAKE
+
+// Adds a row's pixels to a row of sums; `bad` counts what is no measurement, `black` what of it is at the low end.
+GUIDANCE_CLONES void take_row(const float* __restrict from, std::size_t count, const Row& row, float* __restrict sum,
+                              float* __restrict bad, float* __restrict black) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float value = from[n];
+    const float under = value <= row.low ? 1.0F : 0.0F;
+    const float good = value > row.low && value < row.high ? 1.0F : 0.0F;  // not a number is neither
+    sum[n] += good > 0.0F ? value : 0.0F;
+    bad[n] += 1.0F - good;
+    black[n] += under;
+  }
+}
 
 // Sums of `step` neighbours, in place.
 GUIDANCE_CLONES void fold(float* __restrict line, std::size_t bins, std::size_t step) {
@@ -143,87 +109,77 @@ GUIDANCE_CLONES double total(const float* line, std::size_t count) {
   return sum;
 }
 
+BinStats shares_of(const Field& field, double bad, double black) {
+  const double pixels = std::max(static_cast<double>((field.right - field.left) * (field.bottom - field.top)), 1.0);
+  return {(bad - black) / pixels, black / pixels};
+}
+
 template <class T>
-BinStats bin(const Picture& picture, const Scale& scale, float* attenuation, std::uint8_t* valid) {
-  const std::size_t step = scale.step, rows = scale.rows, columns = scale.columns;
-  const std::size_t width = columns * step;
-  const Row row{static_cast<float>(scale.low),
-                static_cast<float>(scale.high),
-                static_cast<float>(scale.base),
-                static_cast<float>(scale.sign),
-                1.0F / static_cast<float>(step * step),
-                static_cast<float>(scale.toward),
-                scale.bits == 0 ? -1 : static_cast<std::int32_t>(scale.bits),
-                scale.logarithm};
+BinStats bin_single(const Picture& picture, const Scale& scale, float* attenuation, std::uint8_t* valid) {
+  const std::size_t columns = scale.columns;
+  const Row row = row_of(scale);
+  const Field field = field_of(scale);
+  thread_local std::vector<float> missing;
+  missing.resize(columns);
+  std::fill_n(attenuation, scale.rows * columns, 0.0F);
+  std::fill_n(valid, scale.rows * columns, std::uint8_t{0});
+  std::array<double, 2> sums{};
+  for (std::size_t r = field.top; r < field.bottom; ++r) {
+    const std::size_t at = r * columns + field.left, count = field.right - field.left;
+    std::array<std::int32_t, 2> tally{};
+    take_whole_row(static_cast<const T*>(picture.pixels) + r * picture.columns + field.left, count, row,
+                   attenuation + at, missing.data(), tally);
+    mark(missing.data(), count, valid + at);
+    for (std::size_t n = 0; n < 2; ++n) sums[n] += tally[n];
+  }
+  return shares_of(field, sums[0], sums[1]);
+}
+
+BinStats bin_float(const Picture& picture, const Scale& scale, float* attenuation, std::uint8_t* valid) {
+  const std::size_t step = scale.step, columns = scale.columns, width = columns * step;
+  const Row row = row_of(scale);
+  const Field field = field_of(scale);
   thread_local std::vector<float> lines;
   lines.resize(3 * width);
   float* const sum = lines.data();
   float* const bad = sum + width;
   float* const black = bad + width;
-  const auto* const first = static_cast<const T*>(picture.pixels);
+  std::fill_n(attenuation, scale.rows * columns, 0.0F);
+  std::fill_n(valid, scale.rows * columns, std::uint8_t{0});
   double bad_pixels = 0.0, black_pixels = 0.0;
-  const auto left = static_cast<std::size_t>(std::max(scale.field[0], 0));
-  const auto top = static_cast<std::size_t>(std::max(scale.field[1], 0));
-  const auto right = std::min(static_cast<std::size_t>(std::max(scale.field[2] + 1, 0)), width);
-  const auto bottom = std::min(static_cast<std::size_t>(std::max(scale.field[3] + 1, 0)), rows * step);
-  const std::size_t first_bin = (left + step - 1) / step, end_bin = std::max(right / step, first_bin);
-  for (std::size_t r = 0; r < rows; ++r) {
-    float* const out = attenuation + r * columns;
-    std::uint8_t* const marks = valid + r * columns;
-    if (r * step < top || (r + 1) * step > bottom) {
-      std::fill_n(out, columns, 0.0F);
-      std::fill_n(marks, columns, std::uint8_t{0});
-      continue;
-    }
-    if (step == 1) {
-      std::fill_n(out, columns, 0.0F);
-      std::fill_n(marks, columns, std::uint8_t{0});
-      if (right <= left) continue;
-      std::array<std::int32_t, 2> tally{};
-      take_whole_row(first + r * picture.columns + left, right - left, row, out + left, bad, tally);
-      mark(bad, right - left, marks + left);
-      bad_pixels += tally[0];
-      black_pixels += tally[1];
-      continue;
-    }
+  for (std::size_t r = (field.top + step - 1) / step; r < field.bottom / step; ++r) {
     std::fill_n(lines.data(), 3 * width, 0.0F);
     for (std::size_t n = 0; n < step; ++n)
-      take_row(first + (r * step + n) * picture.columns, width, row, sum, bad, black);
-    if (right > left) {
-      bad_pixels += total(bad + left, right - left);
-      black_pixels += total(black + left, right - left);
-    }
+      take_row(static_cast<const float*>(picture.pixels) + (r * step + n) * picture.columns, width, row, sum, bad,
+               black);
+    bad_pixels += total(bad + field.left, field.right - field.left);
+    black_pixels += total(black + field.left, field.right - field.left);
     fold(sum, columns, step);
     fold(bad, columns, step);
-    finish(sum, bad, columns, row, out);
-    mark(bad, columns, marks);
-    std::fill_n(out, std::min(first_bin, columns), 0.0F);
-    std::fill_n(marks, std::min(first_bin, columns), std::uint8_t{0});
-    if (end_bin < columns) {
-      std::fill_n(out + end_bin, columns - end_bin, 0.0F);
-      std::fill_n(marks + end_bin, columns - end_bin, std::uint8_t{0});
-    }
+    finish(sum + field.first, bad + field.first, field.end - field.first, row, attenuation + r * columns + field.first);
+    mark(bad + field.first, field.end - field.first, valid + r * columns + field.first);
   }
-  const double pixels = right > left && bottom > top ? static_cast<double>((right - left) * (bottom - top)) : 1.0;
-  return {(bad_pixels - black_pixels) / pixels, black_pixels / pixels};
+  return shares_of(field, bad_pixels, black_pixels);
 }
 
 }  // namespace
 
 BinStats bin_frame(const Picture& picture, const Scale& scale, float* attenuation, std::uint8_t* valid) {
+  if (scale.step > 1)
+    return (picture.type == PixelType::kF32 ? bin_float : bin_whole)(picture, scale, attenuation, valid);
   switch (picture.type) {
     case PixelType::kU8:
-      return bin<std::uint8_t>(picture, scale, attenuation, valid);
+      return bin_single<std::uint8_t>(picture, scale, attenuation, valid);
     case PixelType::kI8:
-      return bin<std::int8_t>(picture, scale, attenuation, valid);
+      return bin_single<std::int8_t>(picture, scale, attenuation, valid);
     case PixelType::kU16:
-      return bin<std::uint16_t>(picture, scale, attenuation, valid);
+      return bin_single<std::uint16_t>(picture, scale, attenuation, valid);
     case PixelType::kI16:
-      return bin<std::int16_t>(picture, scale, attenuation, valid);
+      return bin_single<std::int16_t>(picture, scale, attenuation, valid);
     case PixelType::kF32:
       break;
   }
-  return bin<float>(picture, scale, attenuation, valid);
+  return bin_single<float>(picture, scale, attenuation, valid);
 }
 
 }  // namespace guidance::cement

@@ -68,6 +68,47 @@ def test_what_is_no_measurement_is_not_valid() -> None:
     assert bin_frame(floats, scale(40))[1][3, 3] == 0
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_bins_with_a_pixel_that_is_no_measurement_are_not_valid(kind: type, step: int) -> None:
+    """Blades, saturation, negative numbers and graphics in high bits, of every type and parity, against NumPy."""
+    rng = np.random.default_rng(step)
+    least, most = (-100, 120) if np.dtype(kind).kind == "i" else (0, 240)
+    numbers = rng.integers(least + 2, most - 1, (52, 60)).astype(kind)
+    numbers[rng.random(numbers.shape) < 0.02] = least
+    numbers[rng.random(numbers.shape) < 0.01] = most
+    wide = np.dtype(kind).itemsize == 2 and least == 0
+    graphics = np.where(rng.random(numbers.shape) < 0.1, 0x7000, 0) if wide else np.zeros(numbers.shape, np.int64)
+    field = (5, 3, 50, 44)
+    rows, columns = 52 // step // 2 * 2, 60 // step // 2 * 2
+    told = scale(
+        rows,
+        columns=columns,
+        step=step,
+        low=float(least),
+        high=float(most),
+        base=-300.0,
+        bits=0x0FFF if wide else 0,
+        field_px=field,
+    )
+    attenuation, valid, saturated, black = bin_frame((numbers + graphics).astype(kind), told)
+
+    inside = np.zeros(numbers.shape, np.bool_)
+    inside[field[1] : field[3] + 1, field[0] : field[2] + 1] = True
+    inside[rows * step :], inside[:, columns * step :] = False, False
+    good = inside & (numbers > least) & (numbers < most)
+    grid = (rows, step, columns, step)
+    whole = good[: rows * step, : columns * step].reshape(grid).all(axis=(1, 3))
+    mean = numbers[: rows * step, : columns * step].astype(np.float64).reshape(grid).mean(axis=(1, 3))
+    np.testing.assert_array_equal(valid > 0, whole)
+    np.testing.assert_allclose(attenuation, np.where(whole, -np.log(mean + 300.0), 0.0), atol=2e-6)
+    full = [inside[r * step : (r + 1) * step].any(axis=1).all() for r in range(rows)]  # rows of bins that are looked at
+    used = inside & np.pad(np.repeat(full, step), (0, 52 - rows * step))[:, None]
+    pixels = np.count_nonzero(inside)
+    assert saturated == pytest.approx(np.count_nonzero(used & (numbers >= most)) / pixels)
+    assert black == pytest.approx(np.count_nonzero(used & (numbers <= least)) / pixels)
+
+
 def test_field_and_inverted_and_display_numbers() -> None:
     pixels = np.full((40, 40), 100, np.uint8)
     _, valid, _, _ = bin_frame(pixels, scale(40, field_px=(4, 6, 30, 33)))
