@@ -12,6 +12,7 @@ constexpr float kMedianShare = 0.6745F;            // of white noise: the median
 constexpr float kModel = 0.003F;                   // contrast: what smooth drifts nobody explains amount to
 constexpr float kChanges = 3.5F, kChanged = 6.5F;  // deviations at which the mean begins to follow, follows fully
 constexpr float kFollow = 0.7F;                    // of a change that is one: taken over per frame
+constexpr float kWide = 0.7F;                      // of what changes alike over some 3 mm: noise is averaged away there
 constexpr float kForeignDeviations = 6.0F, kForeignContrast = 0.03F;
 constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less between two frames
 constexpr double kHugeShare = 0.03;
@@ -62,10 +63,12 @@ GUIDANCE_CLONES void deviations(const float* __restrict change, const float* __r
     z[n] = change[n] / std::sqrt(gain * variance[n] + systematic[n] + kModel * kModel);
 }
 
-// follow: by halved pixels, how much of a change is taken over at once.
+// follow: how much of a change is taken over at once; wide: what changes alike around, which within cement is taken
+// over at once for the most: what slowly gets thicker would be told half a second late.
 GUIDANCE_CLONES void update(const float* __restrict now, const std::uint8_t* __restrict seen,
-                            const std::uint8_t* __restrict foreign, const float* __restrict variance,
-                            const float* __restrict follow, std::size_t count, float dose, float longest,
+                            const std::uint8_t* __restrict foreign, const std::uint8_t* __restrict cement,
+                            const float* __restrict variance, const float* __restrict follow,
+                            const float* __restrict wide, std::size_t count, float dose, float longest,
                             float* __restrict mean, float* __restrict spread, float* __restrict taken) {
   for (std::size_t n = 0; n < count; ++n) {
     const float shown = seen[n] && !foreign[n] ? 1.0F : 0.0F;
@@ -73,7 +76,8 @@ GUIDANCE_CLONES void update(const float* __restrict now, const std::uint8_t* __r
     const float usual = 1.0F / (frames < longest ? frames : longest);
     const float gain = shown * (usual > follow[n] ? usual : follow[n]);
     const float kept = 1.0F - gain;
-    mean[n] += gain * (now[n] - mean[n]);
+    const float more = cement[n] ? shown * (gain < kWide ? kWide - gain : 0.0F) : 0.0F;
+    mean[n] += gain * (now[n] - mean[n]) + more * wide[n];
     spread[n] = kept * kept * spread[n] + gain * gain * dose * variance[n];
     taken[n] = gain > 0.0F ? 1.0F / gain : taken[n];
   }
@@ -87,6 +91,10 @@ GUIDANCE_CLONES void follow_line(const float* __restrict z, std::size_t count, f
     to[2 * n] = follow;
     to[2 * n + 1] = follow;
   }
+}
+
+GUIDANCE_CLONES void twice(const float* __restrict from, std::size_t count, float* __restrict to) {
+  for (std::size_t n = 0; n < count; ++n) to[2 * n] = to[2 * n + 1] = from[n];
 }
 
 GUIDANCE_CLONES void widened(const float* __restrict slopes, float square, std::size_t count, float* __restrict wide) {
@@ -207,14 +215,17 @@ void Tracker::displace(float bins) {
 
 void Tracker::filter(const Look& look, double dose) {
   const std::size_t width = setup_.columns;
+  smooth(half_smooth_.data(), half_rows_, half_columns_, half_scratch_.data(), half_fine_.data());
   for (std::size_t r = 0; r < half_rows_; ++r) {
-    float* const line = scratch_.data();
+    float *const line = scratch_.data(), *const wide = half_scratch_.data();
     follow_line(half_z_.data() + r * half_columns_, half_columns_, line);
+    twice(half_fine_.data() + r * half_columns_, half_columns_, wide);
+    wide[width - 1] = wide[2 * half_columns_ - 1];
     for (std::size_t n = 2 * r; n < 2 * r + 2; ++n) {
       const std::size_t at = n * width;
-      update(now_.data() + at, now_valid_.data() + at, foreign_.data() + at, variance_.data() + at, line, width,
-             static_cast<float>(dose), static_cast<float>(look.memory_frames), mean_.data() + at, spread_.data() + at,
-             taken_.data() + at);
+      update(now_.data() + at, now_valid_.data() + at, foreign_.data() + at, cement_.data() + at, variance_.data() + at,
+             line, wide, width, static_cast<float>(dose), static_cast<float>(look.memory_frames), mean_.data() + at,
+             spread_.data() + at, taken_.data() + at);
     }
   }
 }
