@@ -25,6 +25,7 @@ _SETTLING_S: Final = 1.0
 # Times as fast as the cement's radius grows: a front up to the first goes with the body, from the second on it runs.
 _WITH_BODY: Final = 1.5
 _RUNS_AHEAD: Final = 3.0
+LONGEST_UNSEEN_S: Final = 12.0  # what is told of longer is no estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +154,39 @@ def time_to_contact_s(approach: Approach, growth: Growth | None = None) -> float
     return max(0.0, 2.0 * c / (-b + root)) * _slowing(approach, closing, growth)
 
 
+def way_since_mm(approach: Approach, growth: Growth | None, seconds: float) -> float:
+    """How much nearer cement has likely come in a time in which nobody looked.
+
+    Args:
+        growth: of the body; None: the front keeps its speed.
+        seconds: since the newest observation; what is more than `LONGEST_UNSEEN_S` does not count.
+
+    Returns:
+        mm, 0 where the distance did not shrink by more than its noise explains.
+    """
+    closing, seconds = -approach.speed_mm_s, min(max(seconds, 0.0), LONGEST_UNSEEN_S)
+    if approach.count < 2 or closing < max(_EARLY * math.sqrt(approach.variance_mm2_s2), _LEAST_CLOSING_MM_S):
+        return 0.0
+    straight_mm = closing * seconds
+    if growth is None or not growth.radius_mm > 0.0 or not growth.speed_mm_s > 0.0:
+        return straight_mm
+    radius, part = growth.radius_mm, _with_body(closing, growth)
+    slower_mm = radius * (math.cbrt(1.0 + 3.0 * straight_mm / radius) - 1.0)
+    return part * slower_mm + (1.0 - part) * straight_mm
+
+
+def _with_body(closing: float, growth: Growth) -> float:
+    """1: the front goes with the body; 0: it runs ahead."""
+    ahead = (closing / growth.speed_mm_s - _WITH_BODY) / (_RUNS_AHEAD - _WITH_BODY)
+    return 1.0 - min(max(ahead, 0.0), 1.0)
+
+
 def _slowing(approach: Approach, closing: float, growth: Growth | None) -> float:
     """How much longer the way takes than at the present speed, at least 1."""
     if growth is None or not growth.radius_mm > 0.0 or not growth.speed_mm_s > 0.0:
         return 1.0
-    ahead = (closing / growth.speed_mm_s - _WITH_BODY) / (_RUNS_AHEAD - _WITH_BODY)
-    with_body = 1.0 - min(max(ahead, 0.0), 1.0)
     way = approach.distance_mm / growth.radius_mm
-    return 1.0 + with_body * (((1.0 + way) ** 3 - 1.0) / (3.0 * way) - 1.0)
+    return 1.0 + _with_body(closing, growth) * (((1.0 + way) ** 3 - 1.0) / (3.0 * way) - 1.0)
 
 
 def _predicted(before: Approach, step_s: float) -> tuple[float, float, float, float]:

@@ -12,6 +12,7 @@ from guidance.config import CementSettings
 from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBody, CementState, SiteState, Zone
 
 OUTSIDE_ML: Final = 0.1  # cement outside the plan that is told of
+OUTSIDE_BONE_ML: Final = 0.015  # the same of bone: half of what a vessel of 3 mm holds on 4 mm
 OUTSIDE_MM2: Final = 15.0  # the same in one view: a ball of 0.1 ml has a shadow of 26 mm^2
 _WORK_ENDS_S: Final = 60.0
 _VEIN_FRAMES: Final = 2
@@ -20,6 +21,7 @@ _LONGER_MM: Final = 1.5
 _LONGER_SHARE: Final = 1.3
 _MISSING_S: Final = 3.0  # that cement must be missing for: what is new is thin, and seen late
 _LEAST_BALLOON_ML: Final = 0.5
+_MARKED: Final = 0.5  # of what is outside the bone: it is in marked zones
 _LOST: Final = 0.7  # of the most that was in a balloon
 
 
@@ -48,12 +50,20 @@ def site_conditions(
 
 
 def view_conditions(
-    looks: Sequence[Look], body: CementBody, settings: CementSettings, *, balloon: bool = False
+    looks: Sequence[Look],
+    body: CementBody,
+    settings: CementSettings,
+    *,
+    balloon: bool = False,
+    outside_bone_ml: float | None = None,
+    in_zones_ml: float = 0.0,
 ) -> list[AlertCondition]:
     """What the current views show beside the zones: veins, needle tracks, cement outside the plan, at the border.
 
     Args:
         balloon: what is followed is contrast in a balloon: it can only leave the picture.
+        outside_bone_ml: so much cement has been outside the bone for two estimates; None: none.
+        in_zones_ml: of it at most, in marked zones.
     """
     found: list[AlertCondition] = []
     for look in looks:
@@ -61,8 +71,11 @@ def view_conditions(
             continue
         flows = (None, None) if balloon else (_vein(look), _track(look, settings))
         found += [condition for condition in (*flows, _border(look)) if condition]
-    outside = None if balloon else _outside(looks, body)
-    return [*found, outside] if outside is not None else found
+    if not balloon:
+        found += [
+            each for each in (_outside_bone(outside_bone_ml, in_zones_ml), _outside(looks, body)) if each is not None
+        ]
+    return found
 
 
 def injector_conditions(
@@ -185,6 +198,19 @@ def _border(look: Look) -> AlertCondition | None:
         return None
     text = f"cement reaches the border of what {look.device} shows: open the collimator or move the table"
     return _condition("out_of_picture", AlertPriority.MEDIUM, text, look=look)
+
+
+def is_outside_bone(outside_ml: float | None) -> bool:
+    """Whether more cement is outside the bone than the estimate may be wrong by; unknown is no."""
+    return outside_ml is not None and outside_ml >= OUTSIDE_BONE_ML
+
+
+def _outside_bone(outside_ml: float | None, in_zones_ml: float) -> AlertCondition | None:
+    """Medium, unless a marked zone tells where it is."""
+    if outside_ml is None:
+        return None
+    priority = AlertPriority.LOW if in_zones_ml >= _MARKED * outside_ml else AlertPriority.MEDIUM
+    return _condition("outside_plan", priority, f"{outside_ml:.2f} ml of cement outside the bone; check both views")
 
 
 def _outside(looks: Sequence[Look], body: CementBody) -> AlertCondition | None:

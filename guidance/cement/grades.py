@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -88,6 +88,7 @@ def stepped(
     told: Approach,
     time_left_s: float | None,
     *,
+    likely_mm: float | None = None,
     touches: bool,
     overlaps: bool,
     time_s: float,
@@ -100,6 +101,7 @@ def stepped(
     Args:
         told: the distance that is told.
         time_left_s: to contact; None: not known, or none.
+        likely_mm: what is left by now, where not all views are new; None: what is told.
         touches: the 3D estimate does.
         overlaps: shadows do, in any view.
         time_s: since the start of the run.
@@ -113,7 +115,8 @@ def stepped(
     elif overlaps or touches:
         now = Grade.POSSIBLE
     else:
-        now = _grade(told, sure_s, held.grade, settings)
+        near = told if likely_mm is None or likely_mm >= told.distance_mm else replace(told, distance_mm=likely_mm)
+        now = _grade(near, sure_s, held.grade, settings)
     calm_since_s = _since(held.calm_since_s, now < held.grade, time_s)
     calm = calm_since_s is not None and time_s - calm_since_s >= _CALM_S
     return Held(
@@ -148,12 +151,19 @@ def _grade(told: Approach, time_left_s: float | None, held: Grade, settings: Cem
 
 
 def priority_of(
-    site: ZoneSite, grade: Grade, *, left_mm: float | None, came_there: bool, settings: CementSettings
+    site: ZoneSite,
+    grade: Grade,
+    *,
+    left_mm: float | None,
+    came_there: bool,
+    settings: CementSettings,
+    likely_mm: float | None = None,
 ) -> AlertPriority:
     """After IEC 60601-1-8, table 1: what harm, and how soon.
 
     Args:
         left_mm: what is left in 3D at least; None: not known.
+        likely_mm: what is likely left in 3D, or may be left by what one view shows; None: not known.
         came_there: the cement came in the zone's shadow, it did not run there.
     """
     if grade is Grade.CLEAR:
@@ -164,7 +174,13 @@ def priority_of(
     if grade is Grade.POSSIBLE and left_mm is not None:
         if left_mm >= settings.approaching_mm:
             return AlertPriority.NONE  # one view overlaps, and in 3D it is clear
-        return delayed if left_mm >= settings.near_mm else prompt
+        if left_mm < settings.near_mm:
+            return prompt
+        # Near by both, the shadow and the distance: more urgent than by either.
+        together = likely_mm is not None and likely_mm < settings.approaching_mm
+        return prompt if together and delayed is AlertPriority.LOW else delayed
     if grade is Grade.POSSIBLE and came_there:
-        return AlertPriority.LOW  # this view cannot tell
+        # This view cannot tell; it can that cement has gone so far that it may be there.
+        far = likely_mm is not None and likely_mm < settings.approaching_mm
+        return AlertPriority.MEDIUM if far and prompt is not AlertPriority.LOW else AlertPriority.LOW
     return prompt if grade in (Grade.NEAR, Grade.POSSIBLE) else delayed

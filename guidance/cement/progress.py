@@ -12,6 +12,7 @@ from guidance.cement.conditions import (
     balloon_conditions,
     injector_conditions,
     is_missing,
+    is_outside_bone,
     site_conditions,
     state_conditions,
     view_conditions,
@@ -20,6 +21,7 @@ from guidance.cement.conditions import (
 from guidance.cement.grades import Held
 from guidance.cement.injector import InjectorTrack
 from guidance.cement.looks import InputProgress, Look, in_time, is_news, only, with_seen, without_places
+from guidance.cement.run_state import state_of
 from guidance.cement.sites import approaches_in_space, site_state, unknown_site
 from guidance.config import CementSettings
 from guidance.messages import (
@@ -31,10 +33,12 @@ from guidance.messages import (
     InjectorReading,
     SiteState,
     Zone,
+    ZoneKind,
 )
 
 _NS_PER_S: Final = 1e9
 _PAIR_FRAMES: Final = 2
+_OUTSIDE_NS: Final = 200_000_000  # for two estimates in 3D
 _BAD_FRAMES: Final = 5  # a new view needs as many before cement can be told in it
 _NO_BODY: Final = CementBody()
 REGISTERED: Final = "the registration has changed: the next frame tells it"
@@ -57,6 +61,7 @@ class CementProgress:
         work_ends_ns: when the cement's working time ends, server's monotonic clock; None: not known.
         balloon_ml: the most contrast that was in a balloon; 0 without one.
         missing_since_ns: since when far less cement is seen than was injected; None: it is not.
+        outside_since_ns: since when cement is outside the bone; None: none is.
         held, in_space: what `sites` keeps from frame to frame.
     """
 
@@ -72,6 +77,7 @@ class CementProgress:
     work_ends_ns: int | None = None
     balloon_ml: float = 0.0
     missing_since_ns: int | None = None
+    outside_since_ns: int | None = None
     held: Mapping[str, Held] = field(default_factory=dict)
     in_space: Mapping[str, Approach] = field(default_factory=dict)
 
@@ -224,9 +230,10 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
         return progress
     inputs = {device: in_time(each, now_ns, settings) for device, each in progress.inputs.items()}
     progress = replace(progress, inputs=inputs)
-    state, reason = _state(progress, now_ns, settings)
+    state, reason = state_of(run, inputs, now_ns, settings)
     looks, newest = progress.looks, progress.newest
     time_s = max((each.seen.view.time_s for each in inputs.values()), default=0.0)
+    flowing = progress.injector.running or progress.injector.reading is None
     sites, held = [], {}
     for zone in progress.zones:
         site, held[zone.id] = site_state(
@@ -237,6 +244,7 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
             progress.held.get(zone.id, Held()),
             time_s=time_s,
             settings=settings,
+            flowing=flowing,
         )
         sites.append(site)
     bad_s = max(
@@ -254,9 +262,20 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
     missing = missing and is_missing(progress.injector, progress.body, settings)
     since_ns = progress.missing_since_ns if progress.missing_since_ns is not None else now_ns
     missing_since_ns = since_ns if missing else None
+    outside_ml = newest.outside_bone_ml if newest is not None else None
+    outside = is_outside_bone(outside_ml)
+    keep_out = {zone.id for zone in progress.zones if zone.kind is ZoneKind.KEEP_OUT}
+    began_ns = progress.outside_since_ns if progress.outside_since_ns is not None else now_ns
     conditions = (
         *site_conditions(sites, {zone.id: zone for zone in progress.zones}, progress.frame_number, device),
-        *view_conditions(looks, progress.body, settings, balloon=run.material.balloon),
+        *view_conditions(
+            looks,
+            progress.body,
+            settings,
+            balloon=run.material.balloon,
+            outside_bone_ml=outside_ml if outside and now_ns - began_ns >= _OUTSIDE_NS else None,
+            in_zones_ml=sum(site.inside_ml for site in progress.body.sites if site.zone_id in keep_out),
+        ),
         *injector_conditions(
             progress.injector, progress.body, state, now_ns, settings, missing_since_ns=missing_since_ns
         ),
@@ -272,30 +291,5 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
         held=held,
         conditions=conditions,
         missing_since_ns=missing_since_ns,
+        outside_since_ns=began_ns if outside else None,
     )
-
-
-def _state(progress: CementProgress, now_ns: int, settings: CementSettings) -> tuple[CementState, str]:
-    """Of all inputs together: one that is followed is enough, and what the others lack is said."""
-    if progress.run is None:
-        return CementState.IDLE, ""
-    if not progress.inputs:
-        waited_s = (now_ns - progress.run.started_ns) / _NS_PER_S
-        if waited_s > settings.gap_s:
-            return CementState.PAUSED, f"no frame for {waited_s:.1f} s"
-        return CementState.TRACKING, "no frame yet"
-    reasons, good, bad = [], 0, 0
-    for device, each in sorted(progress.inputs.items()):
-        where = f"{device}: " if len(progress.inputs) > 1 else ""
-        if not each.current:
-            silent = (now_ns - each.seen.view.received_ns) / _NS_PER_S
-            reasons.append(f"{where}no frame for {silent:.1f} s")
-        elif not each.seen.view.seen:
-            bad += 1
-            reasons.append(f"{where}{each.seen.view.reason or each.seen.view.code or 'cement cannot be told'}")
-        else:
-            good += 1
-            if each.seen.view.reason:
-                reasons.append(f"{where}{each.seen.view.reason}")
-    state = CementState.TRACKING if good else CementState.LOST if bad else CementState.PAUSED
-    return state, "; ".join(reasons)

@@ -9,6 +9,8 @@ import numpy as np
 
 from guidance.cement.extension import thin_extensions
 from guidance.cement.kept_views import moved
+from guidance.cement.outside import outside_bone_ml
+from guidance.cement.reach import Reach
 from guidance.cement.shadows import GEOMETRY_SIGMA_MM, ZoneShadows
 from guidance.cement.space import OpenSpace
 from guidance.cement.tracks import bone_exit_mm, path_tracks
@@ -50,6 +52,8 @@ class SiteWatch:
         self._paths: tuple[PlannedPath, ...] = ()
         self._space: OpenSpace | None = None
         self._exits_mm: dict[str, float | None] = {}
+        self._reach: Reach | None = None
+        self._outside: tuple[CementBody | None, float | None] = (None, None)
 
     def begun_anew(self) -> None:
         """Another run, or another registration, holds from the next frame on: zones lie where that puts them."""
@@ -77,20 +81,27 @@ class SiteWatch:
             geometry_sigma_mm: standard deviation of where the geometry puts a zone, at the isocentre.
         """
         if scene.zones is not self._zones:
-            self._zones, self._shadows = scene.zones, ZoneShadows(scene.zones)
+            self._zones, self._shadows, self._reach = scene.zones, ZoneShadows(scene.zones), None
         if scene.paths != self._paths or space is not self._space:
-            self._paths, self._space = scene.paths, space
+            self._paths, self._space, self._reach, self._outside = scene.paths, space, None, (None, None)
             self._exits_mm = {path.id: bone_exit_mm(path, space) for path in scene.paths} if space is not None else {}
         if not view.seen:
             return CementSeen(run=run, view=view, body=body)
         placed = self._placed(view)
+        if self._reach is None:
+            self._reach = Reach(scene.zones, scene.paths)
+        if self._outside[0] is not body:
+            self._outside = (body, outside_bone_ml(body, space))
+        reach_mm = self._reach.left_mm(placed)
+        sites = self._shadows.sites(placed, geometry_sigma_mm=geometry_sigma_mm)
         return CementSeen(
             run=run,
             view=view,
-            sites=self._shadows.sites(placed, geometry_sigma_mm=geometry_sigma_mm),
+            sites=tuple(replace(site, reach_left_mm=reach_mm.get(site.zone_id)) for site in sites),
             extensions=thin_extensions(placed, scene.paths),
             tracks=path_tracks(placed, scene.paths, self._exits_mm, body),
             outside_px=self._shadows.outside_px(placed),
+            outside_bone_ml=self._outside[1],
             body=body,
         )
 

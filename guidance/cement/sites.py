@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from guidance.cement.approach import Approach, observed, time_to_contact_s
+from guidance.cement.approach import Approach, observed, time_to_contact_s, way_since_mm
 from guidance.cement.grades import STATUS_OF, Grade, Held, priority_of, stepped
 from guidance.cement.looks import Look
-from guidance.cement.words import site_text, view_to_check
+from guidance.cement.words import site_text, view_name, view_to_check
 from guidance.config import CementSettings
 from guidance.messages import AlertPriority, CementBody, SiteState, SiteStatus, Zone, ZoneKind
 
@@ -17,6 +17,8 @@ _NO_WORD: Final = "cement is not being followed"
 _SIGMAS: Final = 1.645  # one-sided 95 %
 _BODY_COUNTS_S: Final = 10.0
 _HALF_HIDDEN: Final = 0.5
+_UNSEEN_S: Final = 1.0  # since when a view shows what was, and not what is
+_NEARER_MM: Final = 0.5  # than was seen: cement has likely come nearer
 
 
 def approaches_in_space(before: Mapping[str, Approach], body: CementBody, time_s: float) -> Mapping[str, Approach]:
@@ -53,6 +55,7 @@ def site_state(
     *,
     time_s: float,
     settings: CementSettings,
+    flowing: bool = True,
 ) -> tuple[SiteState, Held]:
     """One zone now.
 
@@ -61,6 +64,7 @@ def site_state(
         in_space: filters of the 3D distances.
         held: what was said before.
         time_s: since the start of the run.
+        flowing: cement comes, as far as is known.
     """
     space = next((site for site in body.sites if site.zone_id == zone.id and site.distance_mm is not None), None)
     solid = in_space.get(zone.id) if space is not None else None
@@ -81,14 +85,33 @@ def site_state(
     # The body's edge where no view can see it moves with what is guessed there, and has no speed.
     hidden = bool(current) and all(_hidden(look, zone.id) > _HALF_HIDDEN for look, _ in current)
     time_left = None if hidden or (solid is None and not current) else time_to_contact_s(told, grown_by)
-    held = stepped(held, told, time_left, touches=touches, overlaps=bool(overlaps), time_s=time_s, settings=settings)
+    likely_mm, unseen = _likely_mm(zone.id, looks, solid, time_s if flowing else -math.inf)
+    held = stepped(
+        held,
+        told,
+        time_left,
+        likely_mm=likely_mm,
+        touches=touches,
+        overlaps=bool(overlaps),
+        time_s=time_s,
+        settings=settings,
+    )
     status: SiteStatus | None = STATUS_OF[held.grade]
     # A body whose oldest view is from long ago clears nothing: cement has grown since.
     surely = _least_mm(solid) if solid is not None and body.oldest_s <= _BODY_COUNTS_S else None
+    if surely is not None and likely_mm is not None:
+        surely = min(surely, likely_mm)
     came_there = bool(overlaps) and all(approach.began_inside for _, approach in overlaps)
     priority = AlertPriority.NONE
     if zone.kind is not ZoneKind.TARGET:
-        priority = priority_of(zone.site, held.grade, left_mm=surely, came_there=came_there, settings=settings)
+        priority = priority_of(
+            zone.site,
+            held.grade,
+            left_mm=surely,
+            likely_mm=likely_mm if surely is not None else _reach_left_mm(zone.id, current or former, likely_mm),
+            came_there=came_there,
+            settings=settings,
+        )
     clearance = _clearance_mm(surely, current, bool(overlaps))
     if status is SiteStatus.CLEAR and (not current or (hidden and solid is None)):
         status, clearance = None, None
@@ -99,6 +122,10 @@ def site_state(
         next((look.device for look, _ in overlaps), None),
         known_in_space=solid is not None,
     )
+    nearer = unseen is not None and likely_mm is not None and likely_mm < told.distance_mm - _NEARER_MM
+    if nearer and unseen is not None:
+        name = view_name(unseen.direction)
+        check = f"the {name} view" if name else check
     state = SiteState(
         zone_id=zone.id,
         name=zone.name,
@@ -110,10 +137,47 @@ def site_state(
         priority=priority,
         clearance_left_mm=clearance,
         in_space=solid is not None,
+        likely_mm=likely_mm if nearer else None,
         view_to_check=check if held.grade in (Grade.APPROACHING, Grade.NEAR, Grade.POSSIBLE) else "",
         reason=reason,
     )
     return site_text(state, zone), held
+
+
+def _likely_mm(
+    zone_id: str, looks: Sequence[Look], solid: Approach | None, time_s: float
+) -> tuple[float | None, Look | None]:
+    """What is likely left in 3D, and the look that has not been had for longest a way on.
+
+    The way from the cement to a zone is at least as long as its shadow in any view. What a view showed when it was left
+    has gone on since as fast as it went; a body made with it is as old as it is.
+
+    Args:
+        solid: the 3D distance; None: not known.
+        time_s: now.
+    """
+    found = []
+    for look in looks:
+        approach = look.approaches.get(zone_id)
+        if approach is None or _hidden(look, zone_id) > _HALF_HIDDEN:
+            continue
+        unseen_s = time_s - approach.at_s
+        way_mm = way_since_mm(approach, look.growth, unseen_s) if unseen_s > _UNSEEN_S else 0.0
+        found.append((approach.distance_mm - way_mm, way_mm, look))
+    if not found:
+        return (None if solid is None else solid.distance_mm), None
+    least_mm = max(left_mm for left_mm, _, _ in found)
+    _, way_mm, unseen = max(found, key=lambda each: each[1])
+    if solid is None:
+        return (least_mm if len(found) > 1 else None), (unseen if way_mm > 0.0 else None)
+    return max(solid.distance_mm - way_mm, min(least_mm, solid.distance_mm)), (unseen if way_mm > 0.0 else None)
+
+
+def _reach_left_mm(zone_id: str, pairs: Sequence[tuple[Look, Approach]], likely_mm: float | None) -> float | None:
+    """What may be left where shadows overlap and no other view tells more; None: not known."""
+    reach = [site.reach_left_mm for look, _ in pairs for site in look.seen.sites if site.zone_id == zone_id]
+    known = [mm for mm in (*reach, likely_mm) if mm is not None]
+    return min(known, default=None)
 
 
 def _clearance_mm(surely_mm: float | None, current: Sequence[tuple[Look, Approach]], overlaps: bool) -> float | None:

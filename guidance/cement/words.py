@@ -107,15 +107,18 @@ def _keep_out_words(state: SiteState) -> str:
     distance = state.distance_mm
     if state.status is SiteStatus.CONTACT:
         return "cement has reached it" if distance is None or distance > -0.1 else f"cement is {-distance:.1f} mm in it"
+    likely = f", likely {max(state.likely_mm, 0.0):.0f} mm by now" if state.likely_mm is not None else ""
     if state.status is SiteStatus.CONTACT_POSSIBLE:
         where = "" if distance is None or distance > 0.0 else f", overlaps by {-distance:.1f} mm"
         left = f", {distance:.1f} mm left in 3D" if state.in_space and distance is not None and distance > 0.0 else ""
-        return f"contact possible{where}{left}"
+        return f"contact possible{where}{left}{likely}"
     if distance is None or state.status is None:
         return state.reason or "not known"
     if state.status is SiteStatus.APPROACHING:
         seconds = state.time_to_contact_s
-        return f"{distance:.1f} mm left" + (f", contact in {seconds:.1f} s or later" if seconds is not None else "")
+        return f"{distance:.1f} mm left{likely}" + (
+            f", contact in {seconds:.1f} s or later" if seconds is not None else ""
+        )
     left_mm = distance if state.clearance_left_mm is None else state.clearance_left_mm
     return f"clear, {math.floor(left_mm)} mm left"
 

@@ -103,6 +103,8 @@ class CementView:
         noise: standard deviation of one pixel's log contrast in this frame, after temporal filtering; median.
         unseen_s: how long nothing was seen of this pose before this frame (a pause, another view); 0 in a stream.
         out_of_picture: cement reaches the border of what can be seen.
+        growth_only: the view was first looked at with cement in it, and what that was cannot be told: only what came
+            since is in it.
     """
 
     device: str
@@ -131,6 +133,7 @@ class CementView:
     noise: float = 0.0
     unseen_s: float = 0.0
     out_of_picture: bool = False
+    growth_only: bool = False
     opacity_per_mm: float | None = None
     opacity_sigma: float = 0.0
     scatter_sigma: float = 0.0
@@ -148,6 +151,7 @@ class SiteInView:
         nearest_px: point of the front that is nearest.
         speed_px_s: of the front at that point towards the zone; None: not known.
         hidden: share of the zone's shadow where new cement could not be seen: off the picture, or blind.
+        reach_left_mm: from the zone to cement, had it gone along the rays as far as across; None: not known.
         reason: why the distance is not known.
     """
 
@@ -158,6 +162,7 @@ class SiteInView:
     nearest_px: tuple[float, float] | None = None
     speed_px_s: float | None = None
     hidden: float = 0.0
+    reach_left_mm: float | None = None
     reason: str = ""
 
 
@@ -252,6 +257,7 @@ class CementSeen:
         sites: the zones in it.
         extensions, tracks: what runs ahead, what comes back along the paths; worst first.
         outside_px: area of new cement outside every target zone's shadow; None: no target zone, or not known.
+        outside_bone_ml: cement in 3D outside all bone of the CT; None: not known.
         body: with this frame in it.
     """
 
@@ -261,6 +267,7 @@ class CementSeen:
     extensions: tuple[ThinExtension, ...] = ()
     tracks: tuple[TrackInView, ...] = ()
     outside_px: float | None = None
+    outside_bone_ml: float | None = None
     body: CementBody = CementBody()
 
 
@@ -272,6 +279,7 @@ class SiteState:
         distance_mm: the 3D distance where it is known, else the least in any view; negative inside.
         time_to_contact_s: 95 % early; None: the front does not come nearer, or `reason`.
         clearance_left_mm: distance less its uncertainty: what may be said as good news; None: not known.
+        likely_mm: what is likely left by now, where a view that showed it has not been looked at; None: the distance.
         in_space: whether the distance is of the 3D estimate.
         view_to_check: which view would tell more, in words; "" where none.
         text: one line for people.
@@ -286,6 +294,7 @@ class SiteState:
     status: SiteStatus | None
     priority: AlertPriority
     clearance_left_mm: float | None = None
+    likely_mm: float | None = None
     in_space: bool = False
     view_to_check: str = ""
     reason: str = ""
