@@ -84,6 +84,7 @@ class BodyProjector:
         rows: int,
         columns: int,
         *,
+        bins: int = BINS,
         kvp: float | None = None,
         filtration_mm_al: float = 3.0,
         filtration_mm_cu: float = 0.1,
@@ -93,12 +94,13 @@ class BodyProjector:
         Args:
             pixel_from_patient: (3, 4), w in mm > 0 in front of the source.
             rows, columns: of the picture.
+            bins: along its longer side.
             kvp, filtration_mm_al, filtration_mm_cu: of the beam, as for `CementLibrary.opacity`.
 
         Returns:
             None where the body is not in the picture, or the picture has too few pixels.
         """
-        step = max(1, round(max(rows, columns) / (BINS * _FINE)))
+        step = max(1, round(max(rows, columns) / (bins * _FINE)))
         grid = Grid(rows=rows // step, columns=columns // step, step=step)
         matrix = np.ascontiguousarray(pixel_from_patient, np.float64)
         if min(grid.rows, grid.columns) < 2 * _FINE or not np.isfinite(matrix).all():

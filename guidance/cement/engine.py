@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from guidance.cement.eye import Eye, Surroundings
+from guidance.cement.eye import Eye
 from guidance.cement.fusion import BodyEstimator
 from guidance.cement.profiles import CementLibrary, cement_library
 from guidance.cement.reference import ReferenceFrames
 from guidance.cement.site_watch import SiteWatch
 from guidance.cement.slices import CementSlice
 from guidance.cement.space import CementSpace
+from guidance.cement.surroundings import Surroundings
 from guidance.cement.values import CementFrame, CementScene
 from guidance.cement.zone_fields import zone_fields
 from guidance.config import CementSettings

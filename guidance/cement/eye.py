@@ -8,19 +8,15 @@ from typing import Final
 
 import numpy as np
 
-from guidance.cement.body_shadow import BodyProjector, BodyShadow
 from guidance.cement.fusion import BodyEstimator
 from guidance.cement.lumen import LumenFinder
-from guidance.cement.opacity import Opacity
 from guidance.cement.pose_scatter import scatter_of_pose
-from guidance.cement.profiles import CementLibrary
-from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
+from guidance.cement.reference import LEAST_FRAMES, reference_picture, same_pose
 from guidance.cement.shafts import Shafts
-from guidance.cement.space import CementSpace, OpenSpace, opened
+from guidance.cement.surroundings import Surroundings
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
-from guidance.config import CementSettings
-from guidance.errors import CaseError, GeometryError
+from guidance.errors import CaseError
 from guidance.messages import F64, CementRun, CementView, Matrix34
 
 _MOST_POSES: Final = 6
@@ -29,32 +25,6 @@ _SAME_KVP: Final = 0.5
 _FREE_ML, _ML_S, _FREE_SHARE, _SHARE_S, _STEADY = 10.0, 1.0, 0.15, 0.02, 1.5
 _COVERED: Final = "more is new in the picture than can have flowed: something lies over it"
 _CHANGED_FRAMES: Final = 5  # in a row that show another picture, before it is taken for another view
-
-
-class Surroundings:
-    """What all inputs share: settings, cements, the volume.
-
-    Attributes:
-        settings, library: as given.
-        space: where cement can be; None: not known.
-        projector: of the volume's attenuation; None: no volume.
-    """
-
-    def __init__(self, settings: CementSettings, library: CementLibrary) -> None:
-        self.settings, self.library = settings, library
-        self.space: OpenSpace | None = None
-        self.projector: BodyProjector | None = None
-
-    def set_space(self, space: CementSpace | None) -> None:
-        """Another volume from now on; one that cannot be used is none."""
-        self.space = self.projector = None
-        if space is None:
-            return
-        try:
-            self.space = opened(space)
-        except GeometryError:
-            return
-        self.projector = BodyProjector(self.space)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +37,7 @@ class _Pose:
         tracker: None until it is needed.
         kvp: that its opacity is for.
         new: it was first seen after the start.
+        growth_only: what of its first frames is cement could not be told.
         water_mm: thickness of the patient; None: not known.
         shafts: instruments in it.
         lumen: finds those that nobody told of; None before there is a tracker.
@@ -75,6 +46,7 @@ class _Pose:
     frames: tuple[CementFrame, ...]
     anchor: CementFrame
     new: bool
+    growth_only: bool = False
     tracker: CementTracker | None = None
     kvp: float | None = None
     water_mm: float | None = None
@@ -151,14 +123,14 @@ class Eye:
     def _looked(self, pose: _Pose, frame: CementFrame, scene: CementScene, estimator: BodyEstimator) -> CementView:
         mm_per_px = mm_per_px_of(frame)
         if pose.tracker is None:
-            refused = self._prepare(pose, frame, estimator)
+            refused = self._prepare(pose, frame, scene, estimator)
             if refused:
                 return self._unseen(frame, refused, mm_per_px)
         tracker = pose.tracker
         assert tracker is not None
         if frame.kvp is not None and pose.kvp is not None and abs(frame.kvp - pose.kvp) > _SAME_KVP:
             pose.kvp = frame.kvp
-            opacity = self._opacity(frame.kvp, pose.water_mm)
+            opacity = self._surroundings.opacity(self._run.material, frame.kvp, pose.water_mm)
             if opacity is not None:
                 tracker.set_opacity(opacity)
         last = self._last
@@ -177,7 +149,7 @@ class Eye:
             return self._unseen(frame, _COVERED, mm_per_px, code="covered")
         if pose.lumen is not None and view.seen and not scene.instruments:
             pose.lumen.look(view)
-        return view
+        return replace(view, growth_only=True) if pose.growth_only and view.seen else view
 
     def _too_much(self, view: CementView, frame: CementFrame) -> bool:
         """More than can have flowed since it was known how much there is: a hand, or another picture."""
@@ -211,7 +183,7 @@ class Eye:
             pose.frames, self._changed, self._current = tuple(self._changed), [], pose
         return view
 
-    def _prepare(self, pose: _Pose, frame: CementFrame, estimator: BodyEstimator) -> str:
+    def _prepare(self, pose: _Pose, frame: CementFrame, scene: CementScene, estimator: BodyEstimator) -> str:
         """Make the pose's tracker; why not yet, in words, or "" where it is made."""
         if pose.new and len(pose.frames) < LEAST_FRAMES and frame not in pose.frames:
             pose.frames = (*pose.frames, frame)
@@ -223,50 +195,31 @@ class Eye:
             pose.frames = () if pose.new else pose.frames
             pose.new = True
             return str(error.args[0])
-        shadow = self._shadow(reference)
+        late = self._surroundings.late(reference, scene, estimator.looked()) if pose.new else None
+        before = reference if late is None else late.before
+        shadow = self._surroundings.shadow(before)
         pose.water_mm = shadow.water_mm if shadow is not None else None
         pose.kvp = reference.kvp
-        scatter = scatter_of_pose(reference, pose.frames, shadow)
+        scatter = scatter_of_pose(before, pose.frames, shadow)
+        opacity = self._surroundings.opacity(self._run.material, reference.kvp, pose.water_mm)
         known = None
-        if pose.new and reference.pixel_from_patient is not None:
+        if late is not None:
+            reference, known = late.told(opacity, scatter)
+        elif pose.new and reference.pixel_from_patient is not None:
             known = estimator.expected_thickness(_matrix(reference.pixel_from_patient), *reference.picture)
+        pose.growth_only = pose.new and known is None
         pose.tracker = CementTracker(
             reference,
-            opacity=self._opacity(reference.kvp, pose.water_mm),
+            opacity=opacity,
             scatter=scatter.share if scatter is not None else None,
             scatter_sigma=scatter.primary_sigma if scatter is not None else 0.0,
             settings=self._surroundings.settings,
             started_ns=self._run.started_ns,
             known_mm=known,
         )
-        pose.lumen = LumenFinder(reference.attenuation, reference.valid, reference.scale.step)
+        pose.lumen = LumenFinder(before.attenuation, before.valid, before.scale.step)
         pose.frames = ()
         return ""
-
-    def _opacity(self, kvp: float | None, water_mm: float | None) -> Opacity | None:
-        settings = self._surroundings.settings
-        try:
-            return self._surroundings.library.opacity(
-                self._run.material,
-                kvp=kvp,
-                filtration_mm_al=settings.filtration_mm_al,
-                filtration_mm_cu=settings.filtration_mm_cu,
-                water_mm=water_mm,
-            )
-        except CaseError:
-            return None  # a brand is refused at the start; without opacity the front is followed all the same
-
-    def _shadow(self, reference: ReferencePicture) -> BodyShadow | None:
-        projector, settings = self._surroundings.projector, self._surroundings.settings
-        if projector is None or reference.pixel_from_patient is None:
-            return None
-        return projector.shadow(
-            _matrix(reference.pixel_from_patient),
-            *reference.picture,
-            kvp=reference.kvp,
-            filtration_mm_al=settings.filtration_mm_al,
-            filtration_mm_cu=settings.filtration_mm_cu,
-        )
 
     def _unseen(
         self, frame: CementFrame, reason: str, mm_per_px: float | None, *, code: str = "no_reference"

@@ -129,6 +129,10 @@ class BodyEstimator:
         assert newest is not None
         self._cannulas.see(self._paths, instruments, newest.pixel_from_patient, view.received_ns)
 
+    def looked(self) -> tuple[KeptView, ...]:
+        """The views that the body is made from."""
+        return self._views.chosen()
+
     def slice_added(self, one: CementSlice) -> None:
         """Take a CT-fluoroscopy slice in."""
         self._slices.add(one, self._cannulas.now(one.received_ns))
