@@ -163,6 +163,8 @@ def figures_of(rows: Sequence[CaseRow]) -> dict[str, Any]:
         "projected_warnings_per_case": _warnings(rows, "projected"),
         "lead_median_s": _finite(float(np.median([site.lead_s for site in contacts])) if contacts else None),
         "lead_1s_or_2mm_share": _share(site.led for site in contacts),
+        # Where no zone marks what leaks, no warning before the leak begins counts, so there is no lead to be had.
+        "lead_1s_or_2mm_share_of_zones": _share(site.led for site in contacts if site.zone_id),
         "first_detection_frames": _finite(percentile_with_inf(first, 0.5)),
         "first_detection_frames_p95": _finite(percentile_with_inf(first, 0.95)),
         "frames_after_0_1_ml_outside": _finite(percentile_with_inf(outside, 0.5)),

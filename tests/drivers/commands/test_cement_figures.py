@@ -93,6 +93,13 @@ def test_a_lead_is_a_second_or_two_millimetres():
     assert not contact(warned_s=4.1, distance_mm=0.0).led
 
 
+def test_a_leak_that_no_zone_marks_has_no_lead_to_be_had():
+    unmarked = replace(contact(warned_s=4.0, distance_mm=0.0), zone_id="")
+    figures = figures_of([replace(ROW, sites=(contact(warned_s=3.0), unmarked))])
+    assert figures["lead_1s_or_2mm_share"] == 0.5
+    assert figures["lead_1s_or_2mm_share_of_zones"] == 1.0
+
+
 def test_nothing_is_said_of_nothing():
     figures = figures_of([])
     assert figures["cases"] == 0
