@@ -55,8 +55,7 @@ class FrameMeasuring:
             measured = replace(measured, measurement=measurement, found=found)
         if asked.cement is not None:
             wanted = asked.cement
-            instruments = tuple(found.view.seen for found in measured.found)
-            scene = replace(wanted.scene, instruments=instruments, metal=asked.metal)
+            scene = replace(wanted.scene, instruments=tuple(found.view.seen for found in measured.found))
             measured = replace(measured, cement=self._cement.follow(wanted.run, wanted.frame, scene, body_now=False))
         return measured
 

@@ -39,6 +39,8 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   arrival_.assign(count_, std::numeric_limits<float>::quiet_NaN());
   speed_.assign(count_, std::numeric_limits<float>::quiet_NaN());
   arrived_.assign(count_, -1);
+  crossed_.assign(setup.columns, -1);
+  nearest_.reserve((setup.columns + 2) * setup.step);
   for (Marks* marks : {&live_valid_, &now_valid_, &cement_, &hold_, &thinner_, &candidate_, &foreign_, &told_,
                        &excluded_, &near_, &blind_, &mark_scratch_, &unseen_})
     marks->assign(count_, 0);

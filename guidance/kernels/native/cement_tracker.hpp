@@ -103,6 +103,7 @@ class Tracker {
   int frame_ = 0;
   int unsettled_ = 0;       // frames left after a pause
   float displaced_ = 0.0F;  // bins: what slopes of the reference count as noise for
+  std::array<std::int32_t, 4> frame_box(const Answer& answer, const Maps& maps) const;
   double noise_ = 0.1;      // of a pixel's mean, as last told
   double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
 
@@ -123,3 +124,4 @@ class Tracker {
 };
 
 }  // namespace guidance::cement
+  std::vector<std::int32_t> crossed_, nearest_;  // of one row
