@@ -22,7 +22,15 @@ from drivers.commands.cement_scoring import (
     site_verdict,
     warned,
 )
-from drivers.commands.cement_truth import Shadows, first_time_s, frames_between, open_field, true_front_px, zone_truths
+from drivers.commands.cement_truth import (
+    Shadows,
+    first_time_s,
+    frames_between,
+    open_field,
+    outside_targets_ml,
+    true_front_px,
+    zone_truths,
+)
 from guidance.config import CementSettings
 from guidance.messages import F64, AlertKind, CementSeen
 from simulators.cement.case import CementCase
@@ -217,6 +225,12 @@ class Trial:
         distance_mm = math.inf if t_s is None else self.followed.grown.zone_distance_mm(zone_id, t_s)
         return max(0.0, distance_mm) if math.isfinite(distance_mm) else None
 
+    def _outside_plan(self) -> bool:
+        """Whether without a leak, too, cement went beyond the region that is marked for it."""
+        grown = self.followed.grown
+        share = grown.share_at(self._times_s[-1])
+        return outside_targets_ml(share, grown.affine_lps_from_ijk, grown.zones) >= AMOUNT_ML
+
     def _verdicts(self, truths: tuple[ZoneTruth, ...]) -> tuple[tuple[str, str, str], ...]:
         """Whether each alert had a reason."""
         zones = {zone.zone_id: zone for zone in truths}
@@ -229,7 +243,7 @@ class Trial:
             elif alert.kind in ("vein", "needle_track"):
                 verdict = "true" if alert.kind in leaked else "false"
             elif alert.kind == "outside_plan":
-                verdict = "true" if leaked else "false"
+                verdict = "true" if leaked or self._outside_plan() else "false"
             elif alert.kind == "out_of_picture":
                 verdict = "true" if self._border_s is not None else "false"
             elif alert.kind == "tracking_lost":

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.commands.cement_scoring import Bool, ZoneTruth, crossings_px
-from guidance.messages import F32, F64, Zone
+from guidance.messages import F32, F64, SphereShape, Zone, ZoneKind
 from guidance.planning.surface import ZoneSurface
 from simulators.cement.grown import GrownCement
 
@@ -74,6 +74,26 @@ def zone_truths(grown: GrownCement, until_s: float, overlaps_s: dict[str, float]
             )
         )
     return tuple(found)
+
+
+def outside_targets_ml(share: F32, affine_lps_from_ijk: F64, zones: Sequence[Zone]) -> float:
+    """Cement outside of every planned region, which in these cases is a ball; 0 where none is marked.
+
+    Args:
+        share: (K, J, I) of each voxel that is cement.
+        affine_lps_from_ijk: (4, 4).
+        zones: all of the case.
+    """
+    balls = [zone.shape for zone in zones if zone.kind is ZoneKind.TARGET and isinstance(zone.shape, SphereShape)]
+    if not balls:
+        return 0.0
+    kji = np.nonzero(share)
+    points = np.stack(kji[::-1], axis=1) @ affine_lps_from_ijk[:3, :3].T + affine_lps_from_ijk[:3, 3]
+    inside = np.zeros(len(points), np.bool_)
+    for ball in balls:
+        inside |= np.linalg.norm(points - np.asarray(ball.center_lps_mm), axis=1) <= ball.radius_mm
+    voxel_ml = float(abs(np.linalg.det(affine_lps_from_ijk[:3, :3]))) / 1000.0
+    return float(share[kji][~inside].sum(dtype=np.float64)) * voxel_ml
 
 
 def first_time_s(times_s: Sequence[float], amounts: Sequence[float], least: float) -> float | None:

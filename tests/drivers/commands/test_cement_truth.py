@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from drivers.commands.cement_truth import Shadows, first_time_s, frames_between, open_field, true_front_px
+from drivers.commands.cement_truth import (
+    Shadows,
+    first_time_s,
+    frames_between,
+    open_field,
+    outside_targets_ml,
+    true_front_px,
+)
 from guidance.messages import SphereShape, Zone, ZoneKind, ZoneSite
 from guidance.planning.surface import surface_of_shape
 from simulators.gantry import Gantry
@@ -40,6 +47,18 @@ def test_the_true_front_is_only_what_the_blades_show():
     half = true_front_px(thickness, 0.5, open_field((100, 120), (0, 0, 59, 99)))
     assert half[:, 0].max() <= 57.0
     assert len(true_front_px(np.zeros((9, 9), np.float32), 0.5, open_field((9, 9), None))) == 0
+
+
+def test_cement_beyond_the_planned_ball_is_outside_the_plan():
+    shape = SphereShape(center_lps_mm=(0.0, 0.0, 0.0), radius_mm=5.0)
+    target = Zone(id="Z1", name="lesion", site=ZoneSite.OTHER, kind=ZoneKind.TARGET, shape=shape)
+    affine = np.diag((0.5, 0.5, 0.5, 1.0))
+    affine[:3, 3] = -10.0
+    k, j, i = np.mgrid[0:41, 0:41, 0:41] * 0.5 - 10.0
+    share = (np.sqrt(k**2 + j**2 + i**2) <= 8.0).astype(np.float32)
+    beyond_ml = 4.0 / 3.0 * math.pi * (8.0**3 - 5.0**3) / 1000.0
+    assert outside_targets_ml(share, affine, [target]) == pytest.approx(beyond_ml, rel=0.02)
+    assert outside_targets_ml(share, affine, [ball("Z2", 0.0)[0]]) == 0.0
 
 
 def test_times_and_frames():
