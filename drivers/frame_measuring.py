@@ -55,7 +55,8 @@ class FrameMeasuring:
             measured = replace(measured, measurement=measurement, found=found)
         if asked.cement is not None:
             wanted = asked.cement
-            scene = replace(wanted.scene, instruments=tuple(found.view.seen for found in measured.found))
+            instruments = tuple(found.view.seen for found in measured.found)
+            scene = replace(wanted.scene, instruments=instruments, metal=asked.metal)
             measured = replace(measured, cement=self._cement.follow(wanted.run, wanted.frame, scene, body_now=False))
         return measured
 

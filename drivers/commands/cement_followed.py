@@ -84,7 +84,11 @@ class FollowedCase:
         self.alerts: dict[str, Raised] = {}
         self._metal = known.metal
         self._scene = CementScene(
-            zones=ZonesOnPicture(surfaces=self.surfaces), watch=known.watch, space=known.space, paths=self.grown.paths
+            zones=ZonesOnPicture(surfaces=self.surfaces),
+            watch=known.watch,
+            space=known.space,
+            paths=self.grown.paths,
+            metal=known.metal,
         )
         self.engine = CementEngine(settings)
         self._run: CementRun | None = None

@@ -12,7 +12,7 @@ from guidance.cement.fusion import BodyEstimator
 from guidance.cement.lumen import LumenFinder
 from guidance.cement.pose_scatter import scatter_of_pose
 from guidance.cement.reference import LEAST_FRAMES, reference_picture, same_pose
-from guidance.cement.shafts import Shafts
+from guidance.cement.shafts import Shafts, shafts_of
 from guidance.cement.surroundings import Surroundings
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
@@ -126,6 +126,8 @@ class Eye:
             refused = self._prepare(pose, frame, scene, estimator)
             if refused:
                 return self._unseen(frame, refused, mm_per_px)
+            if not pose.new and (stood := shafts_of(pose.anchor, scene)) is not None:
+                pose.shafts.stood(stood)
         tracker = pose.tracker
         assert tracker is not None
         if frame.kvp is not None and pose.kvp is not None and abs(frame.kvp - pose.kvp) > _SAME_KVP:

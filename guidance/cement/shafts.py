@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from guidance.cement.values import CementFrame, CementScene
 from guidance.messages import F64, U8, CementView
+from guidance.tracking.find import find_instruments
 from guidance.tracking.values import SeenInstrument
 
 _SHAFT: Final = 0.6  # of the diameter: its edge is blurred
 _STILL_PX: Final = 1.5  # across itself, beside what is not known of where it is; of a picture of 512 px
 _STILL_TIP_PX: Final = 4.0
-_BODY_REACH: Final = 1.4  # of a ball's radius: how far cement lies around the tip, and along the shaft
-_LEAST_REACH: Final = 2.0  # of the diameter
-_BESIDE: Final = 1.0  # diameters from its middle: outside the shaft and its blurred edge
-_GAP: Final = 3.0  # diameters without cement beside it, beyond which it has ended
+_LEAST_REACH: Final = 1.2  # of the diameter: what cannot be seen beside it
+_BESIDE: Final = 0.85  # diameters from its middle: outside the shaft and its blurred edge
+_NEAR: Final = 1.5  # diameters
+_GAP: Final = 3.0  # diameters without cement beside it, beyond which it has ended ...
+_FIRST: Final = 4.4  # ... or has not begun, at the tip
 _FAR_PX: Final = 4096.0
 _KEPT_NS: Final = 500_000_000
 _GONE_NS: Final = 1_000_000_000
+_LONGEST_NS: Final = 500_000_000  # between frames: a longer time nobody looked
 
 
 class Shafts:
@@ -32,9 +37,16 @@ class Shafts:
 
     def __init__(self) -> None:
         self._first: dict[str, SeenInstrument] | None = None
-        self._last_ns: dict[str, int] = {}
+        self._missed_ns: dict[str, int] = {}
+        self._standing: dict[str, SeenInstrument] = {}
         self._lumens: tuple[SeenInstrument, ...] = ()
         self._seen_ns = 0
+        self._last_ns: int | None = None
+
+    def stood(self, seen: Sequence[SeenInstrument]) -> None:
+        """Those that the reference shows, in its place: cement hides ends later on, and sometimes all of one."""
+        self._first = {one.path_id: one for one in seen}
+        self._standing, self._missed_ns = dict(self._first), dict.fromkeys(self._first, 0)
 
     def moved(
         self,
@@ -51,57 +63,85 @@ class Shafts:
             time_ns: of the frame.
             motion: of the picture against the reference, as in `CementView`.
             side_px: the picture's longer side.
-            mask: 1 where new cement was in the frame before, of the same pose: a tip in it is not told any more.
+            mask: 1 where new cement was in the frame before, of the same pose: near it a tip is not told any more;
+                None: not known.
         """
+        passed_ns = 0 if self._last_ns is None else min(max(time_ns - self._last_ns, 0), _LONGEST_NS)
+        self._last_ns = time_ns
         if self._first is None:
             # The first frame that is followed is a moment after the reference.
-            self._first = {one.path_id: one for one in seen}
-            self._last_ns = dict.fromkeys(self._first, time_ns)
+            self.stood(seen)
             return []
         scale = side_px / 512.0
         found = []
-        for one in seen:
-            before = self._first.get(one.path_id)
-            if before is None or not _stands(before, one, motion, scale, mask):
-                found.append(one)
-                if before is not None:
-                    found.append(before)
-            self._last_ns[one.path_id] = time_ns
-        # Steel that has gone and cement that came in its place take each other away: nothing is told of that place.
-        gone = [path_id for path_id in self._first if time_ns - self._last_ns[path_id] > _GONE_NS]
-        return found + [self._first[path_id] for path_id in gone]
+        now = {one.path_id: one for one in seen}
+        for path_id, one in now.items():
+            before = self._first.get(path_id)
+            if before is not None:
+                self._missed_ns[path_id] = 0
+                if _stands(before, one, motion, scale, mask):
+                    self._standing[path_id] = _placed(before, motion, one)
+                    continue
+            self._standing.pop(path_id, None)
+            found.append(one)
+            if before is not None:
+                found.append(before)
+        for path_id, before in self._first.items():
+            if path_id in now:
+                continue
+            self._missed_ns[path_id] += passed_ns
+            if self._missed_ns[path_id] >= _GONE_NS:
+                # Steel that has gone and cement that came in its place take each other away: nothing is told there.
+                self._standing.pop(path_id, None)
+                found.append(before)
+            elif path_id in self._standing:
+                self._standing[path_id] = _placed(before, motion)
+        return found
 
     def lumens(self, seen: Sequence[SeenInstrument], time_ns: int, last: CementView | None) -> F64 | None:
         """(N, 5) u0, v0, u1, v1, radius: capsules in which cement does not count, for it is within an instrument.
 
-        Around the tip, as far as the cement that flows out reaches, it counts: there it lies before and behind too.
+        Around the tip, as far as cement is seen beside it, it counts: there it lies before and behind too.
 
         Args:
-            seen: in this frame; where none is, those seen within the last half second.
+            seen: in this frame; where none is, those seen within the last half second. One that stands, as `moved`
+                was told, reaches as far as it did before there was cement.
             time_ns: of the frame.
-            last: the view before, for how much cement there is; None: none.
+            last: the view before, for where cement is; None: none.
         """
-        if seen:
-            self._lumens, self._seen_ns = tuple(seen), time_ns
+        shafts = {one.path_id: one for one in seen} | self._standing
+        if shafts:
+            self._lumens, self._seen_ns = tuple(shafts.values()), time_ns
         elif time_ns - self._seen_ns > _KEPT_NS:
             self._lumens = ()  # it may have been withdrawn: what is there now is a track
         if not self._lumens:
             return None
-        radius_px, mask = 0.0, None
-        if last is not None and last.seen and last.mask is not None:
-            radius_px, mask = math.sqrt(max(last.area_px, 0.0) / math.pi), last.mask
+        mask = last.mask if last is not None and last.seen else None
         capsules = []
         for one in self._lumens:
-            free_px = _BODY_REACH * radius_px
-            if mask is not None:
-                free_px = max(free_px, beside_px(one, mask))
+            free_px = 0.0 if mask is None else beside_px(one, mask)
             reach_px = float(np.hypot(*mask.shape)) if mask is not None else _FAR_PX
             capsules.append(lumen_px(one, reach_px, free_px=free_px))
         return np.concatenate(capsules)
 
 
+def shafts_of(frame: CementFrame, scene: CementScene) -> tuple[SeenInstrument, ...] | None:
+    """Those in a frame of the reference; None where they cannot be looked for: no geometry, or metal is not known."""
+    if scene.metal is None or frame.pixel_from_patient is None:
+        return None
+    return find_instruments(
+        frame.pixels,
+        np.array(frame.pixel_from_patient, np.float64).reshape(3, 4),
+        scene.paths,
+        intensity=frame.intensity.relationship,
+        sign=frame.intensity.sign,
+        known_metal=scene.metal,
+        collimator_px=frame.collimator_px,
+    )
+
+
 def beside_px(seen: SeenInstrument, mask: U8) -> float:
-    """How far from its tip backwards new cement lies beside a shaft: there it flows back around it.
+    """How far from its tip backwards new cement lies beside a shaft, both sides taken together.
 
     Args:
         mask: 1 where new cement is, of the same picture.
@@ -113,23 +153,26 @@ def beside_px(seen: SeenInstrument, mask: U8) -> float:
     rows, columns = mask.shape
     places = np.arange(0.0, float(np.hypot(rows, columns)), 2.0)
     points = tip + places[:, None] * back
-    found = np.zeros(len(places), np.bool_)
+    reach = 0.0
     for side in (points + across, points - across):
         u, v = np.rint(side).astype(int).T
         inside = (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
-        found[inside] |= mask[v[inside], u[inside]] > 0
-    there = places[found]
-    if len(there) == 0 or there[0] > _GAP * seen.diameter_px + _BODY_REACH * seen.diameter_px:
-        return 0.0
-    ends = np.flatnonzero(np.diff(there) > _GAP * seen.diameter_px)
-    return float(there[ends[0]] if len(ends) else there[-1]) + seen.diameter_px
+        found = np.zeros(len(places), np.bool_)
+        found[inside] = mask[v[inside], u[inside]] > 0
+        there = places[found]
+        if len(there) == 0 or there[0] > _FIRST * seen.diameter_px:
+            continue
+        ends = np.flatnonzero(np.diff(there) > _GAP * seen.diameter_px)
+        # A front that crosses the shaft aslant is on one side before it is on the other.
+        reach += 0.5 * float(there[ends[0]] if len(ends) else there[-1])
+    return reach + _SHAFT * seen.diameter_px if reach > 0.0 else 0.0
 
 
 def lumen_px(seen: SeenInstrument, reach_px: float, *, free_px: float = 0.0) -> F64:
     """(N, 5) u0, v0, u1, v1, radius: a shaft without its last part, drawn out backwards by `reach_px`.
 
     Args:
-        free_px: length of the part at the tip that is left out; at least twice the diameter is.
+        free_px: length of the part at the tip that is left out; at least 1.2 times the diameter is.
     """
     line = np.asarray(seen.centreline_px, np.float64).copy()
     if seen.tip_px is not None:
@@ -154,6 +197,23 @@ def _shortened(line: F64, by_px: float) -> F64:
         line = line[:-1]
 
 
+def _placed(
+    before: SeenInstrument, motion: tuple[float, float, float], now: SeenInstrument | None = None
+) -> SeenInstrument:
+    """One that stands where it stood, in this frame: its sides as they are seen now, its end where it was."""
+    shift = np.array(motion[:2])
+    line = np.asarray(before.centreline_px, np.float64) + shift
+    tip = None if before.tip_px is None else np.array(before.tip_px) + shift
+    if now is not None and not now.bent and not before.bent:
+        seen = np.asarray(now.centreline_px, np.float64)
+        along = (line[-1] - line[0]) / max(float(np.linalg.norm(line[-1] - line[0])), 1e-6)
+        across = np.array((-along[1], along[0]))
+        line = line + ((seen.mean(axis=0) - line[0]) @ across) * across
+        if tip is not None:
+            tip = tip + ((line[0] - tip) @ across) * across
+    return replace(before, centreline_px=line, tip_px=None if tip is None else (float(tip[0]), float(tip[1])))
+
+
 def _stands(
     before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float, mask: U8 | None
 ) -> bool:
@@ -168,15 +228,23 @@ def _stands(
         return False
     if float(abs((line.mean(axis=0) - first[0]) @ across)) > slack:
         return False
-    if mask is not None and _lies_in(mask, np.array(before.tip_px if before.tip_px is not None else first[-1]) + shift):
-        return True
     if before.tip_px is None or now.tip_px is None:
-        return before.tip_px is None and now.tip_px is None
+        hidden = before.tip_px is None and now.tip_px is None
+        return hidden or _cement_near(mask, shift + (before.tip_px or first[-1] - shift), before.diameter_px)
     sigma = math.hypot(before.tip_sigma_px or 0.0, now.tip_sigma_px or 0.0)
-    tip = (np.array(now.tip_px) - shift - np.array(before.tip_px)) @ along
-    return abs(float(tip)) <= scale * _STILL_TIP_PX + 2.0 * sigma
+    tip = np.array(now.tip_px)
+    further = float((tip - shift - np.array(before.tip_px)) @ along)
+    if abs(further) <= scale * _STILL_TIP_PX + 2.0 * sigma:
+        return True
+    # Cement over an end hides it, and the shaft seems to end where that begins.
+    places = (tip, shift + np.array(before.tip_px))
+    return further < 0.0 and any(_cement_near(mask, place, before.diameter_px) for place in places)
 
 
-def _lies_in(mask: U8, place: F64) -> bool:
+def _cement_near(mask: U8 | None, place: F64, diameter_px: float) -> bool:
+    """Whether there is cement within some diameters; where nothing is known of that, it may be."""
+    if mask is None:
+        return True
+    reach = round(_NEAR * diameter_px)
     u, v = (round(float(value)) for value in place)
-    return 0 <= v < mask.shape[0] and 0 <= u < mask.shape[1] and bool(mask[v, u])
+    return bool(mask[max(v - reach, 0) : max(v + reach + 1, 0), max(u - reach, 0) : max(u + reach + 1, 0)].any())

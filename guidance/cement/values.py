@@ -9,6 +9,7 @@ from guidance.consistency.volume import WatchVolume
 from guidance.geometry.intensity import PixelIntensity
 from guidance.messages import Matrix34, Pixels, PlannedPath, Vector3
 from guidance.overlay.zones import NO_ZONES, ZonesOnPicture
+from guidance.tracking.known_metal import KnownMetal
 from guidance.tracking.values import SeenInstrument
 
 
@@ -56,6 +57,7 @@ class CementScene:
         space: where cement can be in the volume; None without one, or not yet known.
         paths: planned paths, along which cannulas lie.
         instruments: seen in this very frame.
+        metal: of the volume, for a search of instruments in earlier frames; None: they are not searched.
         epoch: of the registration that the frame's geometry is by; another one: the patient lies elsewhere in it.
     """
 
@@ -64,4 +66,5 @@ class CementScene:
     space: CementSpace | None = None
     paths: tuple[PlannedPath, ...] = ()
     instruments: tuple[SeenInstrument, ...] = ()
+    metal: KnownMetal | None = None
     epoch: int = 0

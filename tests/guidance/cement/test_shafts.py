@@ -13,6 +13,7 @@ from guidance.tracking.values import SeenInstrument
 
 LINE = np.array([(100.0, 200.0), (300.0, 200.0)])
 STILL = (0.0, 0.0, 0.0)
+NOTHING = np.zeros((512, 512), np.uint8)
 
 
 def seen(line: F64 = LINE, tip: tuple[float, float] | None = (300.0, 200.0), path_id: str = "P1") -> SeenInstrument:
@@ -64,17 +65,38 @@ def test_one_that_moved_hides_where_it_is_and_where_it_was(line: F64, tip: tuple
     shafts = Shafts()
     before, now = seen(), seen(line, tip)
     shafts.moved([before], 0, STILL, 512)
-    assert shafts.moved([now], 0, STILL, 512) == [now, before]
+    assert shafts.moved([now], 0, STILL, 512, NOTHING) == [now, before]
 
 
 @pytest.mark.parametrize("tip", [(260.0, 200.0), None])
 def test_a_tip_that_cement_lies_over_is_not_one_that_was_withdrawn(tip: tuple[float, float] | None) -> None:
     shafts, now = Shafts(), seen(LINE, tip)
     shafts.moved([seen()], 0, STILL, 512)
-    mask = np.zeros((512, 512), np.uint8)
+    mask = NOTHING.copy()
     mask[190:211, 250:320] = 1
     assert shafts.moved([now], 1, STILL, 512, mask) == []
-    assert len(shafts.moved([now], 2, STILL, 512, np.zeros((512, 512), np.uint8))) == 2
+    assert len(shafts.moved([now], 2, STILL, 512, NOTHING)) == 2
+
+
+def test_in_the_first_look_at_a_view_with_much_cement_a_shaft_that_ends_early_is_no_other_one() -> None:
+    shafts = Shafts()
+    shafts.stood([seen()])
+    short = seen(np.array([(100.0, 200.0), (240.0, 200.0)]), (240.0, 200.0))
+    assert shafts.moved([short], 0, STILL, 512, None) == []
+    beside = NOTHING.copy()
+    beside[180:221, 310:340] = 1  # what its capsule does not hide
+    assert shafts.moved([short], 1, STILL, 512, beside) == []
+
+
+def test_a_lumen_reaches_as_far_as_the_shaft_did_before_cement_hid_its_end() -> None:
+    shafts, mask = Shafts(), NOTHING.copy()
+    shafts.stood([seen()])
+    mask[150:251, 270:371] = 1  # a lump around the tip at 300
+    for now in ([seen(LINE + np.array([(0.0, 0.0), (-60.0, 0.0)]), (240.0, 200.0))], []):
+        assert shafts.moved(now, 0, (4.0, 0.0, 0.0), 512, mask) == []
+        capsules = shafts.lumens(now, 0, replace(view(10000.0), mask=mask))
+        assert capsules is not None
+        assert capsules[-1, 2] + capsules[-1, 4] == pytest.approx(270.0, abs=2.5)  # where the lump begins
 
 
 def test_where_one_has_left_nothing_is_told() -> None:
@@ -106,14 +128,29 @@ def test_a_bent_lumen_follows_its_centreline_and_may_lose_its_last_pieces() -> N
     assert capsules[-1, 2:4].tolist() == pytest.approx([160.0, 100.0])
 
 
-def test_the_more_cement_there_is_the_more_of_the_shaft_is_free() -> None:
-    shafts = Shafts()
+def test_the_more_cement_there_is_around_it_the_more_of_the_shaft_is_free() -> None:
+    shafts, mask = Shafts(), NOTHING.copy()
     little = shafts.lumens([seen()], 0, view(10.0))
-    much = shafts.lumens([seen()], 1, view(np.pi * 50.0**2))
+    mask[150:251, 250:351] = 1
+    much = shafts.lumens([seen()], 1, replace(view(10000.0), mask=mask))
     assert little is not None
     assert much is not None
-    assert little[-1, 2] == pytest.approx(280.0)  # twice the diameter
-    assert much[-1, 2] == pytest.approx(230.0)
+    assert little[-1, 2] == pytest.approx(288.0)
+    assert much[-1, 2] + much[-1, 4] == pytest.approx(250.0, abs=2.5)
+
+
+def test_what_a_lumen_holds_frees_nothing_however_much_it_is() -> None:
+    mask = NOTHING.copy()
+    mask[195:206] = 1
+    capsules = Shafts().lumens([seen()], 0, replace(view(5000.0), mask=mask))
+    assert capsules is not None
+    assert capsules[-1, 2] == pytest.approx(288.0)
+
+
+def test_a_front_aslant_over_a_shaft_frees_it_to_the_middle() -> None:
+    mask = NOTHING.copy()
+    mask[180:200, 200:310] = mask[200:221, 240:310] = 1
+    assert beside_px(seen(), mask) == pytest.approx(80.0 + 6.0, abs=2.5)
 
 
 def test_where_cement_flows_back_around_a_shaft_the_shaft_is_free() -> None:
@@ -122,11 +159,11 @@ def test_where_cement_flows_back_around_a_shaft_the_shaft_is_free() -> None:
     mask[185:216, 180:310] = 1  # from the tip 120 px back, wider than the shaft
     capsules = shafts.lumens([seen()], 0, replace(around, mask=mask))
     assert capsules is not None
-    assert capsules[-1, 2] == pytest.approx(170.0, abs=3.0)
+    assert capsules[-1, 2] + capsules[-1, 4] == pytest.approx(180.0, abs=3.0)
     mask[195:206, 20:180] = 1  # the lumen itself, filled: nothing beside it there
     again = shafts.lumens([seen()], 1, replace(around, mask=mask))
     assert again is not None
-    assert again[-1, 2] == pytest.approx(170.0, abs=3.0)
+    assert again[-1, 2] + again[-1, 4] == pytest.approx(180.0, abs=3.0)
 
 
 def test_cement_beside_a_shaft_far_from_its_tip_frees_nothing() -> None:
