@@ -7,8 +7,10 @@ from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from guidance.cement.beam import KVP_RANGE, DetectedBeam, detected_beam, linear_per_mm
+from guidance.cement.held_rays import held_rays
 from guidance.cement.opacity import USUAL_KVP
 from guidance.cement.space import OpenSpace
 from guidance.kernels.watch import Grid, WatchProjector
@@ -26,12 +28,10 @@ _DENSEST_HU: Final = 2500.0
 _WATER_TABLE_MM: Final = np.linspace(0.0, 700.0, 36)
 _BONE_TABLE_MM: Final = np.linspace(0.0, 160.0, 41)
 _WHOLE_SIGMA: Final = 0.05
-_CUT_SIGMA: Final = 0.08  # bones outside the volume lie over those within, and look alike
+_CUT_SIGMA: Final = 0.05  # bones outside the volume lie over those within, and look alike
 _LEAST_CONTRAST: Final = 0.02
 _PELVIS_MM: Final = (350.0, 230.0)  # from side to side, from front to back; a cone-beam volume holds 150 to 250
 _LONGEST_MM: Final = 500.0
-_BODY_HU: Final = -300.0
-_CUT_SHARE: Final = 0.02  # of a side face that is body: then the volume does not hold the body's whole width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +44,8 @@ class BodyShadow:
         thickness_mm: of the body on that ray, as thick as its mass in water.
         blur_bins: standard deviation of what the volume's voxels and the scanner have blurred it by.
         sigma: one standard deviation of the contrast's scale, as a share: HU, and what bone is made of.
-        whole: the volume holds the body's width; else both are at least a usual pelvis'.
+        whole: the volume holds the body's thickness; else both are at least a usual pelvis'.
+        used: (R, C) bool: bins whose rays lack nothing, or all the same slab of body; None: all of them.
     """
 
     contrast: F32
@@ -53,6 +54,7 @@ class BodyShadow:
     blur_bins: float = 0.0
     sigma: float = _WHOLE_SIGMA
     whole: bool = True
+    used: npt.NDArray[np.bool_] | None = None
 
 
 class BodyProjector:
@@ -75,8 +77,7 @@ class BodyProjector:
         # A voxel's mean, interpolated linearly, has a quarter of its width squared as variance.
         self._blur_mm = float(np.hypot(0.5 * spacing * factor, _SCANNER_BLUR_MM))
         self._middle = affine @ np.append((np.array(hu.shape[::-1]) - 1.0) / 2.0, 1.0)
-        faces = [hu[:, 0], hu[:, -1], hu[:, :, 0], hu[:, :, -1]]
-        self.whole = max(float(np.mean(face > _BODY_HU)) for face in faces) <= _CUT_SHARE
+        self._hu, self._affine = hu, affine
 
     def shadow(
         self,
@@ -110,15 +111,26 @@ class BodyProjector:
             return None
         water_mm = self._water.project(matrix, grid, depth_mm)[0] / np.float32(1000.0)
         bone_mm = self._bone.project(matrix, grid, depth_mm)[0] / np.float32(1000.0)
-        through = water_mm > 0.2 * float(water_mm.max())
         if not float(water_mm.max()) > _VOXEL_MM:
             return None
+        size = (max(2, round(columns / step / _FINE)), max(2, round(rows / step / _FINE)))
+        held = held_rays(
+            self._hu,
+            self._affine,
+            matrix,
+            size=(size[1], size[0]),
+            first_px=(step * _FINE - 1) / 2.0,
+            step_px=step * _FINE,
+        )
+        through = water_mm > 0.2 * float(water_mm.max())
+        among = cv2.resize(held.used.astype(np.uint8), through.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        if (through & among).any():
+            through &= among
         # Bone takes the place of soft tissue, so the water beside it is told without it.
         thick_mm = float(np.median((water_mm + bone_mm * np.float32(_CORTICAL_HU / 1000.0))[through]))
-        missing_mm = 0.0 if self.whole else max(_usual_mm(matrix[2, :3]) - thick_mm, 0.0)
+        missing_mm = 0.0 if held.whole else max(_usual_mm(matrix[2, :3]) - thick_mm, 0.0)
         voltage = USUAL_KVP if kvp is None or not KVP_RANGE[0] <= kvp <= KVP_RANGE[1] else kvp
         fine = _attenuation(water_mm + np.float32(missing_mm), bone_mm, voltage, filtration_mm_al, filtration_mm_cu)
-        size = (max(2, round(columns / step / _FINE)), max(2, round(rows / step / _FINE)))
         contrast = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.float32)
         if not float(np.ptp(contrast)) > _LEAST_CONTRAST:
             return None
@@ -133,8 +145,9 @@ class BodyProjector:
             ),
             thickness_mm=thick_mm + missing_mm,
             blur_bins=blur_bins,
-            sigma=_WHOLE_SIGMA if self.whole else _CUT_SIGMA,
-            whole=self.whole,
+            sigma=_WHOLE_SIGMA if held.whole else _CUT_SIGMA,
+            whole=held.whole,
+            used=held.used,
         )
 
 

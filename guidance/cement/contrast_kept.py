@@ -52,24 +52,25 @@ class ContrastKept:
         self._shown = shown
         self._told: F64 = self._structure(told, [_FINE_BINS, _WIDE_BINS])
 
-    def of(self, scatter_share: F32) -> tuple[float, float]:
+    def of(self, scatter_share: F32) -> tuple[float, float, float]:
         """Shown over predicted contrast if so much of the signal is scatter.
 
         Args:
             scatter_share: (R, C) in [0, 1).
 
         Returns:
-            The ratio, and its standard deviation as a share; inf where nothing can be told.
+            The ratio, its standard deviation as a share (inf where nothing can be told), and what of the predicted
+            structure is shown otherwise, as a share.
         """
         if np.count_nonzero(self._used) < 4.0 * _NEIGHBOURS:
-            return 1.0, float("inf")
+            return 1.0, float("inf"), 1.0
         x, y = self._told, self._structure(self._shown - np.log1p(-scatter_share), self._sharper)
         robust = np.ones_like(x)
-        slope = 1.0
+        slope, scale = 1.0, 0.0
         for _ in range(_ROUNDS):
             xx, yy, xy = (float(np.sum(robust * a * b)) for a, b in ((x, x), (y, y), (x, y)))
             if xx <= 0.0 or yy <= 0.0 or xy <= 0.0:
-                return 1.0, float("inf")
+                return 1.0, float("inf"), 1.0
             # Both sides are in error: the geometric mean of the two regressions. Where the prediction lacks a part of
             # the body the error is the picture's.
             slope = float(np.sqrt(yy / xx)) if self._complete else xy / xx
@@ -78,9 +79,10 @@ class ContrastKept:
             scale = 1.4826 * float(np.median(np.abs(off))) + 1e-9
             robust = np.clip(1.0 - (off / (_TUKEY * scale)) ** 2, 0.0, None) ** 2
         if correlation < _LEAST_CORRELATION or float(np.sqrt(xx / np.sum(robust))) < _LEAST_CONTRAST:
-            return 1.0, float("inf")
+            return 1.0, float("inf"), 1.0
         independent = max(float(np.sum(robust)) / _NEIGHBOURS, 2.0)
-        return slope, float(np.sqrt((1.0 - correlation**2) / independent) / correlation)
+        sigma = float(np.sqrt((1.0 - correlation**2) / independent) / correlation)
+        return slope, sigma, scale / max(slope * float(np.sqrt(xx / np.sum(robust))), 1e-9)
 
     def _structure(self, values: npt.NDArray[np.float32], widths: list[float]) -> F64:
         fine, wide = (

@@ -51,6 +51,8 @@ _SIGMAS: Final = 1.96
 # this, and so is bone's contrast. Bone that attenuates as water of its HU would (one energy, no hardening) has 20 %
 # less contrast than predicted, which reads as scatter.
 _BEAM_SIGMA: Final = 0.08
+_MISFIT_PARTS: Final = 4.0  # few, for the true field is not quite a blur of the primary, and off it over wide parts
+_LEAST_MISFIT: Final = 0.03  # no field of scatter is a blur of the primary to better than this
 _GUESSED_SIGMA: Final = 0.3  # of ln(1 - share) where neither blades nor a volume tell: a share of 0.1 to 0.6
 _LARGEST_SHARE: Final = 0.9
 
@@ -207,13 +209,20 @@ def _dark(values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequen
 def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) -> list[tuple[str, F64]]:
     """Scatter takes contrast off bones and all else: what is left of what the volume predicts tells how much."""
     signal, weight = _coarse(values, is_open, (body.contrast.shape[0], body.contrast.shape[1]))
+    if body.used is not None:
+        weight = weight * body.used
     kept = ContrastKept(signal, weight, body.contrast, body.blur_bins, complete=body.whole)
     answer = []
     for model in models:
-        found, sigma = kept.of(_share_of(model.scatter, signal))
+        found, sigma, misfit = kept.of(_share_of(model.scatter, signal))
         if not np.isfinite(sigma):
             return []
-        answer.append(-0.5 * float(np.log(found)) ** 2 / (body.sigma**2 + sigma**2))
+        told = -0.5 * float(np.log(found)) ** 2 / (body.sigma**2 + sigma**2)
+        if body.whole:
+            # Scatter takes more contrast off where it is dark than where it is bright: that tells it from bone of
+            # another density. Bones outside the volume would be taken for it.
+            told -= 0.5 * _MISFIT_PARTS * float(np.log(misfit**2 + _LEAST_MISFIT**2))
+        answer.append(told)
     return [("body", np.array(answer))]
 
 
