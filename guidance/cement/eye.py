@@ -9,15 +9,17 @@ from typing import Final
 import numpy as np
 
 from guidance.cement.fusion import BodyEstimator
+from guidance.cement.late_reference import LateReference
 from guidance.cement.lumen import LumenFinder
+from guidance.cement.moved_reference import MovedReference
 from guidance.cement.pose_scatter import scatter_of_pose
-from guidance.cement.reference import LEAST_FRAMES, reference_picture, same_pose
+from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
 from guidance.cement.shafts import Shafts, shafts_of
 from guidance.cement.surroundings import Surroundings
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
 from guidance.errors import CaseError
-from guidance.messages import F64, CementRun, CementView, Matrix34
+from guidance.messages import F32, F64, CementRun, CementView, Matrix34
 
 _MOST_POSES: Final = 6
 _SAME_KVP: Final = 0.5
@@ -37,6 +39,8 @@ class _Pose:
         tracker: None until it is needed.
         kvp: that its opacity is for.
         new: it was first seen after the start.
+        moved: follows the table.
+        share: scatter's, on the reference's grid.
         growth_only: what of its first frames is cement could not be told.
         water_mm: thickness of the patient; None: not known.
         shafts: instruments in it.
@@ -50,6 +54,8 @@ class _Pose:
     tracker: CementTracker | None = None
     kvp: float | None = None
     water_mm: float | None = None
+    share: F32 | float = 0.0
+    moved: MovedReference = field(default_factory=MovedReference)
     shafts: Shafts = field(default_factory=Shafts)
     lumen: LumenFinder | None = None
 
@@ -151,7 +157,10 @@ class Eye:
             return self._unseen(frame, _COVERED, mm_per_px, code="covered")
         if pose.lumen is not None and view.seen and not scene.instruments:
             pose.lumen.look(view)
-        return replace(view, growth_only=True) if pose.growth_only and view.seen else view
+        told = pose.moved.whole(view)
+        if pose.moved.add(pose.anchor, frame, view):
+            self._follow_table(pose, frame, view)
+        return replace(told, growth_only=True) if pose.growth_only and view.seen else told
 
     def _too_much(self, view: CementView, frame: CementFrame) -> bool:
         """More than can have flowed since it was known how much there is: a hand, or another picture."""
@@ -198,18 +207,27 @@ class Eye:
             pose.new = True
             return str(error.args[0])
         late = self._surroundings.late(reference, scene, estimator.looked()) if pose.new else None
+        known = None
+        if late is None and pose.new and reference.pixel_from_patient is not None:
+            known = estimator.expected_thickness(_matrix(reference.pixel_from_patient), *reference.picture)
+        pose.growth_only = pose.new and late is None and known is None
+        before = self._made(pose, reference, late, known)
+        pose.lumen = LumenFinder(before.attenuation, before.valid, before.scale.step)
+        return ""
+
+    def _made(
+        self, pose: _Pose, reference: ReferencePicture, late: LateReference | None, known: F32 | None = None
+    ) -> ReferencePicture:
+        """Make the pose's tracker; the reference as it is without cement."""
         before = reference if late is None else late.before
         shadow = self._surroundings.shadow(before)
         pose.water_mm = shadow.water_mm if shadow is not None else None
         pose.kvp = reference.kvp
         scatter = scatter_of_pose(before, pose.frames, shadow)
+        pose.share = scatter.share if scatter is not None else 0.0
         opacity = self._surroundings.opacity(self._run.material, reference.kvp, pose.water_mm)
-        known = None
         if late is not None:
             reference, known = late.told(opacity, scatter)
-        elif pose.new and reference.pixel_from_patient is not None:
-            known = estimator.expected_thickness(_matrix(reference.pixel_from_patient), *reference.picture)
-        pose.growth_only = pose.new and known is None
         pose.tracker = CementTracker(
             reference,
             opacity=opacity,
@@ -218,10 +236,21 @@ class Eye:
             settings=self._surroundings.settings,
             started_ns=self._run.started_ns,
             known_mm=known,
+            seen_ns=None if pose.tracker is None else reference.until_ns,
         )
-        pose.lumen = LumenFinder(before.attenuation, before.valid, before.scale.step)
         pose.frames = ()
-        return ""
+        return before
+
+    def _follow_table(self, pose: _Pose, frame: CementFrame, view: CementView) -> None:
+        """Compare with where the patient lies since the table was moved."""
+        opacity = self._surroundings.opacity(self._run.material, pose.kvp, pose.water_mm)
+        if opacity is None:
+            return
+        frames = pose.moved.frames
+        late = pose.moved.made(view, opacity, pose.share)
+        if late is not None:
+            pose.frames, pose.anchor = frames, frame
+            self._made(pose, late.reference, late)
 
     def _unseen(
         self, frame: CementFrame, reason: str, mm_per_px: float | None, *, code: str = "no_reference"

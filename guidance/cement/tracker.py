@@ -56,6 +56,7 @@ class CementTracker:
         scatter_sigma: standard deviation of ln(1 - share).
         known_mm: (rows, columns) of the picture: cement that was there when the reference was taken (from 3D), in a
             pose that was first seen after the start; it counts as cement from the first frame.
+        seen_ns: until when this pose was followed with another reference; None: it was not.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class CementTracker:
         started_ns: int,
         scatter_sigma: float = 0.0,
         known_mm: F32 | None = None,
+        seen_ns: int | None = None,
     ) -> None:
         self._reference, self._settings, self._started_ns = reference, settings, started_ns
         self._scale = reference.scale
@@ -99,7 +101,8 @@ class CementTracker:
         self._last_ns: int | None = None
         self._interval_s = 0.0
         self._kvp, self._offset, self._step_frames = reference.kvp, 0.0, 0
-        self._unseen_s = max(reference.until_ns - started_ns, 0) / _NS if known_mm is not None else 0.0
+        since_ns = started_ns if seen_ns is None else seen_ns
+        self._unseen_s = max(reference.until_ns - since_ns, 0) / _NS if known_mm is not None else 0.0
 
     def set_opacity(self, opacity: Opacity) -> None:
         """Cement's opacity in another beam, after the voltage was changed."""
