@@ -16,6 +16,7 @@ from guidance.cement.pose_scatter import scatter_of_pose
 from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
 from guidance.cement.shafts import Shafts, shafts_of
 from guidance.cement.surroundings import Surroundings
+from guidance.cement.standing_steel import steel_lines
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
 from guidance.errors import CaseError
@@ -153,6 +154,9 @@ class Eye:
         if lumens is None and pose.lumen is not None:
             lumens = pose.lumen.capsules(last if here else None)
         view = tracker.follow(frame, moved, lumens, expected, mm_per_px=mm_per_px)
+        if view.seen:
+            matrix = None if frame.pixel_from_patient is None else _matrix(frame.pixel_from_patient)
+            tracker.note_steel(steel_lines(scene.instruments, scene.paths, matrix))
         if view.seen and self._too_much(view, frame):
             return self._unseen(frame, _COVERED, mm_per_px, code="covered")
         if pose.lumen is not None and view.seen and not scene.instruments:

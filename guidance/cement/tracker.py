@@ -41,6 +41,7 @@ _GAIN_STEP: Final = 0.03  # natural logarithm of the exposure: a change that may
 _GAP_FRAMES: Final = 3.0
 _NS: Final = 1e9
 _MOST_SCATTER: Final = 8.0  # times its deviation
+_STEEL_TRIES: Final = 5
 _INSTRUMENT_MARGIN: Final = 0.1  # of the diameter
 
 
@@ -97,6 +98,7 @@ class CementTracker:
             marks = known >= settings.front_threshold_mm
             self._native.already(np.ascontiguousarray(marks, np.uint8))
             self._native.resume()
+        self._steel_tries: dict[str, int] = {}
         self._unseen_from_ns = reference.until_ns
         self._last_ns: int | None = None
         self._interval_s = 0.0
@@ -161,6 +163,14 @@ class CementTracker:
         view = self._view(frame, told, mm_per_px)
         self._unseen_s = 0.0
         return view
+
+    def note_steel(self, lines: Sequence[tuple[str, F64]]) -> None:
+        """Lines of the last frame (`steel_lines`): the reference is looked at along each, a few times at most."""
+        for path_id, line in lines:
+            tries = self._steel_tries.get(path_id, 0)
+            if tries < _STEEL_TRIES:
+                found = self._native.steel(np.ascontiguousarray(line[None], np.float64))
+                self._steel_tries[path_id] = _STEEL_TRIES if found else tries + 1
 
     def _unfit(self, frame: CementFrame) -> str:
         if frame.pixels.shape != self._reference.picture:

@@ -204,6 +204,13 @@ void bind_cement(nb::module_& m) {
           },
           "marks"_a.noconvert(), nb::sig("def already(self, marks: " U8_ARRAY ") -> None"))
       .def(
+          "steel",
+          [](cement::Tracker& self, const Capsules& capsules) {
+            require(finite(capsules), "capsules must be finite");
+            return self.steel({capsules.data(), capsules.shape(0)});
+          },
+          "capsules"_a.noconvert(), nb::sig("def steel(self, capsules: " F64_ARRAY ") -> bool"))
+      .def(
           "follow",
           [](cement::Tracker& self, const Pixels& pixels, const In<double, nb::shape<7>>& scale,
              const In<std::int32_t, nb::shape<4>>& field, const In<double, nb::shape<6>>& look,

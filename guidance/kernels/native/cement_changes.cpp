@@ -185,7 +185,7 @@ void Tracker::learn_displacement(float reference_share) {
   const auto gain = static_cast<float>(kFineGain * noise_scale_ * noise_scale_);
   sample_.clear();
   for (std::size_t n = 0; n < count_; n += kSteepStride) {
-    if (!(fine_[n] < 0.0F) || !now_valid_[n] || excluded_[n] || told_[n]) continue;
+    if (!(fine_[n] < 0.0F) || !now_valid_[n] || excluded_[n] || told_[n] || steel_[n]) continue;
     const float square = slopes_[n], noise = gain * (spread_[n] + reference_share * variance_[n]) + kModel * kModel;
     if (kSteep * square > noise) sample_.push_back((fine_[n] * fine_[n] - kMedianSquare * noise) / square);
   }
@@ -210,6 +210,8 @@ void Tracker::displace(float bins) {
   } else {
     for (std::size_t n = 0; n < count_; ++n) systematic_[n] = square * slopes_[n];
   }
+  for (const Shaft& shaft : shafts_)
+    for (const SteelBin& bin : shaft.bins) systematic_[bin.at] += doubt_[bin.at];
   halve(systematic_.data(), valid_.data(), setup_.rows, setup_.columns, half_systematic_.data(), half_marks_.data());
 }
 

@@ -29,8 +29,6 @@ constexpr int kLearns = 4;           // first frames, whose noise counts at once
 constexpr double kMostDrift = 0.06;  // contrast: more is no drift, but something that came or went
 constexpr std::size_t kStride = 61;
 
-enum : std::uint8_t { kInstrument = 1, kCannula = 2 };
-
 GUIDANCE_CLONES void fine_levels(const float* __restrict fine, const float* __restrict spread,
                                  const float* __restrict variance, const float* __restrict systematic,
                                  const std::uint8_t* __restrict seen, std::size_t count, float reference_share,
@@ -157,6 +155,7 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
     background_.row(r, all, scatter_.data() + at);
     take_off(all, left, columns, fine_.data() + at, now_.data() + at);
   }
+  follow_steel();
   learn_displacement(reference_share);
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t at = r * columns;
@@ -180,6 +179,7 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
   std::fill(told_.begin(), told_.end(), std::uint8_t{0});
   mark_capsules(look.instruments, 1.0, kInstrument);
   mark_capsules(look.cannulas, 0.0, kCannula);
+  free_steel();
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t at = r * columns;
     background_.uneven_row(r, scratch_.data());
@@ -293,6 +293,7 @@ void Tracker::judge_candidates(const Look& look) {
     }
   }
   lift_reference();
+  doubt_steel(look);
 }
 
 // Cement stays where it is; what was noise goes when it has been too little for some frames.
@@ -326,6 +327,10 @@ void Tracker::lift_reference() {
       continue;
     }
     if (++thinner_[n] < kLift) continue;
+    if (steel_[n]) {  // how it has gone is told of the whole shaft
+      thinner_[n] = kLift;
+      continue;
+    }
     base_[n] += mean_[n];
     mean_[n] = 0.0F;
     taken_[n] = 1.0F;
@@ -334,22 +339,28 @@ void Tracker::lift_reference() {
   }
 }
 
-void Tracker::mark_capsules(const Capsules& capsules, double margin, std::uint8_t bit) {
+std::array<double, 5> Tracker::on_grid(const double* capsule) const {
   const auto step = static_cast<double>(setup_.step);
   const double shift = (step - 1.0) / 2.0;
   const double middle_u = (static_cast<double>(setup_.columns) - 1.0) / 2.0;
   const double middle_v = (static_cast<double>(setup_.rows) - 1.0) / 2.0;
   const double cosine = std::cos(fit_.motion.turn), sine = std::sin(fit_.motion.turn);
+  std::array<double, 5> placed{};
+  for (std::size_t end = 0; end < 2; ++end) {  // from the frame to where the reference is
+    const double u = (capsule[2 * end] - shift) / step - fit_.motion.du - middle_u;
+    const double v = (capsule[2 * end + 1] - shift) / step - fit_.motion.dv - middle_v;
+    placed[2 * end] = cosine * u + sine * v + middle_u;
+    placed[2 * end + 1] = -sine * u + cosine * v + middle_v;
+  }
+  placed[4] = capsule[4] / step;
+  return placed;
+}
+
+void Tracker::mark_capsules(const Capsules& capsules, double margin, std::uint8_t bit) {
   for (std::size_t n = 0; n < capsules.count; ++n) {
-    const double* const numbers = capsules.numbers + 5 * n;
-    std::array<double, 4> ends{};
-    for (std::size_t end = 0; end < 2; ++end) {  // from the frame to where the reference is
-      const double u = (numbers[2 * end] - shift) / step - fit_.motion.du - middle_u;
-      const double v = (numbers[2 * end + 1] - shift) / step - fit_.motion.dv - middle_v;
-      ends[2 * end] = cosine * u + sine * v + middle_u;
-      ends[2 * end + 1] = -sine * u + cosine * v + middle_v;
-    }
-    const double radius = numbers[4] / step + margin;
+    const std::array<double, 5> ends = on_grid(capsules.numbers + 5 * n);
+    const auto bits = static_cast<std::uint8_t>(on_shaft(ends) ? bit : bit | kOther);
+    const double radius = ends[4] + margin;
     const double along_u = ends[2] - ends[0], along_v = ends[3] - ends[1];
     const double square = along_u * along_u + along_v * along_v;
     const auto bound = [](double value, std::size_t size) {
@@ -364,7 +375,7 @@ void Tracker::mark_capsules(const Capsules& capsules, double margin, std::uint8_
         const double u = static_cast<double>(c) - ends[0], v = static_cast<double>(r) - ends[1];
         const double part = square > 0.0 ? std::clamp((u * along_u + v * along_v) / square, 0.0, 1.0) : 0.0;
         const double off_u = u - part * along_u, off_v = v - part * along_v;
-        if (off_u * off_u + off_v * off_v <= radius * radius) told_[r * setup_.columns + c] |= bit;
+        if (off_u * off_u + off_v * off_v <= radius * radius) told_[r * setup_.columns + c] |= bits;
       }
   }
 }

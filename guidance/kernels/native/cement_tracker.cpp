@@ -33,7 +33,7 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   share_.assign(share, share + count_);
   valid_.assign(valid, valid + count_);
   for (Plane* plane : {&systematic_, &scatter_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &shown_,
-                       &z_, &most_, &edges_})
+                       &z_, &most_, &edges_, &doubt_})
     plane->assign(count_, 0.0F);
   scratch_.assign(4 * setup.columns + 16, 0.0F);
   arrival_.assign(count_, std::numeric_limits<float>::quiet_NaN());
@@ -42,7 +42,7 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   crossed_.assign(setup.columns, -1);
   nearest_.reserve((setup.columns + 2) * setup.step);
   for (Marks* marks : {&live_valid_, &now_valid_, &cement_, &hold_, &thinner_, &candidate_, &foreign_, &told_,
-                       &excluded_, &near_, &blind_, &mark_scratch_, &unseen_})
+                       &excluded_, &near_, &blind_, &mark_scratch_, &unseen_, &steel_})
     marks->assign(count_, 0);
   for (Plane* plane :
        {&half_change_, &half_variance_, &half_smooth_, &half_z_, &half_weight_, &half_systematic_, &half_fine_})

@@ -3,6 +3,7 @@
 
 #include "cement.hpp"
 #include "cement_background.hpp"
+#include "cement_steel.hpp"
 
 namespace guidance::cement {
 
@@ -41,6 +42,9 @@ struct Maps {
   std::int32_t* box;  // left, top, right, bottom, inclusive; left > right: nothing
 };
 
+// Bits of what lies over a place; kOther: an instrument that is not one of the reference's shafts.
+enum : std::uint8_t { kInstrument = 1, kCannula = 2, kOther = 4, kUncertain = 8 };
+
 enum class Told { kSeen, kSaturated, kBlack, kCovered, kPictureChanged, kMotionTooLarge };
 
 struct Answer {
@@ -69,6 +73,8 @@ class Tracker {
   void resume();
   // Cement that is already there: (rows, columns) of the grid, non-zero where it is.
   void already(const std::uint8_t* marks);
+  // Straight instruments of the last frame, that the reference may show; whether it shows one.
+  bool steel(const Capsules& capsules);
   const Contours& contours() const { return contours_; }
   std::size_t rows() const { return setup_.rows; }
   std::size_t columns() const { return setup_.columns; }
@@ -77,6 +83,12 @@ class Tracker {
  private:
   bool look_at(const Look& look, const Picture& picture, const Scale& scale, Answer& answer);
   void mark_capsules(const Capsules& capsules, double margin, std::uint8_t bit);
+  std::array<double, 5> on_grid(const double* capsule) const;
+  bool on_shaft(const std::array<double, 5>& capsule) const;
+  void follow_steel();
+  void free_steel();
+  void doubt_of(const Shaft& shaft);
+  void doubt_steel(const Look& look);
   void contrast(const Answer& answer);
   void find_changes();
   void filter(const Look& look, double dose);
@@ -91,6 +103,7 @@ class Tracker {
   void find_box();
   void measure(const Look& look, Answer& answer);
   void speeds(const Look& look, Answer& answer);
+  std::array<std::int32_t, 4> frame_box(const Answer& answer, const Maps& maps) const;
   void write(const Look& look, Answer& answer, const Maps& maps);
   void write_blind(const Answer& answer, const Maps& maps);
 
@@ -103,19 +116,20 @@ class Tracker {
   int frame_ = 0;
   int unsettled_ = 0;       // frames left after a pause
   float displaced_ = 0.0F;  // bins: what slopes of the reference count as noise for
-  std::array<std::int32_t, 4> frame_box(const Answer& answer, const Maps& maps) const;
   double noise_ = 0.1;      // of a pixel's mean, as last told
   double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
 
   // On the grid.
-  Plane base_, variance_, share_, systematic_, scatter_, slopes_;
+  Plane base_, variance_, share_, systematic_, doubt_, scatter_, slopes_;
   Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
-      blind_, mark_scratch_, unseen_;
+      blind_, mark_scratch_, unseen_, steel_;
   std::vector<std::int32_t, HugePages<std::int32_t>> arrived_;
+  std::vector<std::int32_t> crossed_, nearest_;  // of one row
   // On the halved grid.
   Plane half_change_, half_variance_, half_smooth_, half_z_, half_weight_, half_scratch_, half_systematic_, half_fine_;
   Marks half_marks_, half_seen_, half_cement_, half_foreign_, half_mark_scratch_;
+  std::vector<Shaft> shafts_;  // of the start
   Regions regions_;
   Contours contours_;
   std::vector<float> sample_;
@@ -124,4 +138,3 @@ class Tracker {
 };
 
 }  // namespace guidance::cement
-  std::vector<std::int32_t> crossed_, nearest_;  // of one row
