@@ -15,9 +15,10 @@ from guidance.messages import F32, F64, U8
 WORKING_SIDE: Final = 640
 """Bins along the longer side at most: more only cost time, for noise spreads what is seen over more than a bin."""
 HALVED_SIDE: Final = 320
-"""Pixels along the longer side, beyond which a bin has two of them at least: at clinical dose a pixel is mostly noise."""
+"""Pixels along the longer side, beyond which a bin has two of them at least: one of them is mostly noise."""
 TOLD: Final = ("", "saturated", "black", "covered", "picture_changed", "motion_too_large")
 """Why cement cannot be told in a frame, by the native answer's number; the first: it can."""
+_READY: Final = 2  # sets of maps: what was told last, and what is being told
 _NO_CAPSULES: Final = np.zeros((0, 5))
 _NO_TABLE: Final = np.zeros(0, np.float32)
 
@@ -243,9 +244,11 @@ class NativeTracker:
     ) -> None:
         self._native = _core.CementTracker(step, reference_frames, jitter, reference, valid, variance, scatter_share)
         self._ring = MapRing(*picture)
+        self._ring.prepare(_READY)
 
     def resume(self) -> None:
         """After a pause: what is known stays, the next frames count for more."""
+        self._ring.prepare(_READY)
         self._native.resume()
 
     def leave(self) -> None:

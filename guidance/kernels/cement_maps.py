@@ -18,10 +18,11 @@ class Maps:
 
     def __init__(self, rows: int, columns: int) -> None:
         shape = (rows, columns)
-        self.mask: U8 = np.zeros(shape, np.uint8)
-        self.blind: U8 = np.ones(shape, np.uint8)
-        self.grown: U8 = np.zeros(shape, np.uint8)
-        self.thickness: F32 = np.zeros(shape, np.float32)
+        # Filled, not zeros by the system: its pages would come one by one while frames wait.
+        self.mask: U8 = np.full(shape, 0, np.uint8)
+        self.blind: U8 = np.full(shape, 1, np.uint8)
+        self.grown: U8 = np.full(shape, 0, np.uint8)
+        self.thickness: F32 = np.full(shape, 0.0, np.float32)
         self.arrival: F32 = np.full(shape, np.nan, np.float32)
         self.speed: F32 = np.full(shape, np.nan, np.float32)
         self.box = np.array([0, 0, -1, -1], np.int32)
@@ -62,6 +63,12 @@ class MapRing:
         self._shape, self._keep = (rows, columns), keep
         self._sets: list[Maps] = []
         self.allocated = 0
+
+    def prepare(self, count: int) -> None:
+        """Have some sets at least, so that frames need not wait for their memory: 40 ms for two of 2048 x 2048."""
+        while len(self._sets) < min(count, self._keep):
+            self._sets.append(Maps(*self._shape))
+            self.allocated += 1
 
     def forget(self) -> None:
         """Keep no set: of large pictures each is tens of MB."""

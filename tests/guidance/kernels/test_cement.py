@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from guidance.kernels.cement import Aligner, FrameScale, bin_frame, contours, grid_of, warp
+from guidance.kernels.cement import Aligner, FrameScale, Look, NativeTracker, bin_frame, contours, grid_of, warp
 from guidance.kernels.cement_maps import MapRing
 from guidance.messages import F32, F64
 
@@ -246,3 +248,34 @@ def test_maps_are_used_again_only_when_nobody_holds_them() -> None:
     for _ in range(20):
         ring.acquire()
     assert ring.allocated == 2
+
+
+def test_frames_do_not_wait_for_memory_of_maps() -> None:
+    """Not even the first ones: what is told of a frame is held while the next one is looked at."""
+    side = 256
+    numbers = np.random.default_rng(5).normal(1000.0, 30.0, (4, side, side)).astype(np.uint16)
+    known = np.ones((side, side), np.uint8)
+    reference = np.full((side, side), -np.log(1000.0), np.float32)
+    variance = np.full((side, side), 0.03**2, np.float32)
+    tracker = NativeTracker(
+        reference,
+        known,
+        variance,
+        np.zeros_like(reference),
+        reference_frames=12.0,
+        step=1,
+        picture=(side, side),
+    )
+    told = scale(side)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        held = None
+        for number, pixels in enumerate(numbers):
+            held = tracker.follow(pixels, told, Look(time_s=number / 15.0, least_contrast=0.02))
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert held is not None
+    assert held.code == ""
+    assert peak < side * side  # one map of bytes
