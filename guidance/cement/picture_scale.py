@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from guidance.cement.values import CementFrame
+from guidance.geometry.intensity import highest_number
 from guidance.kernels.cement import FrameScale, bin_frame, grid_of
 from guidance.messages import U8, Pixels
 
-_BITS: Final = (8, 10, 12, 14, 16)
 _PLATEAU_SHARE: Final = 0.005  # of the pixels at the very lowest or highest number: a shutter, a saturated field
 _OVERLAY_SHARE: Final = 0.1  # text and graphics cover less of a picture
 _OVERLAY_AGREES: Final = 0.2  # of its neighbours' values, beyond which no pixel without its high bits may lie
@@ -43,7 +43,7 @@ def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameSca
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     low, high = -_LARGEST, _LARGEST
     if sample.dtype.kind in "iu":
-        high = _top(sample.dtype, most)
+        high = highest_number(sample.dtype, most)
         low = float(np.iinfo(sample.dtype).min) if sample.dtype == np.int8 else min(least, 0.0)
     if finite.size:
         if np.count_nonzero(finite == most) > _PLATEAU_SHARE * finite.size:
@@ -55,7 +55,7 @@ def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameSca
     base, toward = 0.0, -sign
     if linear:
         floor = low if low > -_LARGEST and low < 0.0 else 0.0
-        base = floor if sign > 0 else (_top(sample.dtype, most) if sample.dtype.kind in "iu" else most)
+        base = floor if sign > 0 else (highest_number(sample.dtype, most) if sample.dtype.kind in "iu" else most)
         low = max(low, floor)
     else:
         within = finite[(finite > low) & (finite < high)] if finite.size else finite
@@ -94,7 +94,7 @@ def wider(scale: FrameScale, pixels: Pixels) -> FrameScale | None:
     """The same for numbers beyond those seen before; None: there are none, so what is at the end is saturated."""
     if pixels.dtype.kind not in "iu" or not scale.logarithm or scale.sign < 0.0:
         return None
-    top = _top(pixels.dtype, float(_plain(pixels, scale.bits).max()))
+    top = highest_number(pixels.dtype, float(_plain(pixels, scale.bits).max()))
     return replace(scale, high=top) if top > scale.high else None
 
 
@@ -114,12 +114,6 @@ def open_field(pixels: Pixels, scale: FrameScale) -> U8:
     size = 2 * _BLADE_MARGIN + 1
     blade = cv2.dilate(blade, np.ones((size, size), np.uint8), borderValue=0)
     return np.ascontiguousarray(valid * (1 - blade), np.uint8)
-
-
-def _top(kind: npt.DTypeLike, most: float) -> float:
-    """The highest number that a picture with such numbers can hold."""
-    limit = float(np.iinfo(np.dtype(kind)).max)
-    return min([limit, *(2.0**bits - 1.0 for bits in _BITS if 2.0**bits - 1.0 >= most)])
 
 
 def _plain(pixels: Pixels, bits: int) -> npt.NDArray[Any]:

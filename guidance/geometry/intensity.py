@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from guidance.errors import GeometryError
 from guidance.geometry.metadata import XRayMetadata
+from guidance.messages import Pixels
 
 Intensity = Literal["LIN", "LOG", "DISP"]
 Sign = Literal[1, -1]
 INTENSITY_KEYS: Final = ("XRay.PixelIntensityRelationship", "XRay.PixelIntensityRelationshipSign")
 
 _RELATIONSHIPS: Final[dict[str, Intensity]] = {"LIN": "LIN", "LOG": "LOG", "DISP": "DISP"}
+_BITS: Final = (8, 10, 12, 14, 16)  # of detectors
 _SIGNS: Final[dict[str, Sign]] = {"1": 1, "+1": 1, "-1": -1}
 
 
@@ -51,6 +53,32 @@ def read_intensity(metadata: Mapping[str, str], default: PixelIntensity = PixelI
         relationship=_RELATIONSHIPS[word] if word else default.relationship,
         sign=_SIGNS[sign] if sign else default.sign,
     )
+
+
+def highest_number(kind: npt.DTypeLike, most: float) -> float:
+    """The highest number that a picture of a whole-number type can hold, of those bits that detectors have.
+
+    Args:
+        kind: of the pixels.
+        most: the highest in the picture.
+    """
+    limit = float(np.iinfo(np.dtype(kind)).max)
+    return min([limit, *(2.0**bits - 1.0 for bits in _BITS if 2.0**bits - 1.0 >= most)])
+
+
+def proportional(pixels: Pixels, intensity: PixelIntensity) -> tuple[Pixels, Sign]:
+    """`LIN` numbers that fall with the X-rays (sign -1) as such that are proportional to them; others as they are.
+
+    Returns:
+        (rows, columns) of the same type where that is of whole numbers, and the sign that it has now.
+    """
+    if intensity.relationship != "LIN" or intensity.sign > 0 or pixels.size == 0:
+        return pixels, intensity.sign
+    if pixels.dtype.kind == "f":
+        finite = pixels[np.isfinite(pixels)]
+        return (finite.max() if finite.size else pixels.dtype.type(0)) - pixels, 1
+    top = highest_number(pixels.dtype, float(pixels.max()))
+    return np.subtract(pixels.dtype.type(top), pixels, dtype=pixels.dtype), 1
 
 
 def collimated(xray: XRayMetadata, rows: int, columns: int) -> npt.NDArray[np.bool_] | None:

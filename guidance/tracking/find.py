@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from guidance.geometry.intensity import PixelIntensity, Sign, proportional
 from guidance.kernels.rod_values import MetalMask, PictureReading, Rod, TipState
 from guidance.kernels.rods import rods_along
 from guidance.messages import F64, PathStage, Pixels, PlannedPath
@@ -58,7 +59,7 @@ def find_instruments(
     paths: Sequence[PlannedPath],
     *,
     intensity: Literal["LIN", "LOG", "DISP"] = "LIN",
-    sign: int = 1,
+    sign: Sign = 1,
     known_metal: KnownMetal = NO_METAL,
     collimator_px: tuple[float, float, float, float] | None = None,
 ) -> tuple[SeenInstrument, ...]:
@@ -80,9 +81,12 @@ def find_instruments(
     if rows < 2 or columns < 2 or not np.isfinite(pixel_from_patient).all():
         return ()
     bounds = _bounds(rows, columns, collimator_px)
-    reading = PictureReading(logarithm=intensity == "LIN", sign=sign, bounds=bounds)
     looked_for = [path for path in paths if path.stage not in IN_PATIENT]
-    metal = metal_mask(known_metal, paths, pixel_from_patient, (rows, columns)) if looked_for else None
+    if not looked_for:
+        return ()
+    pixels, sign = proportional(pixels, PixelIntensity(relationship=intensity, sign=sign))
+    reading = PictureReading(logarithm=intensity == "LIN", sign=sign, bounds=bounds)
+    metal = metal_mask(known_metal, paths, pixel_from_patient, (rows, columns))
     candidates: list[_Candidate] = []
     for path in looked_for:
         strip = strip_of(path, pixel_from_patient, (rows, columns))

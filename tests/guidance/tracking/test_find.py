@@ -120,6 +120,8 @@ def test_the_other_signs_and_scales():
     (plain,) = found_in(pixels, gantry, planned)
     logged = np.log(np.maximum(pixels, 1.0)).astype(np.float32)
     for other, options in (
+        ((65535 - pixels).astype(np.uint16), {"sign": -1}),
+        (np.float32(pixels.max()) - pixels.astype(np.float32), {"sign": -1}),
         (logged, {"intensity": "LOG"}),
         (-logged, {"intensity": "LOG", "sign": -1}),
         ((pixels >> 6).clip(0, 255).astype(np.uint8), {"intensity": "DISP"}),
