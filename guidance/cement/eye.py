@@ -15,8 +15,8 @@ from guidance.cement.moved_reference import MovedReference
 from guidance.cement.pose_scatter import scatter_of_pose
 from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
 from guidance.cement.shafts import Shafts, shafts_of
-from guidance.cement.surroundings import Surroundings
 from guidance.cement.standing_steel import steel_lines
+from guidance.cement.surroundings import Surroundings
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
 from guidance.errors import CaseError
@@ -133,8 +133,6 @@ class Eye:
             refused = self._prepare(pose, frame, scene, estimator)
             if refused:
                 return self._unseen(frame, refused, mm_per_px)
-            if not pose.new and (stood := shafts_of(pose.anchor, scene)) is not None:
-                pose.shafts.stood(stood)
         tracker = pose.tracker
         assert tracker is not None
         if frame.kvp is not None and pose.kvp is not None and abs(frame.kvp - pose.kvp) > _SAME_KVP:
@@ -217,6 +215,7 @@ class Eye:
         pose.growth_only = pose.new and late is None and known is None
         before = self._made(pose, reference, late, known)
         pose.lumen = LumenFinder(before.attenuation, before.valid, before.scale.step)
+        pose.shafts.stood(*shafts_of(frame if pose.new else pose.anchor, scene, before, cement=pose.new))
         return ""
 
     def _made(
@@ -255,6 +254,7 @@ class Eye:
         if late is not None:
             pose.frames, pose.anchor = frames, frame
             self._made(pose, late.reference, late)
+            pose.shafts.reference_moved(view.motion)
 
     def _unseen(
         self, frame: CementFrame, reason: str, mm_per_px: float | None, *, code: str = "no_reference"

@@ -9,9 +9,12 @@ from typing import Final
 
 import numpy as np
 
+from guidance.cement.reference import ReferencePicture
+from guidance.cement.steel_shafts import steel_along
 from guidance.cement.values import CementFrame, CementScene
 from guidance.messages import F64, U8, CementView
 from guidance.tracking.find import find_instruments
+from guidance.tracking.known_metal import IN_PATIENT
 from guidance.tracking.values import SeenInstrument
 
 _SHAFT: Final = 0.6  # of the diameter: its edge is blurred
@@ -36,17 +39,29 @@ class Shafts:
     """
 
     def __init__(self) -> None:
-        self._first: dict[str, SeenInstrument] | None = None
+        self._first: dict[str, SeenInstrument] = {}
+        self._begun = False
+        self._unwatched: frozenset[str] = frozenset()
         self._missed_ns: dict[str, int] = {}
         self._standing: dict[str, SeenInstrument] = {}
         self._lumens: tuple[SeenInstrument, ...] = ()
         self._seen_ns = 0
         self._last_ns: int | None = None
 
-    def stood(self, seen: Sequence[SeenInstrument]) -> None:
-        """Those that the reference shows, in its place: cement hides ends later on, and sometimes all of one."""
-        self._first = {one.path_id: one for one in seen}
+    def stood(self, seen: Sequence[SeenInstrument], steel: Sequence[SeenInstrument] = ()) -> None:
+        """Those that the reference shows, in its place: cement hides ends later on, and sometimes all of one.
+
+        Args:
+            seen: as in frames; one that is missed for long has left.
+            steel: where the search for instruments sees none, so that missing it tells nothing.
+        """
+        self._first = {one.path_id: one for one in (*steel, *seen)}
+        self._unwatched = frozenset(one.path_id for one in steel)
         self._standing, self._missed_ns = dict(self._first), dict.fromkeys(self._first, 0)
+
+    def reference_moved(self, motion: tuple[float, float, float]) -> None:
+        """From now on the reference is another, where a frame with this motion is."""
+        self._first = {path_id: _placed(one, motion) for path_id, one in self._first.items()}
 
     def moved(
         self,
@@ -68,13 +83,15 @@ class Shafts:
         """
         passed_ns = 0 if self._last_ns is None else min(max(time_ns - self._last_ns, 0), _LONGEST_NS)
         self._last_ns = time_ns
-        if self._first is None:
-            # The first frame that is followed is a moment after the reference.
-            self.stood(seen)
-            return []
         scale = side_px / 512.0
         found = []
         now = {one.path_id: one for one in seen}
+        if not self._begun:
+            # The first frame that is followed is a moment after the reference.
+            self._begun = True
+            for path_id, one in now.items():
+                if path_id not in self._first:
+                    self._first[path_id], self._missed_ns[path_id] = one, 0
         for path_id, one in now.items():
             before = self._first.get(path_id)
             if before is not None:
@@ -89,7 +106,7 @@ class Shafts:
         for path_id, before in self._first.items():
             if path_id in now:
                 continue
-            self._missed_ns[path_id] += passed_ns
+            self._missed_ns[path_id] += 0 if path_id in self._unwatched else passed_ns
             if self._missed_ns[path_id] >= _GONE_NS:
                 # Steel that has gone and cement that came in its place take each other away: nothing is told there.
                 self._standing.pop(path_id, None)
@@ -125,19 +142,34 @@ class Shafts:
         return np.concatenate(capsules)
 
 
-def shafts_of(frame: CementFrame, scene: CementScene) -> tuple[SeenInstrument, ...] | None:
-    """Those in a frame of the reference; None where they cannot be looked for: no geometry, or metal is not known."""
-    if scene.metal is None or frame.pixel_from_patient is None:
-        return None
-    return find_instruments(
-        frame.pixels,
-        np.array(frame.pixel_from_patient, np.float64).reshape(3, 4),
-        scene.paths,
-        intensity=frame.intensity.relationship,
-        sign=frame.intensity.sign,
-        known_metal=scene.metal,
-        collimator_px=frame.collimator_px,
-    )
+def shafts_of(
+    frame: CementFrame, scene: CementScene, reference: ReferencePicture, *, cement: bool
+) -> tuple[tuple[SeenInstrument, ...], tuple[SeenInstrument, ...]]:
+    """Those that a reference shows: found like in any frame, and along other paths by their steel alone.
+
+    Args:
+        frame: in whose place the reference is.
+        scene: its paths; without known metal only steel is looked for.
+        reference: without cement.
+        cement: there is some in the frame, and it would hide ends.
+    """
+    if frame.pixel_from_patient is None:
+        return (), ()
+    matrix = np.array(frame.pixel_from_patient, np.float64).reshape(3, 4)
+    found: tuple[SeenInstrument, ...] = ()
+    if scene.metal is not None and not cement:
+        found = find_instruments(
+            frame.pixels,
+            matrix,
+            scene.paths,
+            intensity=frame.intensity.relationship,
+            sign=frame.intensity.sign,
+            known_metal=scene.metal,
+            collimator_px=frame.collimator_px,
+        )
+    known = {one.path_id for one in found}
+    rest = [path for path in scene.paths if path.id not in known and path.stage not in IN_PATIENT]
+    return found, steel_along(reference, rest, matrix)
 
 
 def beside_px(seen: SeenInstrument, mask: U8) -> float:

@@ -88,6 +88,23 @@ def test_in_the_first_look_at_a_view_with_much_cement_a_shaft_that_ends_early_is
     assert shafts.moved([short], 1, STILL, 512, beside) == []
 
 
+def test_missing_one_that_the_search_never_sees_does_not_mean_that_it_has_left() -> None:
+    shafts = Shafts()
+    shafts.stood([], [seen()])
+    for n in range(8):
+        assert shafts.moved([], n * 500_000_000, STILL, 512, NOTHING) == []
+    assert shafts.lumens([], 4_000_000_000, view(0.0)) is not None
+
+
+def test_after_another_reference_is_taken_the_same_shafts_stand_in_it() -> None:
+    shafts, panned = Shafts(), np.array((40.0, -25.0))
+    shafts.stood([seen()])
+    there = seen(LINE + panned, (340.0, 175.0))
+    assert shafts.moved([there], 0, (40.0, -25.0, 0.0), 512, NOTHING) == []
+    shafts.reference_moved((40.0, -25.0, 0.0))
+    assert shafts.moved([there], 1, STILL, 512, NOTHING) == []
+
+
 def test_a_lumen_reaches_as_far_as_the_shaft_did_before_cement_hid_its_end() -> None:
     shafts, mask = Shafts(), NOTHING.copy()
     shafts.stood([seen()])
