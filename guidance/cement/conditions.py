@@ -57,6 +57,7 @@ def view_conditions(
     balloon: bool = False,
     outside_bone_ml: float | None = None,
     in_zones_ml: float = 0.0,
+    target_id: str = "",
 ) -> list[AlertCondition]:
     """What the current views show beside the zones: veins, needle tracks, cement outside the plan, at the border.
 
@@ -64,6 +65,7 @@ def view_conditions(
         balloon: what is followed is contrast in a balloon: it can only leave the picture.
         outside_bone_ml: so much cement has been outside the bone for two estimates; None: none.
         in_zones_ml: of it at most, in marked zones.
+        target_id: of the planned region, which cement outside it is told of; another alarm than outside the bone.
     """
     found: list[AlertCondition] = []
     for look in looks:
@@ -73,7 +75,9 @@ def view_conditions(
         found += [condition for condition in (*flows, _border(look)) if condition]
     if not balloon:
         found += [
-            each for each in (_outside_bone(outside_bone_ml, in_zones_ml), _outside(looks, body)) if each is not None
+            each
+            for each in (_outside_bone(outside_bone_ml, in_zones_ml), _outside(looks, body, target_id))
+            if each is not None
         ]
     return found
 
@@ -194,8 +198,8 @@ def _track(look: Look, settings: CementSettings) -> AlertCondition | None:
 
 
 def _border(look: Look) -> AlertCondition | None:
-    if not look.seen.view.out_of_picture:
-        return None
+    if not look.seen.view.out_of_picture or look.seen.leaves_along_path:
+        return None  # along a path it is the cannula's, or the needle track's alarm
     text = f"cement reaches the border of what {look.device} shows: open the collimator or move the table"
     return _condition("out_of_picture", AlertPriority.MEDIUM, text, look=look)
 
@@ -213,18 +217,17 @@ def _outside_bone(outside_ml: float | None, in_zones_ml: float) -> AlertConditio
     return _condition("outside_plan", priority, f"{outside_ml:.2f} ml of cement outside the bone; check both views")
 
 
-def _outside(looks: Sequence[Look], body: CementBody) -> AlertCondition | None:
+def _outside(looks: Sequence[Look], body: CementBody, target_id: str) -> AlertCondition | None:
     if body.outside_ml is not None:
         if body.outside_ml < OUTSIDE_ML:
             return None
-        return _condition(
-            "outside_plan", AlertPriority.LOW, f"{body.outside_ml:.1f} ml of cement outside the planned region"
-        )
+        text = f"{body.outside_ml:.1f} ml of cement outside the planned region"
+        return _condition("outside_plan", AlertPriority.LOW, text, zone_id=target_id)
     for look in looks:
         area, mm = look.seen.outside_px, look.seen.view.mm_per_px
         if look.current and area is not None and mm is not None and area * mm * mm >= OUTSIDE_MM2:
             text = f"cement outside the planned region: {area * mm * mm:.0f} mm² in {look.device}"
-            return _condition("outside_plan", AlertPriority.LOW, text, look=look)
+            return _condition("outside_plan", AlertPriority.LOW, text, look=look, zone_id=target_id)
     return None
 
 
@@ -235,12 +238,14 @@ def _condition(
     *,
     look: Look | None = None,
     distance_mm: float | None = None,
+    zone_id: str = "",
 ) -> AlertCondition:
     view = look.seen.view if look is not None else None
     return AlertCondition(
         kind=kind,
         priority=priority,
         text=text,
+        zone_id=zone_id,
         distance_mm=distance_mm,
         frame_number=view.frame_number if view is not None else None,
         device=view.device if view is not None else "",

@@ -32,6 +32,10 @@ _PICTURE_MM: Final = 200.0  # width of a picture at the isocentre, where nothing
 _LARGEST_PX: Final = 640  # a larger picture is looked at in steps
 _ALONG_PATH_DEG: Final = 15.0
 _BESIDE_PATH_MM: Final = 2.0
+_OFF_PLAN: Final = 0.09  # a cannula lies up to 5 deg off its plan
+_END_ON: Final = 0.5  # a path of which less is seen has no direction in this view
+_AHEAD_MM: Final = 4.4  # of a target: still where cement comes out
+_DETACHED_TOOK_S: Final = 0.3  # what is there at once, and hangs together with nothing, is an edge of what moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ def _extension(points: F64, away_px: F64 | None, came: F32, body: _Body | None, 
     near, far = np.percentile(place, (25.0, 75.0))
     first, last = place <= near, place >= far
     took_s = float(np.median(came[last]) - np.median(came[first]))
-    if took_s <= 0.0:
+    if took_s <= 0.0 or (detached and took_s < _DETACHED_TOOK_S):
         return None  # what is there all at once has not run: it had not been told before
     speed = float(place[last].mean() - place[first].mean()) / took_s
     if speed * scale.mm_per_px < max(_SLOWEST_MM_S, _AHEAD * (body.grows_mm_s if body is not None else 0.0)):
@@ -202,19 +206,56 @@ def _path_of(points: F64, first: F64, scale: _Scale, view: CementView, paths: Se
     axis, _ = _axis(places)
     for path in paths:
         ends = ends_px(path, matrix)
-        if ends is None:
-            continue
-        along = ends[1] - ends[0]
-        length = float(np.hypot(*along))
-        if length < 1.0:
-            continue
-        unit = along / length
-        beside = np.abs((places - ends[0]) @ np.array((-unit[1], unit[0])))
-        reach = 0.5 * path.diameter_mm + _BESIDE_PATH_MM
-        straight = abs(float(axis @ unit)) >= math.cos(math.radians(_ALONG_PATH_DEG))
-        if straight and float(np.percentile(beside, 90.0)) * scale.mm_per_px / scale.step <= reach:
+        if ends is not None and _lies_along(places, axis, path, ends, scale.mm_per_px / scale.step):
             return path.id
     return ""
+
+
+def _lies_along(places: F64, axis: F64, path: PlannedPath, ends: F64, mm_per_px: float) -> bool:
+    """Whether points lie along a path, or along the cannula that lies about where it was planned.
+
+    Args:
+        places: (N, 2) px of the picture.
+        axis: of the points.
+        ends: (2, 2) px of target and entry.
+    """
+    along = ends[1] - ends[0]
+    length = float(np.hypot(*along))
+    if length < 1.0:
+        return False
+    unit = along / length
+    back_mm = ((places - ends[0]) @ unit) * mm_per_px
+    beside_mm = np.abs((places - ends[0]) @ np.array((-unit[1], unit[0]))) * mm_per_px
+    reach_mm = 0.5 * path.diameter_mm + _BESIDE_PATH_MM
+    straight = abs(float(axis @ unit)) >= math.cos(math.radians(_ALONG_PATH_DEG))
+    if straight and float(np.percentile(beside_mm, 90.0)) <= reach_mm:
+        return True
+    path_mm = float(np.linalg.norm(np.subtract(path.entry_lps_mm, path.target_lps_mm)))
+    if not straight and length * mm_per_px >= _END_ON * path_mm:
+        return False
+    behind = float(np.percentile(back_mm, 10.0)) >= -_AHEAD_MM
+    return behind and float(np.percentile(beside_mm - _OFF_PLAN * np.maximum(back_mm, 0.0), 90.0)) <= reach_mm
+
+
+def leaves_along_path(view: CementView, paths: Sequence[PlannedPath]) -> bool:
+    """Whether cement that reaches the border of what is seen does so along a path only: its cannula, its track."""
+    mask, matrix = view.mask, view.pixel_from_patient
+    if not view.out_of_picture or mask is None or matrix is None or not view.mm_per_px:
+        return False
+    off = np.pad((view.blind if view.blind is not None else np.zeros_like(mask)) != 0, 1, constant_values=True)
+    near = cv2.dilate(off.astype(np.uint8), np.ones((5, 5), np.uint8))[1:-1, 1:-1]
+    rows, columns = np.nonzero((near != 0) & (mask != 0))
+    left = np.column_stack((columns, rows)).astype(np.float64)
+    for path in paths:
+        ends = ends_px(path, matrix)
+        if ends is None or float(np.hypot(*(ends[1] - ends[0]))) < 1.0:
+            continue
+        unit = (ends[1] - ends[0]) / np.hypot(*(ends[1] - ends[0]))
+        back_mm = ((left - ends[0]) @ unit) * view.mm_per_px
+        beside_mm = np.abs((left - ends[0]) @ np.array((-unit[1], unit[0]))) * view.mm_per_px
+        reach_mm = 0.5 * path.diameter_mm + _BESIDE_PATH_MM + _OFF_PLAN * np.maximum(back_mm, 0.0)
+        left = left[(back_mm < -_AHEAD_MM) | (beside_mm > reach_mm)]
+    return len(rows) > 0 and len(left) == 0
 
 
 def ends_px(path: PlannedPath, pixel_from_patient: Matrix34) -> npt.NDArray[np.float64] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from guidance.messages import CementBody
 
 _HAZE: Final = 0.05  # of a voxel: less is blur of the estimate
 # What lies within a voxel of bone may be in it: the CT's border, the registration and the estimate are no sharper.
-_NEIGHBOURS: Final = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
+_NEIGHBOURS: Final = np.concatenate((np.zeros((1, 3)), np.eye(3), -np.eye(3)))
 
 
 def outside_bone_ml(body: CementBody, space: OpenSpace | None) -> float | None:

@@ -275,6 +275,7 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
             balloon=run.material.balloon,
             outside_bone_ml=outside_ml if outside and now_ns - began_ns >= _OUTSIDE_NS else None,
             in_zones_ml=sum(site.inside_ml for site in progress.body.sites if site.zone_id in keep_out),
+            target_id=next((zone.id for zone in progress.zones if zone.kind is ZoneKind.TARGET), ""),
         ),
         *injector_conditions(
             progress.injector, progress.body, state, now_ns, settings, missing_since_ns=missing_since_ns

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from guidance.cement.extension import thin_extensions
+from guidance.cement.extension import leaves_along_path, thin_extensions
 from guidance.cement.kept_views import moved
 from guidance.cement.outside import outside_bone_ml
 from guidance.cement.reach import Reach
@@ -102,6 +102,7 @@ class SiteWatch:
             tracks=path_tracks(placed, scene.paths, self._exits_mm, body),
             outside_px=self._shadows.outside_px(placed),
             outside_bone_ml=self._outside[1],
+            leaves_along_path=leaves_along_path(placed, scene.paths),
             body=body,
         )
 

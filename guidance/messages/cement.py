@@ -258,6 +258,7 @@ class CementSeen:
         extensions, tracks: what runs ahead, what comes back along the paths; worst first.
         outside_px: area of new cement outside every target zone's shadow; None: no target zone, or not known.
         outside_bone_ml: cement in 3D outside all bone of the CT; None: not known.
+        leaves_along_path: what of it reaches the border of what is seen lies along a path: in its cannula or track.
         body: with this frame in it.
     """
 
@@ -268,6 +269,7 @@ class CementSeen:
     tracks: tuple[TrackInView, ...] = ()
     outside_px: float | None = None
     outside_bone_ml: float | None = None
+    leaves_along_path: bool = False
     body: CementBody = CementBody()
 
 
