@@ -96,8 +96,8 @@ class CementTracker:
         )
         if known is not None:
             marks = known >= settings.front_threshold_mm
-            self._native.already(np.ascontiguousarray(marks, np.uint8))
             self._native.resume()
+            self._native.already(np.ascontiguousarray(marks, np.uint8))
         self._steel_tries: dict[str, int] = {}
         self._unseen_from_ns = reference.until_ns
         self._last_ns: int | None = None

@@ -68,6 +68,7 @@ struct Fit {
   double offset_sigma = 0.0;
   double scale = 1.0;     // robust size of what is left over, in standard deviations of the noise
   double share = 0.0;     // of what is compared that agrees within three standard deviations
+  double alike = 0.0;     // the same, where edges may lie a little off: bones at other depths, seen from elsewhere
   double denser = 0.0;    // of what does not agree, what is denser than the reference
   double compared = 0.0;  // of what the reference offers, what could be compared
 };
@@ -92,6 +93,7 @@ class Alignment {
   void compare(const Fit& at, double cut, Sums* sums, std::size_t every = 1);
   bool search(Fit& fit);
   Fit refine(Fit fit, int rounds, double slope_prior_sigma);
+  double alike(const Fit& fit);
 
   std::size_t rows_, columns_;  // of the halved grid
   double middle_u_, middle_v_;  // of the whole grid, in halved pixels

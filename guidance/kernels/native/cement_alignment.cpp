@@ -20,6 +20,7 @@ constexpr std::size_t kUsedRows = 2;  // smoothed rows beside each other tell mu
 constexpr std::size_t kFewRows = 8;   // of which every one tells the exposure well enough to begin with
 constexpr double kLostShare = 0.6;    // less agreement asks for a search
 constexpr std::size_t kCoarse = 4;    // halved pixels per coarse bin and axis
+constexpr float kEdgesOff = 1.0F;     // halved pixels: bones 60 mm apart in depth, the patient 7 mm aside
 constexpr int kReach = 12;            // coarse bins
 constexpr int kWideRounds = 48;       // of 1 4 6 4 1: a standard deviation of 7 halved pixels
 constexpr double kLeastStep = 0.01;   // halved pixels: the step after a smaller one would be no step
@@ -407,7 +408,7 @@ Fit Alignment::fit(const float* frame, const std::uint8_t* valid, const std::uin
     for (std::size_t n = r * columns_; n < (r + 1) * columns_; n += 3)
       if (plain_[n] > 0.0F) sample_.push_back(off_[n]);
   if (sample_.empty()) {
-    fit.share = fit.compared = 0.0;
+    fit.share = fit.alike = fit.compared = 0.0;
     return fit;
   }
   const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
@@ -421,7 +422,21 @@ Fit Alignment::fit(const float* frame, const std::uint8_t* valid, const std::uin
       if (other.share > fit.share) fit = other;
     }
   }
+  fit.alike = fit.share < kLostShare ? alike(fit) : fit.share;
   return fit;
+}
+
+double Alignment::alike(const Fit& fit) {
+  compare(fit, 1.0, nullptr, kUsedRows);
+  double agreeing = 0.0, bins = 0.0;
+  for (std::size_t r = 0; r < rows_; r += kUsedRows)
+    for (std::size_t n = r * columns_; n < (r + 1) * columns_; ++n) {
+      if (!(plain_[n] > 0.0F)) continue;
+      const float steep = kEdgesOff * kEdgesOff * (slope_u_[n] * slope_u_[n] + slope_v_[n] * slope_v_[n]);
+      bins += 1.0;
+      agreeing += off_[n] * off_[n] < kAgrees * kAgrees * (1.0F / plain_[n] + steep) ? 1.0 : 0.0;
+    }
+  return bins > 0.0 ? agreeing / bins : 0.0;
 }
 
 }  // namespace guidance::cement

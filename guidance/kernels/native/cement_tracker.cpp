@@ -10,6 +10,7 @@ namespace {
 
 constexpr double kLeastCompared = 0.2;        // of the reference's field
 constexpr double kLeastShare = 0.35;          // of what is compared, that agrees
+constexpr double kLeastAlike = 0.6;           // or so much but for edges: a pan leaves 0.67 to 0.9, a hand 0.3 to 0.54
 constexpr double kMostlyDenser = 0.8;         // of what does not agree: something lies over it
 constexpr double kMostMotion = 0.2;           // of the shorter side
 constexpr double kMostTurn = 0.2;             // radians
@@ -42,7 +43,7 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   crossed_.assign(setup.columns, -1);
   nearest_.reserve((setup.columns + 2) * setup.step);
   for (Marks* marks : {&live_valid_, &now_valid_, &cement_, &hold_, &thinner_, &candidate_, &foreign_, &told_,
-                       &excluded_, &near_, &blind_, &mark_scratch_, &unseen_, &steel_})
+                       &excluded_, &near_, &blind_, &mark_scratch_, &unseen_, &steel_, &before_, &lost_})
     marks->assign(count_, 0);
   for (Plane* plane :
        {&half_change_, &half_variance_, &half_smooth_, &half_z_, &half_weight_, &half_systematic_, &half_fine_})
@@ -55,17 +56,21 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   regions_.reserve(count_);
   contours_.reserve(setup.rows, setup.columns);
   sample_.reserve(count_);
-  // Squares of the reference's slopes.
   slopes_.assign(count_, 0.0F);
   smooth(reference, setup.rows, setup.columns, scratch_.data(), fine_.data());
-  for (std::size_t r = 1; r + 1 < setup.rows; ++r)
-    for (std::size_t c = 1; c + 1 < setup.columns; ++c) {
-      const std::size_t at = r * setup.columns + c;
-      const float u = 0.5F * (fine_[at + 1] - fine_[at - 1]);
-      const float v = 0.5F * (fine_[at + setup.columns] - fine_[at - setup.columns]);
+  slopes_of(fine_.data());
+  displace(static_cast<float>(setup.jitter));
+}
+
+// Squares of the reference's slopes.
+void Tracker::slopes_of(const float* smoothed) {
+  for (std::size_t r = 1; r + 1 < setup_.rows; ++r)
+    for (std::size_t c = 1; c + 1 < setup_.columns; ++c) {
+      const std::size_t at = r * setup_.columns + c;
+      const float u = 0.5F * (smoothed[at + 1] - smoothed[at - 1]);
+      const float v = 0.5F * (smoothed[at + setup_.columns] - smoothed[at - setup_.columns]);
       slopes_[at] = u * u + v * v;
     }
-  displace(static_cast<float>(setup.jitter));
 }
 
 void Tracker::resume() {
@@ -81,6 +86,7 @@ void Tracker::already(const std::uint8_t* marks) {
     cement_[n] = marks[n] && valid_[n] ? 1 : 0;
     hold_[n] = cement_[n] ? 255 : 0;
   }
+  unsettled_ = std::min(unsettled_, 1);  // known of the newest frame: a hand in those that come is none
   find_box();
   dilate(cement_.data(), setup_.rows, setup_.columns, kNear, mark_scratch_.data(), near_.data());
 }
@@ -109,7 +115,7 @@ bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& sca
     answer.told = fit.share < 2.0 * kLeastShare ? Told::kPictureChanged : Told::kMotionTooLarge;
     return false;
   }
-  if (fit.share < kLeastShare) {
+  if (fit.share < kLeastShare && fit.alike < kLeastAlike) {
     answer.told = fit.denser > kMostlyDenser ? Told::kCovered : Told::kPictureChanged;
     return false;
   }
