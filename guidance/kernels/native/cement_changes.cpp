@@ -195,6 +195,7 @@ void Tracker::learn_displacement(float reference_share) {
     std::nth_element(sample_.begin(), middle, sample_.end());
     found = kFarther * std::sqrt(std::max(*middle, 0.0F) / kMedianSquare);
   }
+  found_ = found;
   const auto least = static_cast<float>(setup_.jitter);
   const float wanted = std::clamp(std::max(found, kSettles * displaced_), least, kMostDisplaced);
   if (wanted > displaced_ * kRescales || wanted * kRescales < displaced_) displace(wanted);
@@ -210,8 +211,7 @@ void Tracker::displace(float bins) {
   } else {
     for (std::size_t n = 0; n < count_; ++n) systematic_[n] = square * slopes_[n];
   }
-  for (const Shaft& shaft : shafts_)
-    for (const SteelBin& bin : shaft.bins) systematic_[bin.at] += doubt_[bin.at];
+  for (std::size_t n = 0; n < count_; ++n) systematic_[n] += doubt_[n];
   halve(systematic_.data(), valid_.data(), setup_.rows, setup_.columns, half_systematic_.data(), half_marks_.data());
 }
 

@@ -157,6 +157,7 @@ void Tracker::find_candidates(const Look& look, const Answer& answer) {
   }
   follow_steel();
   learn_displacement(reference_share);
+  watch_motion(look);
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t at = r * columns;
     fine_levels(fine_.data() + at, spread_.data() + at, variance_.data() + at, systematic_.data() + at,
@@ -284,6 +285,10 @@ void Tracker::judge_candidates(const Look& look) {
       if (3 * opposite > region.count) continue;
     }
     if (region.most < least) continue;
+    if (region.attached == 0 && moving_) {  // bone that lies elsewhere for now, or cement
+      for (std::size_t n = 0; n < region.count; ++n) told_[pixels[n]] |= kUncertain;
+      continue;
+    }
     for (std::size_t n = 0; n < region.count; ++n) {
       const std::uint32_t at = pixels[n];
       cement_[at] = 1;
@@ -293,7 +298,10 @@ void Tracker::judge_candidates(const Look& look) {
     }
   }
   lift_reference();
+  settle(look);
   doubt_steel(look);
+  for (std::size_t n = 0; n < count_; ++n)
+    if (lost_[n] && !cement_[n]) told_[n] |= kUncertain;
 }
 
 // Cement stays where it is; what was noise goes when it has been too little for some frames.
@@ -307,12 +315,16 @@ void Tracker::keep_or_drop() {
     } else if (hold_[n] > 0) {
       --hold_[n];
     } else {
-      cement_[n] = 0;
-      arrival_[n] = std::nanf("");
-      arrived_[n] = -1;
-      speed_[n] = std::nanf("");
+      forget(n);
     }
   }
+}
+
+void Tracker::forget(std::size_t at) {
+  cement_[at] = 0;
+  arrival_[at] = std::nanf("");
+  arrived_[at] = -1;
+  speed_[at] = std::nanf("");
 }
 
 // Where the picture has become brighter for good, something dense has left: that is the reference from now on.

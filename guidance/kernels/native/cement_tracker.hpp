@@ -87,6 +87,11 @@ class Tracker {
   bool on_shaft(const std::array<double, 5>& capsule) const;
   void follow_steel();
   void free_steel();
+  void mark_steel(const Shaft& shaft);
+  void watch_motion(const Look& look);
+  void settle(const Look& look);
+  void forget(std::size_t at);
+  void slopes_of(const float* smoothed);
   void doubt_of(const Shaft& shaft);
   void doubt_steel(const Look& look);
   void contrast(const Answer& answer);
@@ -123,13 +128,19 @@ class Tracker {
   Plane base_, variance_, share_, systematic_, doubt_, scatter_, slopes_;
   Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
-      blind_, mark_scratch_, unseen_, steel_;
+      blind_, mark_scratch_, unseen_, steel_, before_, lost_;
   std::vector<std::int32_t, HugePages<std::int32_t>> arrived_;
   std::vector<std::int32_t> crossed_, nearest_;  // of one row
   // On the halved grid.
   Plane half_change_, half_variance_, half_smooth_, half_z_, half_weight_, half_scratch_, half_systematic_, half_fine_;
   Marks half_marks_, half_seen_, half_cement_, half_foreign_, half_mark_scratch_;
   std::vector<Shaft> shafts_;  // of the start
+  // Where the patient lay still last, how long since, and whether bones are off since they moved.
+  Motion settled_;
+  float found_ = 0.0F, last_found_ = 0.0F;
+  double quiet_s_ = 0.0, still_from_s_ = 0.0;
+  int still_frames_ = 0;
+  bool moving_ = false;
   Regions regions_;
   Contours contours_;
   std::vector<float> sample_;

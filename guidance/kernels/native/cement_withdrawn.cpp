@@ -21,12 +21,16 @@ bool Tracker::steel(const Capsules& capsules) {
     Shaft shaft;
     if (!find_shaft(base_.data(), valid_.data(), setup_.rows, setup_.columns, on_grid(capsules.numbers + 5 * n), shaft))
       continue;
-    for (const SteelBin& bin : shaft.bins)
-      if (bin.part == Part::kCore || bin.part == Part::kShaft) steel_[bin.at] = 1;
+    mark_steel(shaft);
     shafts_.push_back(std::move(shaft));
     found = true;
   }
   return found;
+}
+
+void Tracker::mark_steel(const Shaft& shaft) {
+  for (const SteelBin& bin : shaft.bins)
+    if (bin.part == Part::kCore || bin.part == Part::kShaft) steel_[bin.at] = 1;
 }
 
 // Whether a capsule, on the grid, lies on a shaft of the start.
