@@ -12,15 +12,18 @@ from guidance.messages import F32, F64
 
 # In bins of a picture of 128: a volume's voxels are coarser than a picture's pixels, so both are blurred first; what is
 # wider than the second is not compared: thickness that the volume does not hold, and the field of scatter itself.
-_FINE_BINS: Final = 4.0
-_WIDE_BINS: Final = 11.0
+_FINE_BINS: Final = 3.0
+_WIDE_BINS: Final = 7.0
 _LEAST_CONTRAST: Final = 0.005
 _LEAST_CORRELATION: Final = 0.6
 _TUKEY: Final = 4.7
+_CAUCHY: Final = 2.385
 _ROUNDS: Final = 5
 _METAL_SIGMAS: Final = 4.0
 _METAL_ROUNDS: Final = 3  # each narrows the scale that the next is judged by
 _NEIGHBOURS: Final = 60.0  # bins that are wrong together
+_SHIFT_ROUNDS: Final = 4
+_MOST_SHIFT_BINS: Final = 4.0  # some mm: the patient has moved since, or breathes
 
 
 class ContrastKept:
@@ -40,17 +43,18 @@ class ContrastKept:
         self._complete = complete
         used = (weight > 0.9) & (signal > 0.0) & np.isfinite(contrast)
         shown = -np.log(np.where(used, np.maximum(signal, np.float32(1e-9)), np.float32(1.0)))
-        told = np.where(used, contrast, np.float32(0.0)).astype(np.float32)
-        inside = used
-        for _ in range(_METAL_ROUNDS):
-            used = used & ~_strange(shown - told, used)
+        told = np.where(np.isfinite(contrast), contrast, np.float32(0.0)).astype(np.float32)
+        self._shown, self._sharper = shown, [float(np.hypot(bins, blur_bins)) for bins in (_FINE_BINS, _WIDE_BINS)]
+        self._count(_without_metal(shown - told, used), used)
+        told = self._in_place(told)
+        self._count(_without_metal(shown - told, used), used)
+        self._told: F64 = self._structure(told, [_FINE_BINS, _WIDE_BINS])
+
+    def _count(self, used: npt.NDArray[np.bool_], inside: npt.NDArray[np.bool_]) -> None:
         self._weight = used.astype(np.float32)
-        self._sharper = [float(np.hypot(bins, blur_bins)) for bins in (_FINE_BINS, _WIDE_BINS)]
         around = _blurred(self._weight, _FINE_BINS)
         # Beside a border the blurs see one side only; what is strange is filled from around it.
         self._used = inside & (_blurred(inside.astype(np.float32), _FINE_BINS) > 0.9) & (around > 0.5)
-        self._shown = shown
-        self._told: F64 = self._structure(told, [_FINE_BINS, _WIDE_BINS])
 
     def of(self, scatter_share: F32) -> tuple[float, float, float]:
         """Shown over predicted contrast if so much of the signal is scatter.
@@ -84,12 +88,40 @@ class ContrastKept:
         sigma = float(np.sqrt((1.0 - correlation**2) / independent) / correlation)
         return slope, sigma, scale / max(slope * float(np.sqrt(xx / np.sum(robust))), 1e-9)
 
+    def _in_place(self, told: F32) -> F32:
+        """The prediction where the picture shows it: what lies beside its place would look like less contrast."""
+        if np.count_nonzero(self._used) < 4.0 * _NEIGHBOURS:
+            return told
+        seen = self._structure(self._shown, self._sharper)
+        shift, moved = np.zeros(2), told
+        for _ in range(_SHIFT_ROUNDS):
+            parts = [moved, *(np.asarray(part, np.float32) for part in np.gradient(moved))]
+            x = np.stack([self._structure(part, [_FINE_BINS, _WIDE_BINS]) for part in parts], axis=1)
+            off = seen - x[:, 0] * (float(seen @ x[:, 0]) / max(float(x[:, 0] @ x[:, 0]), 1e-12))
+            weight = 1.0 / (1.0 + (off / (_CAUCHY * 1.4826 * float(np.median(np.abs(off))) + 1e-9)) ** 2)
+            scale, down, right = np.linalg.lstsq(x * weight[:, None] ** 0.5, seen * weight**0.5, rcond=None)[0]
+            if not scale > 0.0:
+                return told
+            shift = np.clip(shift - np.array([down, right]) / scale, -_MOST_SHIFT_BINS, _MOST_SHIFT_BINS)
+            matrix = np.array([[1.0, 0.0, shift[1]], [0.0, 1.0, shift[0]]])
+            moved = np.asarray(
+                cv2.warpAffine(told, matrix, told.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+                np.float32,
+            )
+        return moved
+
     def _structure(self, values: npt.NDArray[np.float32], widths: list[float]) -> F64:
         fine, wide = (
             _blurred(values * self._weight, bins) / np.maximum(_blurred(self._weight, bins), np.float32(1e-6))
             for bins in widths
         )
         return np.asarray((fine - wide)[self._used], np.float64)
+
+
+def _without_metal(off: npt.NDArray[np.float32], used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    for _ in range(_METAL_ROUNDS):
+        used = used & ~_strange(off, used)
+    return used
 
 
 def _strange(off: npt.NDArray[np.float32], used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
