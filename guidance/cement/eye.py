@@ -12,6 +12,7 @@ from guidance.cement.fusion import BodyEstimator
 from guidance.cement.late_reference import LateReference
 from guidance.cement.lumen import LumenFinder
 from guidance.cement.moved_reference import MovedReference
+from guidance.cement.picture_scale import mm_per_px_of
 from guidance.cement.pose_scatter import scatter_of_pose
 from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
 from guidance.cement.shafts import Shafts, shafts_of
@@ -271,17 +272,6 @@ class Eye:
             pixel_from_patient=frame.pixel_from_patient,
             mm_per_px=mm_per_px,
         )
-
-
-def mm_per_px_of(frame: CementFrame) -> float | None:
-    """Size of a pixel at the isocentre's depth; None without geometry."""
-    if frame.pixel_from_patient is None:
-        return None
-    matrix = _matrix(frame.pixel_from_patient)
-    matrix = matrix / np.linalg.norm(matrix[2, :3])
-    depth_mm = float(matrix[2] @ np.append(np.asarray(frame.isocenter_lps_mm, np.float64), 1.0))
-    focal_px = float(np.linalg.norm(np.cross(matrix[0, :3], matrix[2, :3])))
-    return depth_mm / focal_px if depth_mm > 0.0 and focal_px > 0.0 else None
 
 
 def _same_kind(one: CementFrame, other: CementFrame) -> bool:

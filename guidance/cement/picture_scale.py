@@ -31,12 +31,12 @@ def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameSca
 
     Args:
         frames: one at least, newest last.
-        step: pixels per bin; None: by the size.
+        step: pixels per bin; None: by the size, of the picture and of its pixels.
     """
     newest = frames[-1]
     pixels = newest.pixels
     rows, columns = pixels.shape
-    used, grid_rows, grid_columns = grid_of(rows, columns, step)
+    used, grid_rows, grid_columns = grid_of(rows, columns, step, mm_per_px=mm_per_px_of(newest))
     bits = _overlay_bits(pixels)
     sample = _plain(pixels, bits)
     finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample.ravel()
@@ -85,6 +85,17 @@ def field_of(frame: CementFrame) -> tuple[int, int, int, int]:
     whole = (0, 0, columns - 1, rows - 1)
     if frame.collimator_px is None:
         return whole
+def mm_per_px_of(frame: CementFrame) -> float | None:
+    """Size of a pixel at the isocentre's depth; None without geometry."""
+    if frame.pixel_from_patient is None:
+        return None
+    matrix = np.array(frame.pixel_from_patient, np.float64).reshape(3, 4)
+    matrix = matrix / np.linalg.norm(matrix[2, :3])
+    depth_mm = float(matrix[2] @ np.append(np.asarray(frame.isocenter_lps_mm, np.float64), 1.0))
+    focal_px = float(np.linalg.norm(np.cross(matrix[0, :3], matrix[2, :3])))
+    return depth_mm / focal_px if depth_mm > 0.0 and focal_px > 0.0 else None
+
+
     left, top, right, bottom = frame.collimator_px
     inside = (max(left, 0), max(top, 0), min(right, columns - 1), min(bottom, rows - 1))
     return inside if inside[0] < inside[2] and inside[1] < inside[3] else whole

@@ -16,6 +16,9 @@ WORKING_SIDE: Final = 640
 """Bins along the longer side at most: more only cost time, for noise spreads what is seen over more than a bin."""
 HALVED_SIDE: Final = 320
 """Pixels along the longer side, beyond which a bin has two of them at least: one of them is mostly noise."""
+BIN_MM: Final = 0.38
+"""Of a bin at the isocentre, where that asks for more pixels: half of it loses thin cement at low dose."""
+_LEAST_BINS: Final = 192  # along the longer side, that such a size leaves
 TOLD: Final = ("", "saturated", "black", "covered", "picture_changed", "motion_too_large")
 """Why cement cannot be told in a frame, by the native answer's number; the first: it can."""
 _READY: Final = 2  # sets of maps: what was told last, and what is being told
@@ -59,15 +62,20 @@ class FrameScale:
         return np.array(self.field_px, np.int32)
 
 
-def grid_of(rows: int, columns: int, step: int | None = None) -> tuple[int, int, int]:
+def grid_of(
+    rows: int, columns: int, step: int | None = None, *, mm_per_px: float | None = None
+) -> tuple[int, int, int]:
     """Pixels per bin, and even numbers of bins, of a picture.
 
     Args:
         rows, columns: of the picture.
         step: pixels per bin; None: by the size.
+        mm_per_px: of a pixel at the isocentre; None: not known.
     """
     longer = max(rows, columns)
     used = max(-(-longer // WORKING_SIDE), 2 if longer > HALVED_SIDE else 1) if step is None else step
+    if step is None and mm_per_px is not None:
+        used = max(used, min(round(BIN_MM / max(mm_per_px, 1e-3)), longer // _LEAST_BINS))
     return used, rows // used // 2 * 2, columns // used // 2 * 2
 
 

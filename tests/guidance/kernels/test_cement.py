@@ -234,6 +234,12 @@ def test_working_grid() -> None:
     assert grid_of(1024, 1024) == (2, 512, 512)
     assert grid_of(2048, 2048) == (4, 512, 512)
     assert grid_of(1023, 700) == (2, 510, 350)
+    assert grid_of(512, 512, mm_per_px=0.19) == (2, 256, 256)
+    assert grid_of(1024, 1024, mm_per_px=0.095) == (4, 256, 256)
+    assert grid_of(1024, 1024, mm_per_px=0.19) == (2, 512, 512)
+    assert grid_of(512, 512, mm_per_px=0.4) == (2, 256, 256)
+    assert grid_of(1024, 1024, mm_per_px=1e-6) == (5, 204, 204)  # a wrong scale leaves a picture
+    assert grid_of(1024, 1024, 2, mm_per_px=0.095) == (2, 512, 512)
 
 
 def test_maps_are_used_again_only_when_nobody_holds_them() -> None:
