@@ -13,7 +13,7 @@ from drivers.commands.cement_opencv_peer import OpenCvTracker
 from drivers.commands.cement_speed_scene import PER_MM, RATE_HZ, SpeedScene
 from guidance.cement.reference import ReferencePicture, reference_picture
 from guidance.cement.values import CementFrame
-from guidance.kernels.cement import Look, Looked, NativeTracker
+from guidance.kernels.cement_tracker import Look, Looked, NativeTracker
 from guidance.messages import F32, U8
 
 _SIDES: Final = (512, 1024, 2048)

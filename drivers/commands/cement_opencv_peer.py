@@ -30,7 +30,7 @@ _NAN: Final = np.float32(np.nan)
 
 
 class OpenCvTracker:
-    """The same job as `guidance.kernels.cement.NativeTracker`, but for what is named above.
+    """The same job as `guidance.kernels.cement_tracker.NativeTracker`, but for what is named above.
 
     Args:
         reference: of a linear stream.

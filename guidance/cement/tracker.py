@@ -15,7 +15,7 @@ from guidance.cement.picture_scale import field_of, wider
 from guidance.cement.reference import ReferencePicture
 from guidance.cement.values import CementFrame
 from guidance.config import CementSettings
-from guidance.kernels.cement import Look, Looked, NativeTracker
+from guidance.kernels.cement_tracker import Look, Looked, NativeTracker
 from guidance.messages import F32, F64, U8, CementView
 from guidance.tracking.values import SeenInstrument
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from guidance.kernels.cement import Aligner, FrameScale, Look, NativeTracker, bin_frame, contours, grid_of, warp
+from guidance.kernels.cement import Aligner, FrameScale, bin_frame, contours, grid_of, warp
 from guidance.kernels.cement_maps import MapRing
+from guidance.kernels.cement_tracker import Look, NativeTracker
 from guidance.messages import F32, F64
 
 
