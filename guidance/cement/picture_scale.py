@@ -13,7 +13,7 @@ import numpy.typing as npt
 from guidance.cement.values import CementFrame
 from guidance.geometry.intensity import highest_number
 from guidance.kernels.cement import FrameScale, bin_frame, grid_of
-from guidance.messages import U8, Pixels
+from guidance.messages import F32, U8, Pixels
 
 _PLATEAU_SHARE: Final = 0.005  # of the pixels at the very lowest or highest number: a shutter, a saturated field
 _OVERLAY_SHARE: Final = 0.1  # text and graphics cover less of a picture
@@ -24,6 +24,12 @@ _USUAL_SPREAD: Final = 0.35  # standard deviation of a pelvis' attenuation: numb
 _LARGEST: Final = 1e12  # of any detector's numbers; beyond, single precision could not square differences
 _BLADE_SHARE: Final = 0.1  # of the field's median: behind a blade there is only scatter
 _BLADE_MARGIN: Final = 3  # bins: a blade's edge is blurred
+# A blade that leaves more scatter behind it is told by its straight edge: natural logarithm of the step, share of the
+# edge that must have it, share of the picture's side from the border within which it may lie, and that must be seen.
+_BLADE_STEP: Final = 0.4
+_BLADE_STRAIGHT: Final = 0.8
+_BLADE_REACH: Final = 0.35
+_BLADE_SEEN: Final = 0.25
 
 
 def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameScale:
@@ -79,12 +85,6 @@ def scale_of(frames: Sequence[CementFrame], step: int | None = None) -> FrameSca
     )
 
 
-def field_of(frame: CementFrame) -> tuple[int, int, int, int]:
-    """Open field as told, within the picture; the whole picture where what is told would leave nothing."""
-    rows, columns = frame.pixels.shape
-    whole = (0, 0, columns - 1, rows - 1)
-    if frame.collimator_px is None:
-        return whole
 def mm_per_px_of(frame: CementFrame) -> float | None:
     """Size of a pixel at the isocentre's depth; None without geometry."""
     if frame.pixel_from_patient is None:
@@ -96,6 +96,12 @@ def mm_per_px_of(frame: CementFrame) -> float | None:
     return depth_mm / focal_px if depth_mm > 0.0 and focal_px > 0.0 else None
 
 
+def field_of(frame: CementFrame) -> tuple[int, int, int, int]:
+    """Open field as told, within the picture; the whole picture where what is told would leave nothing."""
+    rows, columns = frame.pixels.shape
+    whole = (0, 0, columns - 1, rows - 1)
+    if frame.collimator_px is None:
+        return whole
     left, top, right, bottom = frame.collimator_px
     inside = (max(left, 0), max(top, 0), min(right, columns - 1), min(bottom, rows - 1))
     return inside if inside[0] < inside[2] and inside[1] < inside[3] else whole
@@ -112,19 +118,44 @@ def wider(scale: FrameScale, pixels: Pixels) -> FrameScale | None:
 def open_field(pixels: Pixels, scale: FrameScale) -> U8:
     """(rows, columns) of the grid: 1 where neither blade nor shutter nor saturation is.
 
-    Blades and shutters lie at the border: what is dark and hangs together with the border is one of them; dense bone
-    and metal in the middle are not.
+    Blades and shutters lie at the border: what is dark and hangs together with the border is one of them, and what
+    lies beyond a long straight edge; dense bone and metal in the middle are not.
     """
     attenuation, valid, _, _ = bin_frame(pixels, scale)
     if not scale.logarithm or not valid.any():
         return valid
     dark = (valid == 0) | (cv2.blur(attenuation, (3, 3)) > np.median(attenuation[valid > 0]) - np.log(_BLADE_SHARE))
+    for turns in range(4):
+        known, beyond = (np.rot90(plane, turns) for plane in (valid, dark))  # views
+        edge = _blade_edge(np.rot90(attenuation, turns), known)
+        if edge is not None:
+            beyond[edge:] = True
     padded = np.pad(dark.astype(np.uint8), 1, constant_values=1)
     _, labels = cv2.connectedComponents(padded, connectivity=4)
     blade = (labels == labels[0, 0])[1:-1, 1:-1].astype(np.uint8)
     size = 2 * _BLADE_MARGIN + 1
     blade = cv2.dilate(blade, np.ones((size, size), np.uint8), borderValue=0)
     return np.ascontiguousarray(valid * (1 - blade), np.uint8)
+
+
+def _blade_edge(attenuation: F32, valid: U8) -> int | None:
+    """Row from which on a blade lies over the lower end of a picture; None: there is none."""
+    rows, columns = valid.shape
+    least, gap, depth = round((1.0 - _BLADE_REACH) * rows), 2, 3
+    places = np.arange(gap + depth, rows - least - gap - depth)
+    if not len(places):
+        return None
+    known = np.cumsum(np.pad(valid[least:], ((1, 0), (0, 0))), axis=0, dtype=np.int32)
+    total = np.cumsum(np.pad(attenuation[least:] * valid[least:], ((1, 0), (0, 0))), axis=0, dtype=np.float64)
+    # Means of some rows before and behind, the blurred edge between them.
+    there = known[places + gap + depth] - known[places + gap] + known[places - gap] - known[places - gap - depth]
+    seen = there == 2 * depth
+    behind = total[places + gap + depth] - total[places + gap]
+    before = total[places - gap] - total[places - gap - depth]
+    counted = np.count_nonzero(seen, axis=1)
+    share = np.count_nonzero(seen & (behind - before > _BLADE_STEP * depth), axis=1) / np.maximum(counted, 1)
+    edges = np.flatnonzero((share >= _BLADE_STRAIGHT) & (counted >= _BLADE_SEEN * columns))
+    return least + int(places[edges[0]]) if len(edges) else None
 
 
 def _plain(pixels: Pixels, bits: int) -> npt.NDArray[Any]:

@@ -152,6 +152,33 @@ def test_another_exposure_may_need_bits_that_no_picture_had_at_first(frames: lis
     assert seen.all()
 
 
+@pytest.mark.parametrize("side", range(4))
+def test_blades_with_much_scatter_behind_them_are_found_by_their_straight_edge(
+    frames: list[CementFrame], side: int
+) -> None:
+    places = np.arange(256.0)
+    through = np.rot90(np.where(places[:, None] > 225.0, 0.35, 1.0) * np.ones(256), -side)
+    u, v = np.meshgrid(places - 127.5, places - 127.5)
+    closed = np.where(np.hypot(u, v) > 125.0, 0.0, cv2.GaussianBlur(through, (0, 0), 1.0) * frames[0].pixels)
+    bladed = replace(frames[0], pixels=closed.astype(np.uint16))
+    opened = np.rot90(open_field(bladed.pixels, scale_of([bladed])), side)
+    assert not opened[224:].any()
+    assert opened[40:216, 100:156].all()
+
+
+def test_a_body_that_ends_in_the_picture_is_no_blade(frames: list[CementFrame]) -> None:
+    places = np.arange(256.0)
+    skin = 200.0 + 12.0 * np.sin(places / 40.0)  # beyond it there is more, before it less
+    flank = np.where(places[:, None] > skin, 1.0, 0.3) * np.ones(256)
+    for turns in range(4):
+        body = np.ascontiguousarray(np.rot90(flank, turns) * (frames[0].pixels // 2 + 1000)).astype(np.uint16)
+        frame = replace(frames[0], pixels=body)
+        assert open_field(frame.pixels, scale_of([frame])).all()
+        dense = np.ascontiguousarray(np.rot90(1.3 - flank, turns) * (frames[0].pixels // 2 + 1000)).astype(np.uint16)
+        frame = replace(frames[0], pixels=dense)
+        assert open_field(frame.pixels, scale_of([frame])).all()
+
+
 def test_blades_and_shutters_are_found(frames: list[CementFrame]) -> None:
     closed = frames[0].pixels.astype(np.float32)
     closed[:, :40] *= 0.02
