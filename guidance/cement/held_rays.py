@@ -78,4 +78,4 @@ def _at(hu: F32, places_ijk: F64) -> F32:
     """Of the nearest voxels."""
     last = np.array(hu.shape[::-1]) - 1
     i, j, k = np.moveaxis(np.clip(np.rint(places_ijk), 0, last).astype(np.intp), -1, 0)
-    return hu[k, j, i]
+    return np.asarray(hu[k, j, i], np.float32)

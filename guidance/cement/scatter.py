@@ -19,10 +19,9 @@ from scipy.interpolate import PchipInterpolator
 from guidance.cement.body_shadow import BodyShadow
 from guidance.cement.contrast_kept import ContrastKept
 from guidance.cement.opacity import USUAL_WATER_MM
+from guidance.cement.split_signal import SplitSignal, cells_of, coarse, share_of
 from guidance.messages import F32, F64, U8
 
-CELLS: Final = 64
-"""Along a picture's longer side."""
 _USUAL_WIDTH_MM: Final = 300.0  # of a detector whose pitch is not told
 # Scatter over primary behind 200 mm of water in a wide field, about as the thickness. Behind the grids of angiography
 # (13:1 to 17:1) 0.1 to 0.8 is told, behind lesser ones and thick patients up to 1.5 (Siewerdsen & Jaffray, Med Phys 28,
@@ -34,10 +33,6 @@ _RATIO_WATER_MM: Final = 200.0
 _RATIOS: Final = np.geomspace(0.02, 5.0, 18)
 _FINE: Final = np.linspace(0.0, len(_RATIOS) - 1.0, 12 * (len(_RATIOS) - 1) + 1)  # between the ratios
 _WIDTHS_MM: Final = (30.0, 55.0)  # of the blur, at the detector
-# A peak and wide tails (Seibert & Boone, Med Phys 15, 1988): two equal parts, standard deviations over the width.
-_PARTS: Final = (0.5, 1.5)
-_ROUNDS: Final = 3
-_NARROWEST_CELLS, _WIDEST_CELLS = 0.3, 2.0 * CELLS  # of a blur: beyond, it is none, or flat over all of the picture
 _BLADE_SIGMA_LN: Final = 0.12
 _BLADE_REACH_MM: Final = 60.0
 _BLADE_PENUMBRA_MM: Final = 6.0
@@ -54,7 +49,6 @@ _BEAM_SIGMA: Final = 0.08
 _MISFIT_PARTS: Final = 4.0  # few, for the true field is not quite a blur of the primary, and off it over wide parts
 _LEAST_MISFIT: Final = 0.03  # no field of scatter is a blur of the primary to better than this
 _GUESSED_SIGMA: Final = 0.3  # of ln(1 - share) where neither blades nor a volume tell: a share of 0.1 to 0.6
-_LARGEST_SHARE: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,15 +105,15 @@ def scatter_of(
     if values.ndim != 2 or min(values.shape) < 2 or is_open.shape != values.shape:
         raise ValueError("counts and open_field must be one picture")
     rows, columns = values.shape
-    size = _cells(rows, columns)
+    size = cells_of(rows, columns)
     cell_mm = (pitch_mm or _USUAL_WIDTH_MM / max(rows, columns)) * max(rows / size[0], columns / size[1])
     is_open = is_open & np.isfinite(values) & (values > 0.0)
-    signal, weight = _coarse(values, is_open, size)
+    signal, weight = coarse(values, is_open, size)
     field = weight > 0.5
     if np.count_nonzero(field) < _LEAST_CELLS:
         return _nothing_known(values.shape)
     evidence: list[tuple[str, F64]] = []
-    models = [_Model(signal, weight, ratio, width / cell_mm) for width in _WIDTHS_MM for ratio in _RATIOS]
+    models = [SplitSignal(signal, weight, ratio, width / cell_mm) for width in _WIDTHS_MM for ratio in _RATIOS]
     for before, model in zip([None, *models], models, strict=False):
         model.solve(before)
     ratios = np.array([model.ratio(field) for model in models])
@@ -137,46 +131,13 @@ def scatter_of(
     return _weighed(evidence, models, field, ratios, _without_noise(values, is_open))
 
 
-class _Model:
-    """One supposition: so much scatter, so wide."""
-
-    def __init__(self, signal: F32, weight: F32, ratio: float, width_cells: float) -> None:
-        self.wide_ratio = ratio
-        self._signal, self._weight, self._width = signal, weight, width_cells
-        self.scatter: F32 = np.zeros_like(signal)
-        self.primary: F32 = signal
-
-    def solve(self, before: _Model | None) -> None:
-        """Split the signal, so that scatter is the blur of the primary: multiplicative steps keep both positive."""
-        primary = self._signal if before is None else before.primary
-        for _ in range(_ROUNDS):
-            scatter = self._blurred(primary)
-            primary = self._signal * primary / np.maximum(primary + scatter, np.float32(1e-9))
-        self.primary, self.scatter = primary, self._blurred(primary)
-
-    def ratio(self, field: npt.NDArray[np.bool_]) -> float:
-        return float(np.mean(self.scatter[field]) / max(float(np.mean(self.primary[field])), 1e-9))
-
-    def share(self) -> F32:
-        total = np.maximum(self.primary + self.scatter, np.float32(1e-9))
-        return np.asarray(np.minimum(self.scatter / total, np.float32(_LARGEST_SHARE)), np.float32)
-
-    def _blurred(self, primary: F32) -> F32:
-        arriving = primary * self._weight
-        total = np.zeros_like(arriving)
-        for part in _PARTS:
-            width = min(max(part * self._width, _NARROWEST_CELLS), _WIDEST_CELLS)
-            total += cv2.GaussianBlur(arriving, (0, 0), width, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(total * np.float32(self.wide_ratio / len(_PARTS)), np.float32)
-
-
 def _blades(
-    values: F32, behind: U8, field: npt.NDArray[np.bool_], models: Sequence[_Model], cell_mm: float
+    values: F32, behind: U8, field: npt.NDArray[np.bool_], models: Sequence[SplitSignal], cell_mm: float
 ) -> list[tuple[str, F64]]:
     """What arrives behind blades near the field is scatter alone; its fall tells the width."""
     size = field.shape
     away_mm = cv2.distanceTransform((~field).astype(np.uint8), cv2.DIST_L2, 3) * cell_mm
-    found, weight = _coarse(values, behind & np.isfinite(values), (size[0], size[1]))
+    found, weight = coarse(values, behind & np.isfinite(values), (size[0], size[1]))
     used = (weight > 0.9) & (away_mm > _BLADE_PENUMBRA_MM) & (away_mm < _BLADE_REACH_MM) & (found > 0.0)
     if np.count_nonzero(used) < _LEAST_BLADE_CELLS:
         return []
@@ -189,7 +150,9 @@ def _blades(
     return [("blades", np.array(answer))]
 
 
-def _dark(values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequence[_Model]) -> list[tuple[str, F64]]:
+def _dark(
+    values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequence[SplitSignal]
+) -> list[tuple[str, F64]]:
     """No place has more scatter than signal: dense metal, or bone in the thickest part, bounds it from above."""
     rows, columns = field.shape
     smooth = cv2.blur(values, (3, 3))
@@ -206,15 +169,15 @@ def _dark(values: F32, is_open: U8, field: npt.NDArray[np.bool_], models: Sequen
     return [("dark", -0.5 * (np.array(above) / _DARK_SIGMA) ** 2)]
 
 
-def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) -> list[tuple[str, F64]]:
+def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[SplitSignal]) -> list[tuple[str, F64]]:
     """Scatter takes contrast off bones and all else: what is left of what the volume predicts tells how much."""
-    signal, weight = _coarse(values, is_open, (body.contrast.shape[0], body.contrast.shape[1]))
+    signal, weight = coarse(values, is_open, (body.contrast.shape[0], body.contrast.shape[1]))
     if body.used is not None:
         weight = weight * body.used
     kept = ContrastKept(signal, weight, body.contrast, body.blur_bins, complete=body.whole)
     answer = []
     for model in models:
-        found, sigma, misfit = kept.of(_share_of(model.scatter, signal))
+        found, sigma, misfit = kept.of(share_of(model.scatter, signal))
         if not np.isfinite(sigma):
             return []
         told = -0.5 * float(np.log(found)) ** 2 / (body.sigma**2 + sigma**2)
@@ -228,7 +191,7 @@ def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[_Model]) 
 
 def _weighed(
     evidence: Sequence[tuple[str, F64]],
-    models: Sequence[_Model],
+    models: Sequence[SplitSignal],
     field: npt.NDArray[np.bool_],
     ratios: F64,
     values: F32,
@@ -243,7 +206,7 @@ def _weighed(
     primary_sigma = _half_width(_between(np.log1p(-middles)).ravel(), fine.ravel()) / _SIGMAS
     counts = np.tensordot(chance.astype(np.float32), np.stack([model.scatter for model in models]), axes=1)
     counts = np.asarray(counts, np.float32)
-    share = _share_of(counts, values)
+    share = share_of(counts, values)
     share.flags.writeable = counts.flags.writeable = False
     told = [name for name, log in evidence if name == "usual" or float(np.ptp(log)) > 0.5]
     if not {"blades", "body"} & set(told):
@@ -294,32 +257,7 @@ def _without_noise(values: F32, is_open: U8) -> F32:
     return np.asarray(np.where(is_open > 0, total / np.maximum(around, np.float32(1e-6)), 0.0), np.float32)
 
 
-def _share_of(scatter: F32, signal: npt.NDArray[np.float32]) -> F32:
-    """Pixel by pixel: scatter is smooth, its share is large where the signal is small."""
-    rows, columns = signal.shape
-    smooth = cv2.resize(scatter, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    share = np.where(signal > 0.0, smooth / np.maximum(signal, np.float32(1e-9)), np.float32(0.0))
-    return np.asarray(np.minimum(share, np.float32(_LARGEST_SHARE)), np.float32)
-
-
 def _nothing_known(shape: tuple[int, ...]) -> Scatter:
     share = np.zeros(shape, np.float32)
     share.flags.writeable = False
     return Scatter(share=share, counts=share, sigma=0.0, primary_sigma=float("inf"), ratio=0.0, sources=())
-
-
-def _cells(rows: int, columns: int) -> tuple[int, int]:
-    longer = max(rows, columns)
-    cells = min(CELLS, longer)
-    return max(1, round(rows * cells / longer)), max(1, round(columns * cells / longer))
-
-
-def _coarse(values: F32, mask: npt.NDArray[np.generic], size: tuple[int, int]) -> tuple[F32, F32]:
-    """Mean over what is masked in each cell (0 where nothing is), and the masked share of the cell."""
-    rows, columns = size
-    weight = mask.astype(np.float32)
-    share = cv2.resize(weight, (columns, rows), interpolation=cv2.INTER_AREA)
-    kept = np.where(weight > 0.0, values, np.float32(0.0))
-    total = cv2.resize(kept, (columns, rows), interpolation=cv2.INTER_AREA)
-    mean = np.where(share > 1e-6, total / np.maximum(share, np.float32(1e-6)), np.float32(0.0))
-    return mean.astype(np.float32), np.asarray(share, np.float32)

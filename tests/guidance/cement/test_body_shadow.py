@@ -72,6 +72,20 @@ def test_a_body_cut_by_the_field_of_view_is_taken_as_usual() -> None:
     assert across.thickness_mm == pytest.approx(350.0, abs=1.0)
 
 
+def test_a_body_cut_at_its_sides_is_whole_from_front_to_back() -> None:
+    cut = _space(_block()[:, :, 30:90])
+    shadow = cut.shadow(_view(), 256, 256)
+    assert shadow is not None
+    assert shadow.whole
+    assert shadow.thickness_mm == pytest.approx(80.0 * 1.054, abs=2.0)
+    assert shadow.used is not None
+    assert shadow.used[64, 64]
+    assert not shadow.used[64, 20]  # beside the volume
+    across = cut.shadow(_view() @ np.array([[0, -1.0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), 256, 256)
+    assert across is not None
+    assert not across.whole
+
+
 def test_bone_hardens_the_beam_as_more_water_would() -> None:
     hu = _block()
     hu[20:100, 35:50, 20:100] = 1504.0  # 15 mm of it on every ray
