@@ -11,8 +11,6 @@ from guidance.cement.fusion import BodyEstimator
 from guidance.config import CementSettings
 from tests.helpers.cement_bodies import camera, lump, ray_lengths, seen
 
-TOLD = {"opacity_per_mm": 0.08, "opacity_sigma": 0.05, "scatter_sigma": 0.15}
-
 
 @pytest.mark.parametrize("before", [0.7, 0.85])
 def test_what_an_old_outline_leaves_open_is_not_taken_for_cement(before: float) -> None:
@@ -23,7 +21,7 @@ def test_what_an_old_outline_leaves_open_is_not_taken_for_cement(before: float) 
         for n, (angles, shown, at_ns) in enumerate((((180.0, 0.0), earlier, 0), ((90.0, 0.0), body, 3_000_000_000))):
             matrix = camera(*angles).pixel_from_patient
             view = seen(ray_lengths((shown,), matrix), matrix, device="AB"[n], received_ns=at_ns, noise_mm=0.1, seed=n)
-            found.add(replace(view, **TOLD))
+            found.add(replace(view, opacity_per_mm=0.08, opacity_sigma=0.05, scatter_sigma=0.15))
         told = found.body(3_000_000_000)
         assert told.volume_ml is not None
         assert told.volume_low_ml is not None
