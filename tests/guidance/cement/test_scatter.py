@@ -134,21 +134,19 @@ def test_another_patients_volume_is_no_evidence() -> None:
     assert found.ratio == pytest.approx(alone.ratio)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_rays_that_the_volume_does_not_hold_are_no_evidence(seed: int) -> None:
+def test_rays_that_the_volume_does_not_hold_are_no_evidence() -> None:
     """Where a volume ends its prediction fades to nothing: an edge that no picture shows."""
     everywhere = np.ones((SIZE, SIZE), np.uint8)
-    counts, share = _picture(0.7, seed=seed)
-    predicted = _predicted(seed)
+    counts, share = _picture(0.7, seed=2)
+    predicted = _predicted(2)
     held = np.ones(predicted.contrast.shape, np.bool_)
-    held[:36] = False
-    fading = (predicted.contrast + np.float32(3.0)) * np.clip(np.arange(128)[:, None] / 36.0, 0.0, 1.0)
+    held[:56] = False
+    fading = (predicted.contrast + np.float32(5.3)) * np.clip(np.arange(128)[:, None] / 56.0, 0.0, 1.0)
     cut = replace(predicted, contrast=fading.astype(np.float32), used=held)
     found = scatter_of(counts, everywhere, pitch_mm=PITCH_MM, body=cut)
     assert "body" in found.sources
-    assert abs(_off(found, share, everywhere)) < 0.08
-    misled = scatter_of(counts, everywhere, pitch_mm=PITCH_MM, body=replace(cut, used=None))
-    assert "body" not in misled.sources or abs(_off(misled, share, everywhere)) > 0.12
+    assert abs(_off(found, share, everywhere)) < 0.05
+    assert "body" not in scatter_of(counts, everywhere, pitch_mm=PITCH_MM, body=replace(cut, used=None)).sources
 
 
 def test_metal_and_a_shifted_patient_do_not_mislead_the_volume() -> None:
