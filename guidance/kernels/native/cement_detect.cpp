@@ -258,6 +258,7 @@ void Tracker::judge_candidates(const Look& look) {
     lift_reference();
     return;
   }
+  if (moving_) reach_of_growth(look);
   mark_only(candidate_.data(), cement_.data(), count_);
   regions_.find(candidate_.data(), rows, columns, z_.data(), now_valid_.data(), near_.data());
   for (const Region& region : regions_.regions()) {
@@ -285,12 +286,12 @@ void Tracker::judge_candidates(const Look& look) {
       if (3 * opposite > region.count) continue;
     }
     if (region.most < least) continue;
-    if (region.attached == 0 && moving_) {  // bone that lies elsewhere for now, or cement
-      for (std::size_t n = 0; n < region.count; ++n) told_[pixels[n]] |= kUncertain;
-      continue;
-    }
     for (std::size_t n = 0; n < region.count; ++n) {
       const std::uint32_t at = pixels[n];
+      if (moving_ && !grown_[at]) {  // bone that lies elsewhere for now, or cement
+        told_[at] |= kUncertain;
+        continue;
+      }
       cement_[at] = 1;
       hold_[at] = kHold;
       arrival_[at] = static_cast<float>(look.time_s);
@@ -299,9 +300,7 @@ void Tracker::judge_candidates(const Look& look) {
   }
   lift_reference();
   settle(look);
-  doubt_steel(look);
-  for (std::size_t n = 0; n < count_; ++n)
-    if (lost_[n] && !cement_[n]) told_[n] |= kUncertain;
+  doubt(look);
 }
 
 // Cement stays where it is; what was noise goes when it has been too little for some frames.

@@ -12,7 +12,8 @@ constexpr float kAlike = 0.2F;      // of how far they are off
 constexpr float kDisplaced = 0.2F;  // bins by which bones are off
 constexpr int kStillFrames = 5;
 constexpr double kStillSeconds = 0.4, kLongest = 4.0;  // as long as it may take since it lay still before
-constexpr std::size_t kBeside = 6;                     // bins around cement
+constexpr std::size_t kBeside = 3;                     // bins around cement
+constexpr double kGrown = 6.0, kGrows = 5.0;  // bins, and bins a second, by which cement may have grown meanwhile
 
 double apart(const Motion& a, const Motion& b, double reach) {
   return std::hypot(a.du - b.du, a.dv - b.dv) + std::abs(a.turn - b.turn) * reach;
@@ -38,26 +39,29 @@ void Tracker::watch_motion(const Look& look) {
   }
 }
 
+// Where cement may be, by where it was when the patient lay still last.
+void Tracker::reach_of_growth(const Look& look) {
+  const double bins = kGrown + kGrows * std::max(look.time_s - quiet_s_, 0.0);
+  dilate(before_.data(), setup_.rows, setup_.columns, static_cast<std::size_t>(bins), mark_scratch_.data(),
+         grown_.data());
+}
+
 void Tracker::settle(const Look& look) {
   if (!moving_ || still_frames_ < kStillFrames || look.time_s - still_from_s_ < kStillSeconds) return;
   const std::size_t rows = setup_.rows, columns = setup_.columns;
-  // What came while it moved, and hangs together with no cement from before, is bone that lies elsewhere, or cannot be
-  // told from it.
-  std::copy(cement_.begin(), cement_.end(), candidate_.begin());
-  regions_.find(candidate_.data(), rows, columns, z_.data(), now_valid_.data(), before_.data());
-  for (const Region& region : regions_.regions()) {
-    if (region.attached > 0) continue;
-    for (std::size_t n = 0; n < region.count; ++n) {
-      const std::uint32_t at = regions_.pixels(region)[n];
-      forget(at);
-      lost_[at] = 1;
-    }
+  // What came while it moved, and lies farther from cement of before than that can have grown, is bone that lies
+  // elsewhere, or cannot be told from it.
+  reach_of_growth(look);
+  for (std::size_t n = 0; n < count_; ++n) {
+    if (!cement_[n] || grown_[n]) continue;
+    forget(n);
+    lost_[n] = 1;
   }
   dilate(cement_.data(), rows, columns, kBeside, mark_scratch_.data(), excluded_.data());
   for (std::size_t n = 0; n < count_; ++n) {
     const bool takes = now_valid_[n] && !excluded_[n] && !foreign_[n];
     if (!takes) {
-      doubt_[n] = std::max(doubt_[n], systematic_[n]);
+      if (!cement_[n]) doubt_[n] = std::max(doubt_[n], systematic_[n]);
       continue;
     }
     base_[n] += mean_[n] - now_[n];  // now: what changes everywhere

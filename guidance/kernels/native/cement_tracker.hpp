@@ -89,11 +89,12 @@ class Tracker {
   void free_steel();
   void mark_steel(const Shaft& shaft);
   void watch_motion(const Look& look);
+  void reach_of_growth(const Look& look);
   void settle(const Look& look);
   void forget(std::size_t at);
   void slopes_of(const float* smoothed);
   void doubt_of(const Shaft& shaft);
-  void doubt_steel(const Look& look);
+  void doubt(const Look& look);
   void contrast(const Answer& answer);
   void find_changes();
   void filter(const Look& look, double dose);
@@ -128,7 +129,7 @@ class Tracker {
   Plane base_, variance_, share_, systematic_, doubt_, scatter_, slopes_;
   Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
-      blind_, mark_scratch_, unseen_, steel_, before_, lost_;
+      blind_, mark_scratch_, unseen_, steel_, before_, grown_, lost_;
   std::vector<std::int32_t, HugePages<std::int32_t>> arrived_;
   std::vector<std::int32_t> crossed_, nearest_;  // of one row
   // On the halved grid.

@@ -118,7 +118,7 @@ void Tracker::free_steel() {
 
 // What lies between cement and cement is less in doubt. And where what lay under the steel is not known well enough to
 // see thin cement, none seen is not none there.
-void Tracker::doubt_steel(const Look& look) {
+void Tracker::doubt(const Look& look) {
   bool changed = false;
   for (Shaft& shaft : shafts_) {
     if (shaft.free == shaft.places()) continue;
@@ -133,11 +133,10 @@ void Tracker::doubt_steel(const Look& look) {
     }
   }
   if (changed) displace(displaced_);
-  for (const Shaft& shaft : shafts_)
-    for (const SteelBin& bin : shaft.bins)
-      if (bin.place >= shaft.free && doubt_[bin.at] > 0.0F && !cement_[bin.at] &&
-          level_map_[bin.at] > kBlindLevel * static_cast<float>(look.least_contrast) * (1.0F - share_[bin.at]))
-        told_[bin.at] |= kUncertain;
+  const float most = kBlindLevel * static_cast<float>(look.least_contrast);
+  for (std::size_t n = 0; n < count_; ++n)
+    if (!cement_[n] && (lost_[n] || (doubt_[n] > 0.0F && level_map_[n] > most * (1.0F - share_[n]))))
+      told_[n] |= kUncertain;
 }
 
 }  // namespace guidance::cement
