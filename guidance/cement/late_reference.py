@@ -17,7 +17,7 @@ from guidance.cement.rays import focal_px, source_of
 from guidance.cement.reference import ReferencePicture
 from guidance.cement.scatter import Scatter
 from guidance.cement.space import OpenSpace
-from guidance.cement.steel_beside import Marks, dense_rods, rods_of_instruments
+from guidance.cement.steel_beside import Marks, rods_in
 from guidance.messages import F32, F64, PlannedPath
 from guidance.tracking.values import SeenInstrument
 
@@ -108,19 +108,20 @@ def late_reference(
     if not told.agrees:
         return None
     mm = depth_mm_of(paths, space, matrix) / focal_px(matrix)
-    rods = rods_of_instruments(instruments, to_grid, told.left.shape) + dense_rods(told.left, mm)
+    rods = rods_in(instruments, to_grid, told.left, mm)
     steel = np.zeros(told.left.shape, np.bool_)
     for rod in rods:
-        steel |= rod.marks
+        steel |= rod.bare
     starts = _starts(paths, matrix, told.left.shape, _START_MM / mm)
     where = _where_others_let(views, space, matrix, told.left.shape, _REACH_MM / mm)
     marks = _cement(told, where, starts, steel)
-    covered = np.zeros_like(marks)
+    covered, beside = np.zeros_like(marks), marks.copy()
     for rod in rods:
-        covered |= rod.filled(marks)
-    if covered.any():
-        # Before and behind steel lies what lies on both sides of it.
-        sides, width = marks.astype(np.float32), max(rod.width for rod in rods)
+        covered |= rod.filled(marks) | (rod.marks & marks)
+        beside &= ~rod.marks
+    if covered.any() and beside.any():
+        # Before and behind steel lies what lies beside it.
+        sides, width = beside.astype(np.float32), max(rod.width for rod in rods)
         there, weight = (cv2.GaussianBlur(n, (0, 0), width) for n in (told.left * sides, sides))
         told.left[covered] = (there / np.maximum(weight, np.float32(1e-4)))[covered]
     contrast = np.where(marks | covered, np.maximum(told.left, np.float32(0.0)), np.float32(0.0))
