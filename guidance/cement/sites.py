@@ -11,13 +11,14 @@ from guidance.cement.grades import STATUS_OF, Grade, Held, priority_of, stepped
 from guidance.cement.looks import Look
 from guidance.cement.words import site_text, view_name, view_to_check
 from guidance.config import CementSettings
-from guidance.messages import AlertPriority, CementBody, SiteState, SiteStatus, Zone, ZoneKind
+from guidance.messages import AlertPriority, CementBody, SiteState, SiteStatus, Zone, ZoneKind, ZoneSite
 
 _NO_WORD: Final = "cement is not being followed"
 _SIGMAS: Final = 1.645  # one-sided 95 %
 _BODY_COUNTS_S: Final = 10.0
 _HALF_HIDDEN: Final = 0.5
 _UNSEEN_S: Final = 1.0  # since when a view shows what was, and not what is
+_ON_TRACK_MM: Final = 10.0  # outside the bone: cement that leaves the picture there is on its way to the skin
 _NEARER_MM: Final = 0.5  # than was seen: cement has likely come nearer
 
 
@@ -86,6 +87,9 @@ def site_state(
     hidden = bool(current) and all(_hidden(look, zone.id) > _HALF_HIDDEN for look, _ in current)
     time_left = None if hidden or (solid is None and not current) else time_to_contact_s(told, grown_by)
     likely_mm, unseen = _likely_mm(zone.id, looks, solid, time_s if flowing else -math.inf)
+    to_skin = zone.site is ZoneSite.SKIN and any(_leaves_on_track(look) for look in looks)
+    if to_skin:
+        likely_mm, unseen = 0.0, None
     held = stepped(
         held,
         told,
@@ -122,8 +126,10 @@ def site_state(
         next((look.device for look, _ in overlaps), None),
         known_in_space=solid is not None,
     )
-    nearer = unseen is not None and likely_mm is not None and likely_mm < told.distance_mm - _NEARER_MM
-    if nearer and unseen is not None:
+    nearer = likely_mm is not None and (unseen is not None or to_skin) and likely_mm < told.distance_mm - _NEARER_MM
+    if to_skin:
+        check = "the skin itself"
+    elif nearer and unseen is not None:
         name = view_name(unseen.direction)
         check = f"the {name} view" if name else check
     state = SiteState(
@@ -142,6 +148,12 @@ def site_state(
         reason=reason,
     )
     return site_text(state, zone), held
+
+
+def _leaves_on_track(look: Look) -> bool:
+    """Whether cement goes out of the picture along a path, back from the bone."""
+    back = (track.left_mm for track in look.seen.tracks if track.left_mm is not None)
+    return look.current and look.seen.leaves_along_path and min(back, default=0.0) <= -_ON_TRACK_MM
 
 
 def _likely_mm(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.cement.approach import Approach, Growth, observed, time_to_contact_s
+from guidance.cement.approach import LONGEST_UNSEEN_S, Approach, Growth, observed, time_to_contact_s, way_since_mm
 
 SIGMA_MM = 0.2
 
@@ -151,3 +151,23 @@ def test_more_uncertainty_never_gives_more_time(distance, closing, sigma, more):
 
     assert told(sigma + more) <= told(sigma) + 1e-9
     assert told(sigma) <= distance / closing + 1e-9
+
+
+@pytest.mark.parametrize("unseen_s", [1.0, 4.0, 10.0])
+def test_cement_that_nobody_looks_at_goes_on_as_it_went(unseen_s):
+    distances, radii, times = ball(3.0)
+    approach, radius = followed(distances), followed(radii, sigma_mm=0.0)
+    growth = Growth(radius.distance_mm, radius.speed_mm_s)
+    true_mm = 10.0 * (0.75 / np.pi * 0.15 * (times[-1] + unseen_s)) ** (1 / 3) - radii[-1]
+    assert way_since_mm(approach, growth, unseen_s) == pytest.approx(true_mm, rel=0.25)
+    ahead = followed([30.0 - 3.0 * number / 15 for number in range(31)])
+    assert way_since_mm(ahead, growth, unseen_s) == pytest.approx(3.0 * unseen_s, rel=0.05)
+
+
+def test_what_did_not_come_nearer_is_not_said_to_have():
+    assert way_since_mm(followed([8.0] * 20), None, 5.0) == 0.0
+    assert way_since_mm(followed([8.0 + 0.1 * number for number in range(20)]), None, 5.0) == 0.0
+    assert way_since_mm(followed([8.0]), None, 5.0) == 0.0
+    runs = followed([30.0 - 0.2 * number for number in range(20)])
+    assert way_since_mm(runs, None, 1e6) == way_since_mm(runs, None, LONGEST_UNSEEN_S)
+    assert way_since_mm(runs, None, -1.0) == 0.0

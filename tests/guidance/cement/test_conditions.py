@@ -13,6 +13,7 @@ from guidance.cement.progress import (
 from guidance.messages import (
     CementBody,
     InjectorReading,
+    SiteInSpace,
     ThinExtension,
     TrackInView,
 )
@@ -155,3 +156,35 @@ def test_a_balloon_is_no_cement():
     (condition,) = progress.conditions
     assert (condition.kind, condition.priority) == ("balloon", LOW)
     assert "1.0 ml of 3.0 ml" in condition.text
+
+
+def test_cement_outside_the_bone_needs_no_zone_and_two_estimates():
+    def outside(progress, time_s, ml, **fields):
+        return frame(progress, replace(seen_at(time_s, **fields), outside_bone_ml=ml))
+
+    once = outside(running(), 0.0, 0.05)
+    assert kinds(once) == set()
+    assert kinds(outside(once, 0.1, 0.0)) == set()
+    (condition,) = outside(outside(once, 0.15, 0.05), 0.3, 0.05).conditions
+    assert (condition.kind, condition.priority, condition.zone_id) == ("outside_plan", MEDIUM, "")
+    assert "0.05 ml of cement outside the bone" in condition.text
+    assert kinds(outside(outside(running(), 0.0, 0.01), 0.3, 0.01)) == set()
+    # A marked zone tells where it is.
+    there = CementBody(sites=(SiteInSpace(zone_id="Z1", distance_mm=-2.0, inside_ml=0.04, touches=True),))
+    marked = outside(outside(running(), 0.0, 0.05, body=there), 0.3, 0.05, body=there)
+    assert {each.priority for each in marked.conditions if each.kind == "outside_plan"} == {LOW}
+
+
+def test_outside_the_plan_does_not_mute_outside_the_bone():
+    body = CementBody(outside_ml=0.4)
+    progress = running()
+    for time_s in (0.0, 0.3):
+        progress = frame(progress, replace(seen_at(time_s, body=body), outside_bone_ml=0.05))
+    told = {each.zone_id: each.priority for each in progress.conditions if each.kind == "outside_plan"}
+    assert told == {"Z3": LOW, "": MEDIUM}  # Z3 is the target
+
+
+def test_what_leaves_the_picture_along_a_path_is_the_tracks_alarm():
+    seen = seen_at(0.0, out_of_picture=True)
+    assert kinds(frame(running(()), seen, ())) == {"out_of_picture"}
+    assert kinds(frame(running(()), replace(seen, leaves_along_path=True), ())) == set()

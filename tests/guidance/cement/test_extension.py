@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from guidance.cement.extension import thin_extensions
+from guidance.cement.extension import leaves_along_path, thin_extensions
 from guidance.messages import PlannedPath
 from tests.helpers.cement_views import cement_view
 from tests.helpers.drawn import view
@@ -108,3 +108,43 @@ def test_along_a_path_it_is_the_paths():
     aside = PlannedPath(id="P1", entry_lps_mm=(60.0, 0.0, 40.0), target_lps_mm=(0, 0, 0), diameter_mm=3.0)
     (found,) = thin_extensions(grown_view(), (aside, path))
     assert found.path_id == "P2"
+
+
+def along(turn_deg, *, length_mm=40.0):
+    """A path whose target is the middle."""
+    turn = np.deg2rad(turn_deg)
+    entry = (length_mm * np.cos(turn), 0.0, -length_mm * np.sin(turn))
+    return PlannedPath(id="P1", entry_lps_mm=entry, target_lps_mm=(0.0, 0.0, 0.0), diameter_mm=3.0)
+
+
+def test_cement_in_a_cannula_that_lies_off_its_plan_is_no_veins():
+    seen = grown_view(vein_mm=40.0)
+    (vein,) = thin_extensions(seen, (along(20.0 + 90.0),))
+    assert vein.path_id == ""
+    for off_deg in (0.0, 4.0, -4.0):
+        (finger,) = thin_extensions(seen, (along(20.0 + off_deg),))
+        assert finger.path_id == "P1"
+
+
+def test_what_is_there_at_once_and_hangs_together_with_nothing_is_an_edge():
+    def apart(vein_mm_s):
+        seen = grown_view(vein_mm=30.0, vein_mm_s=vein_mm_s)
+        v, u = np.mgrid[:SIZE, :SIZE]
+        cut = (np.hypot(u - MIDDLE, v - MIDDLE) * MM > 10.0) & (np.hypot(u - MIDDLE, v - MIDDLE) * MM < 18.0)
+        return replace(seen, mask=np.where(cut, 0, seen.mask).astype(np.uint8))
+
+    assert len(thin_extensions(apart(15.0))) == 1
+    assert thin_extensions(apart(60.0)) == ()
+
+
+def test_what_leaves_the_picture_along_a_path():
+    v, u = np.mgrid[:SIZE, :SIZE]
+    up = ((np.abs(u - MIDDLE) * MM <= 2.0) & (v <= MIDDLE)).astype(np.uint8)
+    aside = ((np.abs(v - MIDDLE) * MM <= 2.0) & (u >= MIDDLE)).astype(np.uint8)
+    path = along(-90.0)
+    seen = {"pixel_from_patient": view(size=SIZE), "out_of_picture": True}
+    assert leaves_along_path(cement_view(up, **seen), (path,))
+    assert not leaves_along_path(cement_view(up | aside, **seen), (path,))
+    assert not leaves_along_path(cement_view(aside, **seen), (path,))
+    assert not leaves_along_path(cement_view(up, **seen), ())
+    assert not leaves_along_path(cement_view(up, **{**seen, "out_of_picture": False}), (path,))
