@@ -26,6 +26,7 @@ from drivers.commands.cement_truth import (
     Shadows,
     first_time_s,
     frames_between,
+    leaked_kinds,
     open_field,
     outside_targets_ml,
     true_front_px,
@@ -234,7 +235,7 @@ class Trial:
     def _verdicts(self, truths: tuple[ZoneTruth, ...]) -> tuple[tuple[str, str, str], ...]:
         """Whether each alert had a reason."""
         zones = {zone.zone_id: zone for zone in truths}
-        leaked = {leak.kind for leak in self.followed.grown.leaks if leak.onset_s <= self._times_s[-1]}
+        leaked = leaked_kinds(self.followed.grown.leaks, self._times_s[-1])
         found: list[tuple[str, str, str]] = []
         for alert in self.followed.alerts.values():
             verdict: Verdict = "not judged"

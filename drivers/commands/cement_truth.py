@@ -13,7 +13,7 @@ import numpy.typing as npt
 from drivers.commands.cement_scoring import Bool, ZoneTruth, crossings_px
 from guidance.messages import F32, F64, SphereShape, Zone, ZoneKind
 from guidance.planning.surface import ZoneSurface
-from simulators.cement.grown import GrownCement
+from simulators.cement.grown import GrownCement, Leak
 
 _CELL_PX: Final = 4  # shadows are compared on cells of so many pixels, about 1 mm at the isocentre
 
@@ -94,6 +94,12 @@ def outside_targets_ml(share: F32, affine_lps_from_ijk: F64, zones: Sequence[Zon
         inside |= np.linalg.norm(points - np.asarray(ball.center_lps_mm), axis=1) <= ball.radius_mm
     voxel_ml = float(abs(np.linalg.det(affine_lps_from_ijk[:3, :3]))) / 1000.0
     return float(share[kji][~inside].sum(dtype=np.float64)) * voxel_ml
+
+
+def leaked_kinds(leaks: Sequence[Leak], until_s: float) -> frozenset[str]:
+    """Kinds of leaks that began; what comes to the skin has come back along the cannula's way."""
+    kinds: set[str] = {leak.kind for leak in leaks if leak.onset_s <= until_s}
+    return frozenset(kinds | ({"needle_track"} if "skin" in kinds else set()))
 
 
 def first_time_s(times_s: Sequence[float], amounts: Sequence[float], least: float) -> float | None:

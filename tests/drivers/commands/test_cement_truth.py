@@ -9,12 +9,14 @@ from drivers.commands.cement_truth import (
     Shadows,
     first_time_s,
     frames_between,
+    leaked_kinds,
     open_field,
     outside_targets_ml,
     true_front_px,
 )
 from guidance.messages import SphereShape, Zone, ZoneKind, ZoneSite
 from guidance.planning.surface import surface_of_shape
+from simulators.cement.grown import NEVER_S, Leak
 from simulators.gantry import Gantry
 
 
@@ -59,6 +61,13 @@ def test_cement_beyond_the_planned_ball_is_outside_the_plan():
     beyond_ml = 4.0 / 3.0 * math.pi * (8.0**3 - 5.0**3) / 1000.0
     assert outside_targets_ml(share, affine, [target]) == pytest.approx(beyond_ml, rel=0.02)
     assert outside_targets_ml(share, affine, [ball("Z2", 0.0)[0]]) == 0.0
+
+
+def test_what_comes_to_the_skin_came_along_the_needle():
+    skin = Leak(kind="skin", label=1, onset_s=4.0, tenth_ml_s=6.0)
+    vein = Leak(kind="vein", label=2, onset_s=NEVER_S, tenth_ml_s=NEVER_S)
+    assert leaked_kinds([skin, vein], 5.0) == {"skin", "needle_track"}
+    assert leaked_kinds([skin, vein], 3.0) == frozenset()
 
 
 def test_times_and_frames():
