@@ -103,6 +103,7 @@ def site_state(
     status: SiteStatus | None = STATUS_OF[held.grade]
     # A body whose oldest view is from long ago clears nothing: cement has grown since.
     surely = _least_mm(solid) if solid is not None and body.oldest_s <= _BODY_COUNTS_S else None
+    seen_mm = told.distance_mm if surely is None else min(told.distance_mm, surely)
     if surely is not None and likely_mm is not None:
         surely = min(surely, likely_mm)
     came_there = bool(overlaps) and all(approach.began_inside for _, approach in overlaps)
@@ -127,6 +128,9 @@ def site_state(
         known_in_space=solid is not None,
     )
     nearer = likely_mm is not None and (unseen is not None or to_skin) and likely_mm < told.distance_mm - _NEARER_MM
+    seen_near = seen_mm < settings.near_mm or (time_left is not None and time_left < settings.near_s)
+    if nearer and not seen_near and held.grade is not Grade.CONTACT and priority is AlertPriority.HIGH:
+        priority = AlertPriority.MEDIUM  # nobody has seen it there
     if to_skin:
         check = "the skin itself"
     elif nearer and unseen is not None:
