@@ -12,7 +12,7 @@ constexpr float kMedianShare = 0.6745F;            // of white noise: the median
 constexpr float kModel = 0.003F;                   // contrast: what smooth drifts nobody explains amount to
 constexpr float kChanges = 3.5F, kChanged = 6.5F;  // deviations at which the mean begins to follow, follows fully
 constexpr float kFollow = 0.7F;                    // of a change that is one: taken over per frame
-constexpr float kWide = 0.7F;                      // of what changes alike over some 3 mm: noise is averaged away there
+constexpr float kWide = 1.0F;                      // of what changes alike over some 3 mm: noise is averaged away there
 constexpr float kForeignDeviations = 6.0F, kForeignContrast = 0.03F;
 constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less between two frames
 constexpr double kHugeShare = 0.03;
