@@ -34,7 +34,8 @@ class BinnedView:
         shown: (rows, columns) uint8: bins with cement, and those beside them.
         touched: (rows, columns) uint8: bins with cement.
         depth_mm: w at which the cement is, roughly.
-        front_hidden: most of what lies around the cement could not be seen: where it ends is not known.
+        front_hidden: most of what lies around the cement could not be seen, or only what grew is shown: where it
+            ends is not known.
     """
 
     view: CementView
@@ -157,7 +158,8 @@ def binned(view: CementView, pixel_from_patient: F64, *, spacing_mm: float, dept
         shown=shown.astype(np.uint8),
         touched=touched.astype(np.uint8),
         depth_mm=depth_mm,
-        front_hidden=bool(around.any() and np.count_nonzero(around & ~valid) > _HIDDEN * np.count_nonzero(around)),
+        front_hidden=view.growth_only
+        or bool(around.any() and np.count_nonzero(around & ~valid) > _HIDDEN * np.count_nonzero(around)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -425,6 +426,24 @@ def test_where_the_front_is_hidden_all_around_the_view_is_a_lower_bound():
     found.add(replace(ap, blind=blind))
     told = found.body(SECOND)
     assert told.volume_ml == pytest.approx(large.volume_ml, rel=0.15)
+
+
+def test_a_view_that_could_not_tell_what_was_there_before_is_a_lower_bound():
+    """It shows a rim that grew, and all else of it is in its reference."""
+    large = lump(3, radius_mm=8.0)
+    found = estimator()
+    found.add(view_of(large, LATERAL, at_s=0.0))
+    full = view_of(large, AP, at_s=0.1)
+    rim = full.mask * (cv2.erode(full.mask, np.ones((9, 9), np.uint8)) == 0)
+    growth = replace(full, mask=rim, thickness_mm=full.thickness_mm * rim, growth_only=True)
+    found.add(growth)
+    told = found.body(SECOND)
+    assert told.volume_low_ml > 0.6 * large.volume_ml
+    alone = estimator()
+    alone.add(growth)
+    told = alone.body(SECOND)
+    assert told.volume_high_ml is None
+    assert "may be more" in told.reason
 
 
 @pytest.mark.parametrize(("factor", "left"), [(0.75, 0.7), (1.25, 1.0)])
