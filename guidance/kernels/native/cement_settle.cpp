@@ -10,6 +10,7 @@ namespace {
 constexpr double kMoved = 1.0;      // bins at the grid's corner: less is breath or noise
 constexpr float kAlike = 0.2F;      // of how far they are off
 constexpr float kDisplaced = 0.2F;  // bins by which bones are off
+constexpr double kOlder = 0.3;      // seconds
 constexpr int kStillFrames = 5;
 constexpr double kStillSeconds = 0.4, kLongest = 4.0;  // as long as it may take since it lay still before
 constexpr std::size_t kBeside = 3;                     // bins around cement
@@ -34,8 +35,13 @@ void Tracker::watch_motion(const Look& look) {
   const bool away = apart(motion, settled_, reach) > kMoved;
   moving_ = away && displaced_ > kDisplaced && look.time_s - quiet_s_ < kLongest;
   if (!away || (!moving_ && displaced_ <= kDisplaced)) {
-    std::copy(cement_.begin(), cement_.end(), before_.begin());
-    quiet_s_ = look.time_s;
+    // Some time old: bones are off a little before that can be told.
+    if (frame_ == 0 || look.time_s - recent_s_ >= kOlder) {
+      std::copy(recent_.begin(), recent_.end(), before_.begin());
+      std::copy(cement_.begin(), cement_.end(), recent_.begin());
+      quiet_s_ = frame_ == 0 ? look.time_s : recent_s_;
+      recent_s_ = look.time_s;
+    }
   }
 }
 

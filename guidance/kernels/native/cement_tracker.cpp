@@ -42,8 +42,9 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   arrived_.assign(count_, -1);
   crossed_.assign(setup.columns, -1);
   nearest_.reserve((setup.columns + 2) * setup.step);
-  for (Marks* marks : {&live_valid_, &now_valid_, &cement_, &hold_, &thinner_, &candidate_, &foreign_, &told_,
-                       &excluded_, &near_, &blind_, &mark_scratch_, &unseen_, &steel_, &before_, &grown_, &lost_})
+  for (Marks* marks :
+       {&live_valid_, &now_valid_, &cement_, &hold_, &thinner_, &candidate_, &foreign_, &told_, &excluded_, &near_,
+        &blind_, &mark_scratch_, &unseen_, &steel_, &before_, &recent_, &grown_, &lost_})
     marks->assign(count_, 0);
   for (Plane* plane :
        {&half_change_, &half_variance_, &half_smooth_, &half_z_, &half_weight_, &half_systematic_, &half_fine_})

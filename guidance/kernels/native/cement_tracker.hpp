@@ -129,7 +129,7 @@ class Tracker {
   Plane base_, variance_, share_, systematic_, doubt_, scatter_, slopes_;
   Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
-      blind_, mark_scratch_, unseen_, steel_, before_, grown_, lost_;
+      blind_, mark_scratch_, unseen_, steel_, before_, recent_, grown_, lost_;
   std::vector<std::int32_t, HugePages<std::int32_t>> arrived_;
   std::vector<std::int32_t> crossed_, nearest_;  // of one row
   // On the halved grid.
@@ -139,7 +139,7 @@ class Tracker {
   // Where the patient lay still last, how long since, and whether bones are off since they moved.
   Motion settled_;
   float found_ = 0.0F, last_found_ = 0.0F;
-  double quiet_s_ = 0.0, still_from_s_ = 0.0;
+  double quiet_s_ = 0.0, recent_s_ = 0.0, still_from_s_ = 0.0;
   int still_frames_ = 0;
   bool moving_ = false;
   Regions regions_;
