@@ -18,7 +18,7 @@ constexpr double kForeignShare = 0.012;  // of the field: cement's rim is less b
 constexpr double kHugeShare = 0.03;
 constexpr std::size_t kForeignLeast = 6, kForeignMargin = 3;  // halved pixels
 constexpr std::size_t kStride = 31;
-constexpr std::size_t kSteepStride = 13, kSteepLeast = 64;
+constexpr std::size_t kSteepStride = 13, kSteepMost = 5000, kSteepLeast = 64;
 constexpr float kSteep = 0.25F;          // bins by which a slope is displaced to count as much as noise, squared
 constexpr float kMedianSquare = 0.455F;  // of white noise: the median of its square
 constexpr float kFarther = 1.6F;         // bones farthest from where most of what is seen lies, against the middle
@@ -184,7 +184,8 @@ void Tracker::find_changes() {
 void Tracker::learn_displacement(float reference_share) {
   const auto gain = static_cast<float>(kFineGain * noise_scale_ * noise_scale_);
   sample_.clear();
-  for (std::size_t n = 0; n < count_; n += kSteepStride) {
+  const std::size_t stride = std::max(kSteepStride, count_ / kSteepMost | 1U);
+  for (std::size_t n = 0; n < count_; n += stride) {
     if (!(fine_[n] < 0.0F) || !now_valid_[n] || excluded_[n] || told_[n] || steel_[n]) continue;
     const float square = slopes_[n], noise = gain * (spread_[n] + reference_share * variance_[n]) + kModel * kModel;
     if (kSteep * square > noise) sample_.push_back((fine_[n] * fine_[n] - kMedianSquare * noise) / square);

@@ -237,7 +237,7 @@ void Tracker::judge_candidates(const Look& look) {
   }
   std::fill(half_cement_.begin(), half_cement_.end(), std::uint8_t{0});
   regions_.find(half_marks_.data(), half_rows_, half_columns_, half_z_.data(), half_seen_.data(), half_cement_.data());
-  std::copy(fine_.begin(), fine_.end(), shown_.begin());
+  raised_.clear();
   for (const Region& region : regions_.regions()) {
     if (region.most < kCoarseSeed || region.count < kLeastPixels) continue;
     for (std::size_t n = 0; n < region.count; ++n) {
@@ -246,13 +246,14 @@ void Tracker::judge_candidates(const Look& look) {
       for (const std::size_t to : {first, first + 1, first + columns, first + columns + 1}) {
         if (blind_[to]) continue;
         candidate_[to] = 1;
-        shown_[to] = half_fine_[at];
+        raised_.emplace_back(static_cast<std::uint32_t>(to), half_fine_[at]);
         z_[to] = std::max(z_[to], half_z_[at]);
         level_map_[to] = std::min(level_map_[to], 0.5F * half_fine_[at]);
       }
     }
   }
   find_edges();
+  for (const auto& [at, contrast] : raised_) fine_[at] = contrast;
   keep_or_drop();
   if (frame_ < kFirstFrames) {
     lift_reference();
@@ -309,7 +310,7 @@ void Tracker::keep_or_drop() {
   for (std::size_t n = static_cast<std::size_t>(std::max(box_[1], 0)) * columns;
        n < static_cast<std::size_t>(box_[3] + 1) * columns; ++n) {
     if (!cement_[n] || !now_valid_[n] || foreign_[n] || told_[n]) continue;
-    if (shown_[n] > kKeeps * level_map_[n]) {
+    if (fine_[n] > kKeeps * level_map_[n]) {
       hold_[n] = kHold;
     } else if (hold_[n] > 0) {
       --hold_[n];

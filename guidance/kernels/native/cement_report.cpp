@@ -54,7 +54,7 @@ void Tracker::measure(const Look& look, Answer& answer) {
   for (int r = std::max(top - 2, 0); r <= std::min(bottom + 2, rows - 1); ++r)
     for (int c = std::max(left - 2, 0); c <= std::min(right + 2, columns - 1); ++c) {
       const std::size_t at = static_cast<std::size_t>(r) * setup_.columns + static_cast<std::size_t>(c);
-      const float level = level_map_[at], above = shown_[at] - level;
+      const float level = level_map_[at], above = fine_[at] - level;
       z_[at] = cement_[at] ? std::max(above, kInside * level) : std::min(above, -kInside * level);
       now_[at] = 0.0F;
       if (cement_[at]) {
@@ -65,9 +65,9 @@ void Tracker::measure(const Look& look, Answer& answer) {
         };
         if (!seen(r - 1, c) || !seen(r + 1, c) || !seen(r, c - 1) || !seen(r, c + 1)) answer.out_of_picture = true;
       }
-      if (look.thickness == nullptr || !(shown_[at] > 0.0F)) continue;
+      if (look.thickness == nullptr || !(fine_[at] > 0.0F)) continue;
       // Scatter has fallen with the primary around.
-      const float fallen = std::exp(-scatter_[at]), through = std::exp(-shown_[at]) * fallen;
+      const float fallen = std::exp(-scatter_[at]), through = std::exp(-fine_[at]) * fallen;
       const float share = std::max(share_[at] - (1.0F - fallen), 0.0F), kept = 1.0F - share_[at];
       const float primary = std::clamp((through - share) / kept, kLeastPrimary, 1.0F);
       const float place = -std::log(primary) / static_cast<float>(look.contrast_step);

@@ -33,14 +33,14 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   variance_.assign(variance, variance + count_);
   share_.assign(share, share + count_);
   valid_.assign(valid, valid + count_);
-  for (Plane* plane : {&systematic_, &scatter_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &shown_,
-                       &z_, &most_, &edges_, &doubt_})
+  for (Plane* plane : {&systematic_, &scatter_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &z_, &most_, &edges_, &doubt_})
     plane->assign(count_, 0.0F);
   scratch_.assign(4 * setup.columns + 16, 0.0F);
   arrival_.assign(count_, std::numeric_limits<float>::quiet_NaN());
   speed_.assign(count_, std::numeric_limits<float>::quiet_NaN());
   arrived_.assign(count_, -1);
   crossed_.assign(setup.columns, -1);
+  raised_.reserve(count_);
   nearest_.reserve((setup.columns + 2) * setup.step);
   for (Marks* marks :
        {&live_valid_, &now_valid_, &cement_, &hold_, &thinner_, &candidate_, &foreign_, &told_, &excluded_, &near_,

@@ -127,11 +127,12 @@ class Tracker {
 
   // On the grid.
   Plane base_, variance_, share_, systematic_, doubt_, scatter_, slopes_;
-  Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, shown_, z_, scratch_, arrival_, speed_, most_, edges_;
+  Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
       blind_, mark_scratch_, unseen_, steel_, before_, recent_, grown_, lost_;
   std::vector<std::int32_t, HugePages<std::int32_t>> arrived_;
-  std::vector<std::int32_t> crossed_, nearest_;  // of one row
+  std::vector<std::int32_t> crossed_, nearest_;          // of one row
+  std::vector<std::pair<std::uint32_t, float>> raised_;  // contrast that the coarse scale tells
   // On the halved grid.
   Plane half_change_, half_variance_, half_smooth_, half_z_, half_weight_, half_scratch_, half_systematic_, half_fine_;
   Marks half_marks_, half_seen_, half_cement_, half_foreign_, half_mark_scratch_;

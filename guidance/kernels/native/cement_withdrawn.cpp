@@ -13,6 +13,16 @@ constexpr float kBetween = 0.2F;    // of that variance between cement and cemen
 constexpr float kBlindLevel =
     4.0F;  // times the thinnest cement that counts: what is told only from there on is not seen
 
+GUIDANCE_CLONES void mark_uncertain(const float* __restrict doubt, const float* __restrict level,
+                                    const float* __restrict share, const std::uint8_t* __restrict cement,
+                                    const std::uint8_t* __restrict lost, std::size_t count, float most,
+                                    std::uint8_t* __restrict told) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const bool dim = doubt[n] > 0.0F && level[n] > most * (1.0F - share[n]);
+    told[n] |= static_cast<std::uint8_t>(cement[n] == 0 && (lost[n] != 0 || dim) ? kUncertain : 0);
+  }
+}
+
 }  // namespace
 
 bool Tracker::steel(const Capsules& capsules) {
@@ -134,9 +144,9 @@ void Tracker::doubt(const Look& look) {
   }
   if (changed) displace(displaced_);
   const float most = kBlindLevel * static_cast<float>(look.least_contrast);
-  for (std::size_t n = 0; n < count_; ++n)
-    if (!cement_[n] && (lost_[n] || (doubt_[n] > 0.0F && level_map_[n] > most * (1.0F - share_[n]))))
-      told_[n] |= kUncertain;
+  for (std::size_t at = 0; at < count_; at += setup_.columns)
+    mark_uncertain(doubt_.data() + at, level_map_.data() + at, share_.data() + at, cement_.data() + at,
+                   lost_.data() + at, setup_.columns, most, told_.data() + at);
 }
 
 }  // namespace guidance::cement
