@@ -73,6 +73,16 @@ def test_blades_tell_how_much(ratio: float, seed: int) -> None:
     assert abs(_off(found, share, field)) < 2.5 * found.primary_sigma
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_blades_that_let_some_through_do_not_outdo_the_volume(seed: int) -> None:
+    field = _field()
+    counts, share = _picture(0.4, seed=seed, open_field=field)
+    counts[field == 0] *= 1.2
+    found = scatter_of(counts, field, behind_blades=1 - field, pitch_mm=PITCH_MM, body=_predicted(seed))
+    assert {"blades", "body"} <= set(found.sources)
+    assert abs(_off(found, share, field)) < 0.01
+
+
 @pytest.mark.parametrize("ratio", [0.3, 0.7, 1.2])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_volume_tells_how_much(ratio: float, seed: int) -> None:
