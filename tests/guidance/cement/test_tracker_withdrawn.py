@@ -34,7 +34,8 @@ def way(begin: tuple[int, int], end: tuple[int, int]) -> F32:
 def left_way() -> npt.NDArray[np.bool_]:
     """Middle of what the steel has left."""
     core: npt.NDArray[np.bool_] = cv2.erode((way(BACK, TIP) > 0.9).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return core & ~(cv2.dilate(way(ENTRY, BACK), np.ones((9, 9), np.uint8)) > 0.1)
+    core &= cv2.dilate(way(ENTRY, BACK), np.ones((9, 9), np.uint8)) <= 0.1
+    return core
 
 
 def instrument() -> SeenInstrument:
