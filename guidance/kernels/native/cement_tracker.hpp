@@ -1,6 +1,8 @@
 // The tracker of one view: keeps what is known of it between frames.
 #pragma once
 
+#include <utility>
+
 #include "cement.hpp"
 #include "cement_background.hpp"
 #include "cement_steel.hpp"
