@@ -166,13 +166,14 @@ def _likely_mm(
     """What is likely left in 3D, and the look that has not been had for longest a way on.
 
     The way from the cement to a zone is at least as long as its shadow in any view. What a view showed when it was left
-    has gone on since as fast as it went; a body made with it is as old as it is.
+    has gone on since as fast as it went; a body made with it is as old as it is. Without a view that shows the zone now
+    nothing is likely: it is not known.
 
     Args:
         solid: the 3D distance; None: not known.
         time_s: now.
     """
-    found = []
+    found, fresh = [], False
     for look in looks:
         approach = look.approaches.get(zone_id)
         if approach is None or _hidden(look, zone_id) > _HALF_HIDDEN:
@@ -180,7 +181,8 @@ def _likely_mm(
         unseen_s = time_s - approach.at_s
         way_mm = way_since_mm(approach, look.growth, unseen_s) if unseen_s > _UNSEEN_S else 0.0
         found.append((approach.distance_mm - way_mm, way_mm, look))
-    if not found:
+        fresh = fresh or unseen_s <= _UNSEEN_S
+    if not fresh:
         return (None if solid is None else solid.distance_mm), None
     least_mm = max(left_mm for left_mm, _, _ in found)
     _, way_mm, unseen = max(found, key=lambda each: each[1])

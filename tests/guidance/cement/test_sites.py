@@ -33,7 +33,7 @@ def in_space(distance_mm, zone_id="Z1", *, age_s=0.0):
     return CementBody(views=("AP", "lateral"), sites=(site,), oldest_s=age_s)
 
 
-def turned(*, lateral_mm, space_mm, until_s, zone_id="Z1", stopped=False, speed_mm_s=1.5):
+def turned(*, lateral_mm, space_mm, until_s, zone_id="Z1", stopped=False, speed_mm_s=1.5, hidden=0.0):
     """Two seconds in AP, in which the front comes nearer from 13 mm, and then the lateral view."""
     progress = followed([13.0 - speed_mm_s * number / 15 for number in range(31)], zone_id=zone_id)
     if stopped:
@@ -44,7 +44,7 @@ def turned(*, lateral_mm, space_mm, until_s, zone_id="Z1", stopped=False, speed_
     for number in range(60, int(until_s * 15)):
         time_s = number / 15
         body = in_space(space_mm, zone_id, age_s=time_s - 2.0)
-        seen = seen_at(time_s, (px(lateral_mm, zone_id),), pixel_from_patient=LATERAL, body=body)
+        seen = seen_at(time_s, (px(lateral_mm, zone_id, hidden=hidden),), pixel_from_patient=LATERAL, body=body)
         progress = frame(progress, seen)
     return progress
 
@@ -65,6 +65,11 @@ def test_what_the_other_view_showed_has_gone_on_since():
 def test_a_view_that_shows_it_far_off_now_denies_it():
     site = site_of(turned(lateral_mm=9.0, space_mm=10.5, until_s=7.0))
     assert (site.status, site.priority) == (CLEAR, NONE)
+
+
+def test_of_a_zone_that_no_view_shows_now_nothing_is_likely():
+    site = site_of(turned(lateral_mm=-3.0, space_mm=10.5, until_s=8.0, hidden=0.8))
+    assert (site.priority, site.likely_mm) == (NONE, None)
 
 
 def test_no_cement_comes_while_the_injector_stands():
