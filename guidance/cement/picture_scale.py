@@ -27,6 +27,7 @@ _BLADE_MARGIN: Final = 3  # bins: a blade's edge is blurred
 # A blade that leaves more scatter behind it is told by its straight edge: natural logarithm of the step, share of the
 # edge that must have it, share of the picture's side from the border within which it may lie, and that must be seen.
 _BLADE_STEP: Final = 0.4
+_BLADE_BETWEEN: Final = 0.5  # of a side, where blades may come from all sides
 _BLADE_STRAIGHT: Final = 0.8
 _BLADE_REACH: Final = 0.35
 _BLADE_SEEN: Final = 0.25
@@ -107,6 +108,17 @@ def field_of(frame: CementFrame) -> tuple[int, int, int, int]:
     return inside if inside[0] < inside[2] and inside[1] < inside[3] else whole
 
 
+def within(
+    field_px: tuple[int, int, int, int], blades_px: tuple[int, int, int, int] | None
+) -> tuple[int, int, int, int]:
+    """What is open of a told field where blades were seen too; the told one where nothing would be left."""
+    if blades_px is None:
+        return field_px
+    left, top = (max(a, b) for a, b in zip(field_px[:2], blades_px[:2], strict=True))
+    right, bottom = (min(a, b) for a, b in zip(field_px[2:], blades_px[2:], strict=True))
+    return (left, top, right, bottom) if left < right and top < bottom else field_px
+
+
 def wider(scale: FrameScale, pixels: Pixels) -> FrameScale | None:
     """The same for numbers beyond those seen before; None: there are none, so what is at the end is saturated."""
     if pixels.dtype.kind not in "iu" or not scale.logarithm or scale.sign < 0.0:
@@ -138,7 +150,25 @@ def open_field(pixels: Pixels, scale: FrameScale) -> U8:
     return np.ascontiguousarray(valid * (1 - blade), np.uint8)
 
 
-def _blade_edge(attenuation: F32, valid: U8) -> int | None:
+def field_seen(pixels: Pixels, scale: FrameScale) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of the field between straight blades that a picture shows; None: it shows none."""
+    if not scale.logarithm:
+        return None
+    attenuation, valid, _, _ = bin_frame(pixels, scale)
+    last = (scale.columns - 1, scale.rows - 1)
+    sides = [0, 0, *last]
+    for turns, side in ((0, 3), (1, 2), (2, 1), (3, 0)):  # what is turned down: bottom, right, top, left
+        edge = _blade_edge(np.rot90(attenuation, -turns), np.rot90(valid, -turns), _BLADE_BETWEEN)
+        if edge is not None:
+            inside = edge - 1 - _BLADE_MARGIN
+            sides[side] = inside if side > 1 else last[side] - inside
+    if sides == [0, 0, *last] or sides[0] >= sides[2] or sides[1] >= sides[3]:
+        return None
+    left, top, right, bottom = (side * scale.step for side in sides)
+    return left, top, right + scale.step - 1, bottom + scale.step - 1
+
+
+def _blade_edge(attenuation: F32, valid: U8, straight: float = _BLADE_STRAIGHT) -> int | None:
     """Row from which on a blade lies over the lower end of a picture; None: there is none."""
     rows, columns = valid.shape
     least, gap, depth = round((1.0 - _BLADE_REACH) * rows), 2, 3
@@ -154,7 +184,7 @@ def _blade_edge(attenuation: F32, valid: U8) -> int | None:
     before = total[places - gap] - total[places - gap - depth]
     counted = np.count_nonzero(seen, axis=1)
     share = np.count_nonzero(seen & (behind - before > _BLADE_STEP * depth), axis=1) / np.maximum(counted, 1)
-    edges = np.flatnonzero((share >= _BLADE_STRAIGHT) & (counted >= _BLADE_SEEN * columns))
+    edges = np.flatnonzero((share >= straight) & (counted >= _BLADE_SEEN * columns))
     return least + int(places[edges[0]]) if len(edges) else None
 
 

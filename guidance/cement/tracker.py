@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from guidance.cement.opacity import Opacity
-from guidance.cement.picture_scale import field_of, wider
+from guidance.cement.picture_scale import field_of, field_seen, wider, within
 from guidance.cement.reference import ReferencePicture
 from guidance.cement.values import CementFrame
 from guidance.config import CementSettings
@@ -32,6 +32,8 @@ REASONS: Final = {
 """Words of each code with which cement cannot be told."""
 UNTOLD_CONTRAST: Final = 0.012
 """Of half a millimetre of a usual cement, where no opacity is known."""
+_BLADES_MAY: Final = ("covered", "picture_changed")  # be the cause
+_BLADES_EVERY: Final = 4  # frames they are looked for again, while they are there
 _MEMORY_S: Final = 0.6  # longest averaging of what does not change ...
 _LEAST_MEMORY, _MOST_MEMORY = 4.0, 16.0  # ... in frames
 _QUIET_SLOPE: Final = 0.0005  # of the exposure's slope from frame to frame
@@ -99,6 +101,7 @@ class CementTracker:
             self._native.resume()
             self._native.already(np.ascontiguousarray(marks, np.uint8))
         self._steel_tries: dict[str, int] = {}
+        self._blades: tuple[int, int, int, int] | None = None
         self._unseen_from_ns = reference.until_ns
         self._last_ns: int | None = None
         self._interval_s = 0.0
@@ -150,10 +153,17 @@ class CementTracker:
         if code:
             return self._unseen(frame, code, mm_per_px)
         self._note_time(frame)
-        scale = replace(self._scale, field_px=field_of(frame))
         pixels = np.ascontiguousarray(frame.pixels)
+        if self._blades is not None and frame.sequence % _BLADES_EVERY == 0:
+            self._blades = field_seen(pixels, self._scale)
+        scale = replace(self._scale, field_px=within(field_of(frame), self._blades))
         look = self._look(frame, instruments, cannula_px, expected)
         told = self._native.follow(pixels, scale, look)
+        if told.code in _BLADES_MAY and self._blades is None:
+            self._blades = field_seen(pixels, self._scale)
+            if self._blades is not None:  # nobody told of them
+                scale = replace(self._scale, field_px=within(field_of(frame), self._blades))
+                told = self._native.follow(pixels, scale, look)
         if told.code == "saturated" and (wide := wider(scale, pixels)) is not None:
             self._scale = wide
             told = self._native.follow(pixels, wide, look)

@@ -88,9 +88,11 @@ def scattered(primary: F32) -> F32:
     return np.asarray(0.7 * wide + 0.04, np.float32)
 
 
-def with_blades(closed: range, gain: float) -> list[CementView]:
+def with_blades(
+    closed: range, gain: float, narrow: tuple[int, int, int, int] = (35, 30, 225, 230), *, told: bool = True
+) -> list[CementView]:
     """What is told where the blades are closed in these frames."""
-    open_beam, narrow = transmission(7), (35, 30, 225, 230)
+    open_beam = transmission(7)
     lit = np.zeros_like(open_beam)
     lit[narrow[1] : narrow[3] + 1, narrow[0] : narrow[2] + 1] = 1.0
 
@@ -101,7 +103,7 @@ def with_blades(closed: range, gain: float) -> list[CementView]:
         return np.asarray(primary + scattered(open_beam), np.float32)
 
     share = np.asarray(scattered(open_beam) / (open_beam + scattered(open_beam)), np.float32)
-    return followed(frames_of(mean, lambda number: narrow if number in closed else None), share)
+    return followed(frames_of(mean, lambda number: narrow if number in closed and told else None), share)
 
 
 @pytest.mark.parametrize("closed", [range(CHANGE, FRAMES), range(6, 12)], ids=["closed", "closed and opened again"])
@@ -117,6 +119,21 @@ def test_blades_that_move_change_scatter_and_make_no_cement(closed: range) -> No
     assert told is not None
     assert usual is not None
     assert told == pytest.approx(usual, rel=0.12)
+
+
+def test_blades_that_nobody_tells_of_are_seen_and_the_field_between_them_is_followed() -> None:
+    views = with_blades(range(CHANGE, FRAMES), 1.2, (45, 40, 210, 215), told=False)
+    for number in range(CHANGE, CHANGE + 3):
+        assert views[number].seen
+        part, beside = found(views[number], number)
+        assert part > 0.8
+        assert beside < 25
+        blind = views[number].blind
+        assert blind is not None
+        assert blind[:38].all()
+        assert blind[218:].all()
+        assert blind[:, :43].all()
+        assert blind[:, 213:].all()
 
 
 def test_bones_at_other_depths_of_a_patient_who_turned_are_no_cement() -> None:
