@@ -12,7 +12,6 @@ import numpy.typing as npt
 from guidance.messages import F64, PlannedPath
 from guidance.tracking.values import SeenInstrument
 
-_WALL_MM: Final = 0.4  # a planned path and the cannula along it lie as near, and a voxel has a width
 _TIP_MM: Final = 1.0  # cement stands at the opening: the last of it counts
 _KEPT_NS: Final = 1_500_000_000  # an instrument may be missed in some frames; after that it is out
 _STEPS: Final = 200
@@ -31,8 +30,13 @@ class Cannula:
     tip_lps_mm: F64
     radius_mm: float
 
-    def holds(self, points_lps_mm: F64) -> npt.NDArray[np.bool_]:
-        """(N,) which of (N, 3) points lie in it, its last millimetre aside."""
+    def holds(self, points_lps_mm: F64, *, around_mm: float = 0.0) -> npt.NDArray[np.bool_]:
+        """(N,) which of (N, 3) points lie in it, its last millimetre aside.
+
+        Args:
+            points_lps_mm: (N, 3).
+            around_mm: so near to its wall is in it too.
+        """
         along = self.tip_lps_mm - self.hub_lps_mm
         length = float(np.linalg.norm(along))
         if length <= _TIP_MM:
@@ -40,7 +44,7 @@ class Cannula:
         along = along / length
         foot = (points_lps_mm - self.hub_lps_mm) @ along
         away = np.linalg.norm(points_lps_mm - self.hub_lps_mm - foot[:, None] * along, axis=1)
-        held: npt.NDArray[np.bool_] = (away <= self.radius_mm + _WALL_MM) & (foot <= length - _TIP_MM)
+        held: npt.NDArray[np.bool_] = (away <= self.radius_mm + around_mm) & (foot <= length - _TIP_MM)
         return held
 
 

@@ -29,6 +29,9 @@ _ROOM: Final = 4.0  # and where it shows cement
 _FORGOTTEN_S: Final = 8.0  # a slice's "none here" is worth half after this: cement flows on
 _FRESH_S: Final = 3.0
 _SLICE_SIGMA: Final = 0.12  # of a slice's volume: thickness, half full voxels, bone that is left in it
+_STEEL_MM: Final = (
+    0.4  # around a cannula: a planned path and what lies along it are as near, and steel's edge is blurred
+)
 _LEAST_SLAB_ML: Final = 0.1
 _MOST_SLICES: Final = 64
 _WIDE: Final = 1.96
@@ -154,7 +157,7 @@ def _cut(one: CementSlice, space: OpenSpace | None, cannulas: Sequence[Cannula])
     rise = hu - np.nan_to_num(before, nan=3000.0)
     new = (rise > _RISE_HU) & (hu > (_LEAST_HU if space is not None else _SOLID_HU))
     for cannula in cannulas:
-        new &= ~cannula.holds(points).reshape(hu.shape)
+        new &= ~cannula.holds(points, around_mm=_STEEL_MM).reshape(hu.shape)
     share = np.zeros(hu.shape, np.float32)
     ml = 0.0
     if new.any():

@@ -1,4 +1,4 @@
-"""What the outlines of a body hold, one of them old."""
+"""What the outlines of a body hold, one of them old; cement around a cannula."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 
 from guidance.cement.fusion import BodyEstimator
 from guidance.config import CementSettings
-from tests.helpers.cement_bodies import camera, lump, ray_lengths, seen
+from guidance.messages import PlannedPath
+from guidance.tracking.values import SeenInstrument
+from tests.helpers.cement_bodies import STEP_MM, Lump, camera, lump, ray_lengths, seen
 
 
 @pytest.mark.parametrize("before", [0.7, 0.85])
@@ -29,3 +31,40 @@ def test_what_an_old_outline_leaves_open_is_not_taken_for_cement(before: float) 
         assert told.volume_low_ml <= body.volume_ml <= told.volume_high_ml
         errors.append(told.volume_ml / body.volume_ml - 1.0)
     assert abs(float(np.mean(errors))) < 0.05
+
+
+def test_cement_that_flows_back_around_the_cannula_counts() -> None:
+    path = PlannedPath(id="P1", entry_lps_mm=(0.5, 50.0, 0.5), target_lps_mm=(0.5, 4.0, 0.5), diameter_mm=3.0)
+    body, sleeve = lump(3, radius_mm=5.0), _sleeve(around_y_mm=(4.0, 25.0), inner_mm=1.5, outer_mm=3.0)
+    found = BodyEstimator(None, (), CementSettings(), paths=(path,))
+    for n, angles in enumerate(((180.0, 0.0), (90.0, 0.0))):
+        matrix = camera(*angles).pixel_from_patient
+        ends = np.array([path.entry_lps_mm, path.target_lps_mm])
+        u, v, w = matrix[:, :3] @ ends.T + matrix[:, 3:]
+        line = np.column_stack([u / w, v / w])
+        rod = SeenInstrument(
+            path_id="P1",
+            centreline_px=line,
+            tip_px=(float(line[1, 0]), float(line[1, 1])),
+            tip_sigma_px=0.5,
+            tip_unknown="",
+            sigma_px=0.2,
+            diameter_px=6.0,
+            contrast=1.0,
+            score=1.0,
+            bend_px=0.0,
+        )
+        view = seen(ray_lengths((body, sleeve), matrix), matrix, device="AB"[n], received_ns=0, noise_mm=0.0, seed=n)
+        found.add(view, (rod,) if n else ())
+    told = found.body(0).volume_ml
+    assert told is not None
+    assert 0.96 < told / (body.volume_ml + sleeve.volume_ml) < 1.1
+
+
+def _sleeve(*, around_y_mm: tuple[float, float], inner_mm: float, outer_mm: float) -> Lump:
+    across = np.arange(-outer_mm - 1.0, outer_mm + 1.0, STEP_MM)
+    along = np.arange(*around_y_mm, STEP_MM)
+    z, _, x = np.meshgrid(across, along, across, indexing="ij")
+    away = np.hypot(z, x)
+    inside = (away > inner_mm) & (away <= outer_mm)
+    return Lump(0.85 * inside.astype(np.float32), np.array([across[0] + 0.5, along[0], across[0] + 0.5]))
