@@ -109,9 +109,9 @@ class Shafts:
             self._missed_ns[path_id] += 0 if path_id in self._unwatched else passed_ns
             if self._missed_ns[path_id] >= _GONE_NS:
                 # Steel that has gone and cement that came in its place take each other away: nothing is told there.
-                self._standing.pop(path_id, None)
+                # It may as well be hidden by cement: where its steel is seen to stand, its lumen is still one.
                 found.append(before)
-            elif path_id in self._standing:
+            if path_id in self._standing:
                 self._standing[path_id] = _placed(before, motion)
         return found
 

@@ -32,6 +32,7 @@ REASONS: Final = {
 """Words of each code with which cement cannot be told."""
 UNTOLD_CONTRAST: Final = 0.012
 """Of half a millimetre of a usual cement, where no opacity is known."""
+_DISPLAYED_CONTRAST: Final = 0.06  # less may come from a display's curve: of a veil of scatter, of another exposure
 _BLADES_MAY: Final = ("covered", "picture_changed")  # be the cause
 _BLADES_EVERY: Final = 4  # frames they are looked for again, while they are there
 _MEMORY_S: Final = 0.6  # longest averaging of what does not change ...
@@ -216,7 +217,8 @@ class CementTracker:
     ) -> Look:
         threshold_mm = self._settings.front_threshold_mm
         opacity = self._opacity
-        least = UNTOLD_CONTRAST if opacity is None else float(opacity.contrast_of(threshold_mm))
+        untold = UNTOLD_CONTRAST if self._reference.linear else _DISPLAYED_CONTRAST
+        least = untold if opacity is None else float(opacity.contrast_of(threshold_mm))
         if frame.kvp is not None and self._kvp is not None and abs(frame.kvp - self._kvp) > 0.1:
             self._step_frames = _STEP_FRAMES
         self._kvp = frame.kvp if frame.kvp is not None else self._kvp

@@ -122,6 +122,7 @@ def test_where_one_has_left_nothing_is_told() -> None:
     shafts.moved([first], 0, STILL, 512)
     assert shafts.moved([], 500_000_000, STILL, 512) == []  # missed for a moment
     assert shafts.moved([], 1_500_000_000, STILL, 512) == [first]
+    assert shafts.lumens([], 1_500_000_000, view(0.0)) is not None  # it may as well be cement that hides it
     assert shafts.moved([seen()], 1_600_000_000, STILL, 512) == []  # it was there all the time
 
 

@@ -277,6 +277,28 @@ def test_display_pictures_have_a_front_and_no_thickness(frames: list[CementFrame
     assert (view.thickness_mm, view.thickness_sum_mm_px, view.thickness_sigma_mm_px) == (None, None, None)
 
 
+def test_in_display_pictures_little_contrast_is_no_cement(frames: list[CementFrame]) -> None:
+    """It may come from the display's curve: of another exposure, or of scatter that falls."""
+    rows, columns = np.mgrid[0:256, 0:256]
+    there = np.hypot(rows - 150.0, columns - 90.0) < 18.0
+
+    def told(contrast: float) -> bool:
+        def displayed(frame: CementFrame, more: float) -> CementFrame:
+            numbers = 3000.0 * (np.log(frame.pixels) - more * there)
+            return replace(frame, pixels=numbers.astype(np.uint16), intensity=PixelIntensity(relationship="DISP"))
+
+        before = [displayed(frame, 0.0) for frame in frames[: SCENE.before]]
+        after = [
+            replace(displayed(frame, contrast), time_ns=now.time_ns, sequence=now.sequence)
+            for frame, now in zip(frames[: SCENE.before], frames[SCENE.before :], strict=False)
+        ]
+        view = follow(tracker(reference_picture(before)), after)[-1]
+        assert view.mask is not None
+        return bool(view.mask[there].mean() > 0.5)
+
+    assert not told(0.03)
+
+
 def test_a_pause_is_told_and_survived(frames: list[CementFrame], reference: ReferencePicture) -> None:
     of = tracker(reference)
     before = follow(of, frames[SCENE.before : -8])[-1]
