@@ -33,7 +33,8 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   variance_.assign(variance, variance + count_);
   share_.assign(share, share + count_);
   valid_.assign(valid, valid + count_);
-  for (Plane* plane : {&systematic_, &scatter_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &z_, &most_, &edges_, &doubt_})
+  for (Plane* plane : {&systematic_, &scatter_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &z_,
+                       &most_, &edges_, &doubt_})
     plane->assign(count_, 0.0F);
   scratch_.assign(4 * setup.columns + 16, 0.0F);
   arrival_.assign(count_, std::numeric_limits<float>::quiet_NaN());
