@@ -40,6 +40,7 @@ _NS_PER_S: Final = 1e9
 _PAIR_FRAMES: Final = 2
 _OUTSIDE_NS: Final = 200_000_000  # for two estimates in 3D
 _BAD_FRAMES: Final = 5  # a new view needs as many before cement can be told in it
+_MORE_MAY_BE_THERE: Final = "cement is not seen and may have gone on: there is at least what was seen last"
 _NO_BODY: Final = CementBody()
 REGISTERED: Final = "the registration has changed: the next frame tells it"
 _NO_READINGS: Final = InjectorTrack()
@@ -223,6 +224,13 @@ def with_time(before: CementProgress, now_ns: int, settings: CementSettings) -> 
     return _judged(before, now_ns, settings)
 
 
+def _at_least(body: CementBody) -> CementBody:
+    """While cement flows and nothing is seen there is as much as there was, or more."""
+    if body.volume_high_ml is None:
+        return body
+    return replace(body, volume_ml=None, volume_high_ml=None, reason=_MORE_MAY_BE_THERE)
+
+
 def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> CementProgress:
     """State, sites and conditions as of now."""
     run = progress.run
@@ -255,6 +263,8 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
         ),
         default=0.0,
     )
+    if state is CementState.LOST and flowing and bad_s >= settings.gap_s:
+        progress = replace(progress, body=_at_least(progress.body))
     left_s = (progress.work_ends_ns - now_ns) / _NS_PER_S if progress.work_ends_ns is not None else None
     device = newest.view.device if newest is not None else ""
     # Of a balloon no cement is missing, and while nothing is seen nothing can be told.

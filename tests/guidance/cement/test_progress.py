@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from guidance.cement.progress import (
     CementProgress,
     stopped,
+    with_injector,
     with_time,
     with_zones,
 )
 from guidance.messages import (
     CementBody,
     CementState,
+    InjectorReading,
     SiteInSpace,
     SiteInView,
     SphereShape,
@@ -119,6 +121,25 @@ def test_a_bad_frame_is_said_and_the_next_good_one_goes_on(code):
     assert (good.state, good.reason) == (CementState.TRACKING, "")
     assert site_of(good).distance_mm == pytest.approx(7.9, abs=0.2)
     assert "tracking_lost" not in kinds(good)
+
+
+@pytest.mark.parametrize("going", [True, False])
+def test_while_nothing_is_seen_and_cement_flows_there_may_be_more_than_what_was_seen(going):
+    body = CementBody(views=("A", "B"), volume_ml=1.0, volume_low_ml=0.8, volume_high_ml=1.3)
+    progress = frame(followed([8.0] * 5), seen_at(0.4, (px(8.0),), body=body))
+    reading = InjectorReading(
+        volume_ml=1.1, flow_ml_s=0.1, pressure_bar=None, elapsed_s=0.4, running=going, received_ns=round(0.4 * NS)
+    )
+    progress = with_injector(progress, reading, round(0.4 * NS), SETTINGS)
+    hidden = progress
+    for number in range(30):
+        hidden = frame(hidden, seen_at(0.5 + number / 15, seen=False, code="covered", reason="a hand", body=body))
+    told = hidden.body
+    assert (told.volume_ml, told.volume_low_ml, told.volume_high_ml) == (
+        (None, 0.8, None) if going else (1.0, 0.8, 1.3)
+    )
+    assert ("at least" in told.reason) is going
+    assert frame(hidden, seen_at(3.0, (px(8.0),), body=body)).body is body
 
 
 def test_one_of_two_inputs_is_enough_and_what_the_other_lacks_is_said():
