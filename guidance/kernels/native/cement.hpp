@@ -46,6 +46,7 @@ void warp(const float* frame, const std::uint8_t* valid, std::size_t rows, std::
 
 // 1 4 6 4 1 both ways, over 256; beyond the border as at it.
 void smooth(const float* from, std::size_t rows, std::size_t columns, float* scratch, float* to);
+double total(const float* line, std::size_t count);
 // Bytes: marks are 0 or 1.
 void mark_also(std::uint8_t* to, const std::uint8_t* from, std::size_t count);
 void mark_only(std::uint8_t* to, const std::uint8_t* without, std::size_t count);
@@ -72,6 +73,21 @@ struct Fit {
   double denser = 0.0;    // of what does not agree, what is denser than the reference
   double compared = 0.0;  // of what the reference offers, what could be compared
 };
+// How far a frame is off by many bins, which no fit from nearby finds.
+class CoarseSearch {
+ public:
+  // rows, columns: of the pictures that are compared.
+  CoarseSearch(std::size_t rows, std::size_t columns);
+  // reference, valid: (rows, columns) what is searched for.
+  void change(const Plane& reference, const Marks& valid);
+  // Where `frame` shows it, in its pixels and without turn; false: they have too little in common.
+  bool find(const Plane& frame, const Marks& valid, double& du, double& dv);
+
+ private:
+  std::size_t rows_, columns_, coarse_rows_, coarse_columns_;
+  Plane reference_, frame_, scratch_;
+  Marks valid_, frame_valid_;
+};
 class Alignment {
  public:
   // reference, valid: (rows, columns) working grid; variance: of one frame's noise at the reference's exposure.
@@ -91,7 +107,6 @@ class Alignment {
     double agreeing = 0.0, denser = 0.0, bins = 0.0;
   };
   void compare(const Fit& at, double cut, Sums* sums, std::size_t every = 1);
-  bool search(Fit& fit);
   Fit refine(Fit fit, int rounds, double slope_prior_sigma);
   double alike(const Fit& fit);
 
@@ -101,9 +116,7 @@ class Alignment {
   Plane reference_, slope_u_, slope_v_, weight_, used_, frame_, off_, plain_, line_, level_;
   Marks valid_, frame_valid_, marks_, scratch_;
   std::vector<float> sample_;
-  std::size_t coarse_rows_, coarse_columns_;
-  Plane coarse_reference_, coarse_frame_, coarse_scratch_;
-  Marks coarse_valid_, coarse_frame_valid_;
+  CoarseSearch search_;
 };
 
 // A region of marked pixels and what is known of it.

@@ -1,204 +1,20 @@
-// Motion and exposure of a frame against the reference: Gauss-Newton on five numbers with Cauchy's weights.
+// Motion and exposure of a frame against the reference: from where the last frame stood, or from a search.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "cement.hpp"
 
 namespace guidance::cement {
 namespace {
 
-constexpr std::size_t kLanes = 16;
-constexpr std::size_t kUnknowns = 5;     // shift, turn, offset, slope
-constexpr float kSmoothGain = 0.0398F;   // sum of the squares of 1 4 6 4 1 both ways, twice
-constexpr float kModelSigma = 0.01F;     // what a rigid picture does not explain of a patient, natural logarithm
-constexpr double kCut = 2.0;             // standard deviations at which a bin's weight is halved
-constexpr float kAgrees = 3.0F;          // standard deviations
-constexpr double kMedianShare = 0.6745;  // of white noise: the median of its size
-constexpr std::size_t kSampleStride = 19;
-constexpr std::size_t kUsedRows = 2;  // smoothed rows beside each other tell much the same
-constexpr std::size_t kFewRows = 8;   // of which every one tells the exposure well enough to begin with
-constexpr double kLostShare = 0.6;    // less agreement asks for a search
-constexpr std::size_t kCoarse = 4;    // halved pixels per coarse bin and axis
-constexpr float kEdgesOff = 1.0F;     // halved pixels: bones 60 mm apart in depth, the patient 7 mm aside
-constexpr int kReach = 12;            // coarse bins
-constexpr int kWideRounds = 48;       // of 1 4 6 4 1: a standard deviation of 7 halved pixels
-constexpr double kLeastStep = 0.01;   // halved pixels: the step after a smaller one would be no step
-constexpr double kLeastOffset = 3e-4;
-
-[[gnu::always_inline]] inline double dot(const float* __restrict a, const float* __restrict b, std::size_t count) {
-  float lanes[kLanes] = {};
-  std::size_t n = 0;
-  for (; n + kLanes <= count; n += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += a[n + l] * b[n + l];
-  float sum = 0.0F;
-  for (; n < count; ++n) sum += a[n] * b[n];
-  for (const float lane : lanes) sum += lane;
-  return sum;
-}
-
-GUIDANCE_CLONES void bilinear_run(const float* __restrict a, const float* __restrict b, std::size_t count, float fu,
-                                  float fv, float step_u, float step_v, float* __restrict to) {
-  for (std::size_t n = 0; n < count; ++n) {
-    const auto along = static_cast<float>(static_cast<std::int32_t>(n));
-    const float u = fu + along * step_u, v = fv + along * step_v;
-    const float top = a[n] + u * (a[n + 1] - a[n]);
-    const float bottom = b[n] + u * (b[n + 1] - b[n]);
-    to[n] = top + v * (bottom - top);
-  }
-}
-GUIDANCE_CLONES void all_run(const std::uint8_t* __restrict a, const std::uint8_t* __restrict b, std::size_t count,
-                             std::uint8_t* __restrict to) {
-  for (std::size_t n = 0; n < count; ++n) to[n] = a[n] & a[n + 1] & b[n] & b[n + 1];
-}
-
-struct Line {
-  const float *reference, *slope_u, *slope_v, *weight, *level;
-  float* off;    // in: the frame; out: what is left over
-  float* plain;  // weight where there is a frame
-  const std::uint8_t* valid;
-};
-
-GUIDANCE_CLONES void residuals(const Line& line, std::size_t count, float offset, float slope, float mean) {
-  float* __restrict off = line.off;
-  float* __restrict plain = line.plain;
-  for (std::size_t n = 0; n < count; ++n) {
-    const float model = line.reference[n] + offset + slope * (line.reference[n] - mean);
-    plain[n] = line.valid[n] ? line.weight[n] : 0.0F;
-    off[n] = off[n] - model;
-  }
-}
-
-// Weighted sums of one line; scratch has four lines.
-GUIDANCE_CLONES void accumulate(const Line& line, std::size_t count, float inverse_cut, float mean, float first_u,
-                                float y, float* __restrict scratch, double* normal, double* right, double* tally) {
-  float* __restrict turn = scratch;
-  float* __restrict weighted = scratch + count;
-  float* __restrict one = scratch + 2 * count;
-  float agreeing = 0.0F, denser = 0.0F, bins = 0.0F;
-  for (std::size_t n = 0; n < count; ++n) {
-    const float x = first_u + static_cast<float>(static_cast<std::int32_t>(n));
-    turn[n] = x * line.slope_v[n] - y * line.slope_u[n];
-    one[n] = -1.0F;
-  }
-  for (std::size_t n = 0; n < count; ++n) {
-    const float square = line.off[n] * line.off[n] * line.plain[n];
-    weighted[n] = line.plain[n] / (1.0F + square * inverse_cut * inverse_cut);
-  }
-  float lanes[3][kLanes] = {};
-  for (std::size_t n = 0; n + kLanes <= count; n += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      const float square = line.off[n + l] * line.off[n + l] * line.plain[n + l];
-      const float there = line.plain[n + l] > 0.0F ? 1.0F : 0.0F;
-      const float agrees = square < kAgrees * kAgrees ? there : 0.0F;
-      lanes[0][l] += agrees;
-      lanes[1][l] += line.off[n + l] > 0.0F ? there - agrees : 0.0F;
-      lanes[2][l] += there;
-    }
-  for (std::size_t l = 0; l < kLanes; ++l) {
-    agreeing += lanes[0][l];
-    denser += lanes[1][l];
-    bins += lanes[2][l];
-  }
-  tally[0] += agreeing;
-  tally[1] += denser;
-  tally[2] += bins;
-  const float* const columns[kUnknowns] = {line.slope_u, line.slope_v, turn, one, line.level};
-  float* __restrict product = one + count;
-  float* __restrict full = product + count;
-  for (std::size_t n = 0; n < count; ++n) full[n] = mean - line.reference[n];  // what the slope really goes with
-  std::size_t pair = 0;
-  for (std::size_t i = 0; i < kUnknowns; ++i) {
-    for (std::size_t n = 0; n < count; ++n) product[n] = weighted[n] * columns[i][n];
-    for (std::size_t j = i; j < kUnknowns; ++j, ++pair)
-      normal[pair] += dot(product, i == kUnknowns - 1 ? full : columns[j], count);
-    right[i] -= dot(product, line.off, count);
-  }
-}
+constexpr float kSmoothGain = 0.0398F;  // sum of the squares of 1 4 6 4 1 both ways, twice
+constexpr float kModelSigma = 0.01F;    // what a rigid picture does not explain of a patient, natural logarithm
+constexpr std::size_t kFewRows = 8;     // of which every one tells the exposure well enough to begin with
+constexpr double kLostShare = 0.6;      // less agreement asks for a search
+constexpr int kWideRounds = 48;         // of 1 4 6 4 1: a standard deviation of 7 halved pixels
 
 GUIDANCE_CLONES void weights_of(const float* __restrict weight, const std::uint8_t* __restrict excluded,
                                 std::size_t count, float* __restrict used) {
   for (std::size_t n = 0; n < count; ++n) used[n] = excluded[2 * n] ? 0.0F : weight[n];
-}
-
-// Symmetric positive definite, upper triangle by rows; false where it is not. Answers the inverse's diagonal too.
-bool solve(const std::array<double, 15>& upper, const std::array<double, 5>& right, std::array<double, 5>& x,
-           double& offset_variance) {
-  std::array<std::array<double, kUnknowns>, kUnknowns> low{};
-  std::size_t pair = 0;
-  for (std::size_t i = 0; i < kUnknowns; ++i)
-    for (std::size_t j = i; j < kUnknowns; ++j, ++pair) low[j][i] = upper[pair];
-  for (std::size_t i = 0; i < kUnknowns; ++i) {
-    for (std::size_t j = 0; j <= i; ++j) {
-      double sum = low[i][j];
-      for (std::size_t k = 0; k < j; ++k) sum -= low[i][k] * low[j][k];
-      if (i == j) {
-        if (!(sum > 0.0)) return false;
-        low[i][i] = std::sqrt(sum);
-      } else {
-        low[i][j] = sum / low[j][j];
-      }
-    }
-  }
-  const auto backed = [&](std::array<double, 5> b) {
-    for (std::size_t i = 0; i < kUnknowns; ++i) {
-      for (std::size_t k = 0; k < i; ++k) b[i] -= low[i][k] * b[k];
-      b[i] /= low[i][i];
-    }
-    for (std::size_t i = kUnknowns; i-- > 0;) {
-      for (std::size_t k = i + 1; k < kUnknowns; ++k) b[i] -= low[k][i] * b[k];
-      b[i] /= low[i][i];
-    }
-    return b;
-  };
-  x = backed(right);
-  offset_variance = backed({0.0, 0.0, 0.0, 1.0, 0.0})[3];
-  return true;
-}
-
-GUIDANCE_CLONES void correlate(const float* __restrict a, const std::uint8_t* __restrict valid_a,
-                               const float* __restrict b, const std::uint8_t* __restrict valid_b, std::size_t count,
-                               float* __restrict sums) {
-  float ab = 0.0F, aa = 0.0F, bb = 0.0F, used = 0.0F;
-  for (std::size_t n = 0; n < count; ++n) {
-    const float there = valid_a[n] & valid_b[n] ? 1.0F : 0.0F;
-    ab += there * a[n] * b[n];
-    aa += there * a[n] * a[n];
-    bb += there * b[n] * b[n];
-    used += there;
-  }
-  sums[0] += ab;
-  sums[1] += aa;
-  sums[2] += bb;
-  sums[3] += used;
-}
-
-// Means of kCoarse x kCoarse bins less their smoothed surroundings.
-void coarsen(const Plane& from, const Marks& valid, std::size_t rows, std::size_t columns, Plane& to, Marks& to_valid,
-             Plane& scratch) {
-  const std::size_t coarse_rows = rows / kCoarse, coarse_columns = columns / kCoarse;
-  double level = 0.0, used = 0.0;
-  for (std::size_t r = 0; r < coarse_rows; ++r)
-    for (std::size_t c = 0; c < coarse_columns; ++c) {
-      float sum = 0.0F, there = 0.0F;
-      for (std::size_t n = 0; n < kCoarse; ++n)
-        for (std::size_t m = 0; m < kCoarse; ++m) {
-          const std::size_t at = (r * kCoarse + n) * columns + c * kCoarse + m;
-          sum += valid[at] ? from[at] : 0.0F;
-          there += valid[at] ? 1.0F : 0.0F;
-        }
-      const std::size_t to_at = r * coarse_columns + c;
-      to_valid[to_at] = there * 2.0F >= static_cast<float>(kCoarse * kCoarse);
-      to[to_at] = to_valid[to_at] ? sum / there : 0.0F;
-      level += to[to_at];
-      used += to_valid[to_at];
-    }
-  const auto mean = static_cast<float>(used > 0.0 ? level / used : 0.0);
-  const std::size_t count = coarse_rows * coarse_columns;
-  for (std::size_t n = 0; n < count; ++n) to[n] = to_valid[n] ? to[n] - mean : 0.0F;
-  float* const smoothed = scratch.data() + coarse_columns + 4;
-  smooth(to.data(), coarse_rows, coarse_columns, scratch.data(), smoothed);
-  for (std::size_t n = 0; n < count; ++n) to[n] -= smoothed[n];
 }
 
 }  // namespace
@@ -209,20 +25,13 @@ Alignment::Alignment(const float* reference, const std::uint8_t* valid, const fl
       columns_(columns / 2),
       middle_u_((static_cast<double>(columns) - 2.0) / 4.0),
       middle_v_((static_cast<double>(rows) - 2.0) / 4.0),
-      coarse_rows_(rows_ / kCoarse),
-      coarse_columns_(columns_ / kCoarse) {
+      search_(rows_, columns_) {
   const std::size_t count = rows_ * columns_;
   for (Plane* plane : {&reference_, &slope_u_, &slope_v_, &weight_, &used_, &frame_, &off_, &plain_, &level_})
     plane->assign(count, 0.0F);
   line_.assign(5 * columns_ + 8, 0.0F);
   for (Marks* marks : {&valid_, &frame_valid_, &marks_, &scratch_}) marks->assign(count, 0);
-  sample_.reserve(count / kSampleStride + 1);
-  const std::size_t coarse = coarse_rows_ * coarse_columns_;
-  coarse_reference_.assign(coarse, 0.0F);
-  coarse_frame_.assign(coarse, 0.0F);
-  coarse_scratch_.assign(coarse + coarse_columns_ + 4, 0.0F);
-  coarse_valid_.assign(coarse, 0);
-  coarse_frame_valid_.assign(coarse, 0);
+  sample_.reserve(count / kFewRows + 1);  // no sample takes more
 
   halve(variance, valid, rows, columns, weight_.data(), marks_.data());
   halve(reference, valid, rows, columns, off_.data(), marks_.data());
@@ -258,134 +67,7 @@ void Alignment::change(const float* reference, const std::uint8_t* valid) {
       slope_u_[at] = 0.5F * (reference_[at + 1] - reference_[at - 1]);
       slope_v_[at] = 0.5F * (reference_[at + columns_] - reference_[at - columns_]);
     }
-  coarsen(reference_, valid_, rows_, columns_, coarse_reference_, coarse_valid_, coarse_scratch_);
-}
-
-// What is left over everywhere, and the sums of the next step where they are asked for.
-void Alignment::compare(const Fit& at, double cut, Sums* sums, std::size_t every) {
-  const double cosine = std::cos(at.motion.turn), sine = std::sin(at.motion.turn);
-  const double du = at.motion.du / 2.0, dv = at.motion.dv / 2.0;
-  const auto most_u = static_cast<double>(columns_ - 1), most_v = static_cast<double>(rows_ - 1);
-  for (std::size_t r = 0; r < rows_; r += every) {
-    float* const off = off_.data() + r * columns_;
-    std::uint8_t* const marks = marks_.data() + r * columns_;
-    std::fill_n(off, columns_, 0.0F);
-    std::fill_n(marks, columns_, std::uint8_t{0});
-    const double y = static_cast<double>(r) - middle_v_;
-    const double first_u = middle_u_ + du - cosine * middle_u_ - sine * y;
-    const double first_v = middle_v_ + dv - sine * middle_u_ + cosine * y;
-    std::size_t c = 0;
-    while (c < columns_) {
-      const double u = first_u + cosine * static_cast<double>(c), v = first_v + sine * static_cast<double>(c);
-      if (!(u >= 0.0 && u < most_u && v >= 0.0 && v < most_v)) {
-        ++c;
-        continue;
-      }
-      const double offset = std::floor(u - static_cast<double>(c) + 1e-9), row = std::floor(v);
-      const double fu = u - static_cast<double>(c) - offset, fv = v - row;
-      double reach = std::min(static_cast<double>(columns_ - c), most_u - offset - static_cast<double>(c));
-      if (cosine < 1.0) reach = std::min(reach, std::floor(std::max(fu, 0.0) / (1.0 - cosine)) + 1.0);
-      if (sine > 0.0) reach = std::min(reach, std::floor((1.0 - fv) / sine) + 1.0);
-      if (sine < 0.0) reach = std::min(reach, std::floor(fv / -sine) + 1.0);
-      const auto column = static_cast<std::ptrdiff_t>(c) + static_cast<std::ptrdiff_t>(offset);
-      const auto count = static_cast<std::size_t>(std::max(reach, 1.0));
-      if (column < 0 || column + static_cast<std::ptrdiff_t>(count) >= static_cast<std::ptrdiff_t>(columns_)) {
-        ++c;
-        continue;
-      }
-      const std::size_t from = static_cast<std::size_t>(row) * columns_ + static_cast<std::size_t>(column);
-      bilinear_run(frame_.data() + from, frame_.data() + from + columns_, count, static_cast<float>(fu),
-                   static_cast<float>(fv), static_cast<float>(cosine - 1.0), static_cast<float>(sine), off + c);
-      all_run(frame_valid_.data() + from, frame_valid_.data() + from + columns_, count, marks + c);
-      c += count;
-    }
-    const Line line{reference_.data() + r * columns_, slope_u_.data() + r * columns_,
-                    slope_v_.data() + r * columns_,   used_.data() + r * columns_,
-                    level_.data() + r * columns_,     off,
-                    plain_.data() + r * columns_,     marks};
-    residuals(line, columns_, static_cast<float>(at.offset), static_cast<float>(at.slope), static_cast<float>(mean_));
-    if (sums == nullptr) continue;
-    std::array<double, 3> tally{};
-    accumulate(line, columns_, static_cast<float>(1.0 / cut), static_cast<float>(mean_), static_cast<float>(-middle_u_),
-               static_cast<float>(y), line_.data(), sums->normal.data(), sums->right.data(), tally.data());
-    sums->agreeing += tally[0];
-    sums->denser += tally[1];
-    sums->bins += tally[2];
-  }
-}
-
-Fit Alignment::refine(Fit fit, int rounds, double slope_prior_sigma) {
-  const double told_slope = fit.slope;
-  for (int round = 0;; ++round) {
-    Sums sums;
-    compare(fit, kCut * std::max(fit.scale, 1.0), &sums, kUsedRows);
-    fit.share = sums.bins > 0.0 ? sums.agreeing / sums.bins : 0.0;
-    fit.denser = sums.bins > sums.agreeing ? sums.denser / (sums.bins - sums.agreeing) : 0.0;
-    fit.compared = offered_ > 0.0 ? static_cast<double>(kUsedRows) * sums.bins / offered_ : 0.0;
-    sample_.clear();
-    for (std::size_t r = 0; r < rows_; r += kUsedRows)
-      for (std::size_t n = r * columns_ + r % kSampleStride; n < (r + 1) * columns_; n += kSampleStride)
-        if (plain_[n] > 0.0F) sample_.push_back(off_[n] * off_[n] * plain_[n]);
-    if (sample_.empty()) return fit;
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    fit.scale = std::sqrt(static_cast<double>(*middle)) / kMedianShare;
-    if (round >= rounds) return fit;
-    const double prior = 1.0 / (slope_prior_sigma * slope_prior_sigma);
-    sums.normal[14] += prior;
-    sums.right[4] += prior * (told_slope - fit.slope);
-    for (const std::size_t diagonal : {0, 5, 9, 12}) sums.normal[diagonal] += 1e-6;
-    std::array<double, 5> step{};
-    double variance = 0.0;
-    if (!solve(sums.normal, sums.right, step, variance)) return fit;
-    fit.motion.du += 2.0 * std::clamp(step[0], -4.0, 4.0);
-    fit.motion.dv += 2.0 * std::clamp(step[1], -4.0, 4.0);
-    fit.motion.turn += std::clamp(step[2], -0.05, 0.05);
-    fit.offset += step[3];
-    fit.slope += step[4];
-    fit.offset_sigma = std::sqrt(variance) * std::max(fit.scale, 1.0);
-    const double reach = static_cast<double>(columns_) / 2.0;
-    if (round > 0 && std::abs(step[0]) < kLeastStep && std::abs(step[1]) < kLeastStep &&
-        std::abs(step[2]) * reach < 2.0 * kLeastStep && std::abs(step[3]) < kLeastOffset)
-      rounds = round + 1;
-  }
-}
-
-// Whole coarse bins by correlation of what is left when the surroundings are taken off.
-bool Alignment::search(Fit& fit) {
-  coarsen(frame_, frame_valid_, rows_, columns_, coarse_frame_, coarse_frame_valid_, coarse_scratch_);
-  const auto height = static_cast<std::ptrdiff_t>(coarse_rows_), width = static_cast<std::ptrdiff_t>(coarse_columns_);
-  constexpr std::size_t kSide = 2 * kReach + 1;
-  std::array<double, kSide * kSide> found;
-  found.fill(-2.0);
-  std::size_t best = kSide * kSide;
-  for (int dv = -kReach; dv <= kReach; ++dv)
-    for (int du = -kReach; du <= kReach; ++du) {
-      std::array<float, 4> sums{};
-      const std::ptrdiff_t first = std::max(0, -du), used = width - std::abs(du);
-      if (used <= 0) continue;
-      for (std::ptrdiff_t r = std::max(0, -dv); r < std::min(height, height - dv); ++r) {
-        const std::ptrdiff_t at = r * width + first, seen = (r + dv) * width + first + du;
-        correlate(coarse_reference_.data() + at, coarse_valid_.data() + at, coarse_frame_.data() + seen,
-                  coarse_frame_valid_.data() + seen, static_cast<std::size_t>(used), sums.data());
-      }
-      if (sums[3] < 0.25F * static_cast<float>(coarse_frame_.size()) || !(sums[1] > 0.0F) || !(sums[2] > 0.0F))
-        continue;
-      const auto index = static_cast<std::size_t>((dv + kReach) * static_cast<int>(kSide) + du + kReach);
-      found[index] = sums[0] / std::sqrt(static_cast<double>(sums[1]) * sums[2]);
-      if (best == kSide * kSide || found[index] > found[best]) best = index;
-    }
-  if (best == kSide * kSide) return false;
-  const auto peak = [&](std::size_t step, std::size_t place) {
-    if (place == 0 || place + 1 == kSide) return 0.0;
-    const double before = found[best - step], here = found[best], after = found[best + step];
-    const double bend = before - 2.0 * here + after;
-    return before > -2.0 && after > -2.0 && bend < 0.0 ? 0.5 * (before - after) / bend : 0.0;
-  };
-  const double u = static_cast<double>(best % kSide) - kReach + peak(1, best % kSide);
-  const double v = static_cast<double>(best / kSide) - kReach + peak(kSide, best / kSide);
-  fit.motion = {2.0 * kCoarse * u, 2.0 * kCoarse * v, 0.0};
-  return true;
+  search_.change(reference_, valid_);
 }
 
 Fit Alignment::fit(const float* frame, const std::uint8_t* valid, const std::uint8_t* excluded, const Fit& start,
@@ -417,26 +99,15 @@ Fit Alignment::fit(const float* frame, const std::uint8_t* valid, const std::uin
   fit = refine(fit, 4, slope_prior_sigma);
   if (fit.share < kLostShare) {
     Fit other = fit;
-    if (search(other)) {
+    double du = 0.0, dv = 0.0;
+    if (search_.find(frame_, frame_valid_, du, dv)) {
+      other.motion = {2.0 * du, 2.0 * dv, 0.0};
       other = refine(other, 8, slope_prior_sigma);
       if (other.share > fit.share) fit = other;
     }
   }
   fit.alike = fit.share < kLostShare ? alike(fit) : fit.share;
   return fit;
-}
-
-double Alignment::alike(const Fit& fit) {
-  compare(fit, 1.0, nullptr, kUsedRows);
-  double agreeing = 0.0, bins = 0.0;
-  for (std::size_t r = 0; r < rows_; r += kUsedRows)
-    for (std::size_t n = r * columns_; n < (r + 1) * columns_; ++n) {
-      if (!(plain_[n] > 0.0F)) continue;
-      const float steep = kEdgesOff * kEdgesOff * (slope_u_[n] * slope_u_[n] + slope_v_[n] * slope_v_[n]);
-      bins += 1.0;
-      agreeing += off_[n] * off_[n] < kAgrees * kAgrees * (1.0F / plain_[n] + steep) ? 1.0 : 0.0;
-    }
-  return bins > 0.0 ? agreeing / bins : 0.0;
 }
 
 }  // namespace guidance::cement

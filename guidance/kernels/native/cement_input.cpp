@@ -97,18 +97,6 @@ GUIDANCE_CLONES void mark(const float* __restrict bad, std::size_t bins, std::ui
   for (std::size_t n = 0; n < bins; ++n) valid[n] = static_cast<std::uint8_t>(1 - static_cast<std::int32_t>(bad[n]));
 }
 
-GUIDANCE_CLONES double total(const float* line, std::size_t count) {
-  constexpr std::size_t kLanes = 16;
-  float lanes[kLanes] = {};
-  std::size_t n = 0;
-  for (; n + kLanes <= count; n += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += line[n + l];
-  double sum = 0.0;
-  for (; n < count; ++n) sum += line[n];
-  for (const float lane : lanes) sum += lane;
-  return sum;
-}
-
 BinStats shares_of(const Field& field, double bad, double black) {
   const double pixels = std::max(static_cast<double>((field.right - field.left) * (field.bottom - field.top)), 1.0);
   return {(bad - black) / pixels, black / pixels};

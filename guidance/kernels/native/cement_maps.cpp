@@ -9,8 +9,6 @@
 namespace guidance::cement {
 namespace {
 
-constexpr std::size_t kLanes = 16;
-
 GUIDANCE_CLONES void spread(const std::uint8_t* __restrict line, std::size_t columns, std::size_t step,
                             std::uint8_t* __restrict out) {
   if (step == 2) {
@@ -94,17 +92,6 @@ GUIDANCE_CLONES void times(const std::int32_t* __restrict nearest, std::size_t c
     to_speed[n] = there ? fast : nothing;
     to_grown[n] = there && frame >= 0 && frame > since ? 1 : 0;
   }
-}
-
-GUIDANCE_CLONES double total(const float* line, std::size_t count) {
-  float lanes[kLanes] = {};
-  std::size_t n = 0;
-  for (; n + kLanes <= count; n += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += line[n + l];
-  double sum = 0.0;
-  for (; n < count; ++n) sum += line[n];
-  for (const float lane : lanes) sum += lane;
-  return sum;
 }
 
 void clear(const Maps& maps, std::int32_t v, std::int32_t left, std::int32_t right) {

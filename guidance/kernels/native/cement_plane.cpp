@@ -78,6 +78,18 @@ GUIDANCE_CLONES void valid_run(const std::uint8_t* first, std::size_t stride, st
 
 }  // namespace
 
+GUIDANCE_CLONES double total(const float* line, std::size_t count) {
+  constexpr std::size_t kLanes = 16;
+  float lanes[kLanes] = {};
+  std::size_t n = 0;
+  for (; n + kLanes <= count; n += kLanes)
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += line[n + l];
+  double sum = 0.0;
+  for (; n < count; ++n) sum += line[n];
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
 void smooth(const float* from, std::size_t rows, std::size_t columns, float* scratch, float* to) {
   const auto row = [&](std::ptrdiff_t r) {
     return from +

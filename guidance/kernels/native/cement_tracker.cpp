@@ -132,7 +132,7 @@ Answer Tracker::follow(const Picture& picture, const Scale& scale, const Look& l
   contrast(answer);
   find_changes();
   filter(look, dose_);
-  find_candidates(look, answer);
+  find_candidates(look);
   judge_candidates(look);
   dilate(cement_.data(), setup_.rows, setup_.columns, kNear, mark_scratch_.data(), near_.data());
   measure(look, answer);

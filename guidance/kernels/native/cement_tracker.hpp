@@ -103,7 +103,8 @@ class Tracker {
   void learn_displacement(float reference_share);
   void displace(float bins);
   void follow_field(const Scale& scale);
-  void find_candidates(const Look& look, const Answer& answer);
+  void find_candidates(const Look& look);
+  void find_coarse(const Look& look);
   void judge_candidates(const Look& look);
   void find_edges();
   void keep_or_drop();

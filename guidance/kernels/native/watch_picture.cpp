@@ -1,11 +1,11 @@
 // A picture of any type to coarse bins of relative attenuation, and its local contrast.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <type_traits>
 
+#include "logarithm.hpp"
 #include "watch.hpp"
 
 namespace guidance {
@@ -118,21 +118,8 @@ void fill_bins(const Picture& picture, std::size_t step, float* mean, float* hig
   }
 }
 
-// Natural logarithm of positive normal numbers to 1e-5.
 GUIDANCE_CLONES void logarithms(const float* __restrict from, std::size_t count, float* __restrict to) {
-  for (std::size_t n = 0; n < count; ++n) {
-    const auto bits = std::bit_cast<std::uint32_t>(from[n]);
-    const auto exponent = static_cast<float>(static_cast<std::int32_t>(bits >> 23) - 127);
-    const float x = std::bit_cast<float>((bits & 0x007FFFFFU) | 0x3F800000U) - 1.0F;
-    // Abramowitz and Stegun 4.1.44, ln(1 + x), |error| < 3e-8 on [0, 1].
-    const float series =
-        x * (0.9999964239F +
-             x * (-0.4998741238F +
-                  x * (0.3317990258F +
-                       x * (-0.2407338084F +
-                            x * (0.1676540711F + x * (-0.0953293897F + x * (0.0360884937F + x * -0.0064535442F)))))));
-    to[n] = exponent * 0.69314718F + series;
-  }
+  for (std::size_t n = 0; n < count; ++n) to[n] = logarithm(from[n]);
 }
 
 float type_highest(PixelType type) {
