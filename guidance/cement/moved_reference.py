@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+import cv2
 import numpy as np
 
 from guidance.cement.late_reference import LateReference
@@ -58,7 +59,8 @@ class MovedReference:
         Args:
             view: of the newest of them, as the tracker told it.
             opacity: of the cement.
-            share: scatter's of the signal, on the reference's grid.
+            share: scatter's of the signal, on the grid of the reference before: a table moved along the beam may
+                change how many pixels a bin has.
         """
         frames, self._frames = self._frames, []
         try:
@@ -69,6 +71,8 @@ class MovedReference:
         step, shape = reference.scale.step, reference.attenuation.shape
         thickness = view.thickness_mm[: shape[0] * step, : shape[1] * step]
         binned = thickness.reshape(shape[0], step, shape[1], step).mean(axis=(1, 3), dtype=np.float32)
+        if not isinstance(share, float) and share.shape != shape:
+            share = np.asarray(cv2.resize(share, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
         through = np.exp(-opacity.contrast_of(binned))
         contrast = np.where(binned > 0.0, -np.log(share + (1.0 - share) * through), 0.0)
         whole = self.whole(view)

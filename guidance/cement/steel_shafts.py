@@ -24,6 +24,7 @@ _LEAST_DIAMETERS: Final = 4.0  # of length: seen along its axis it hides next to
 _BEYOND: Final = 3.0  # diameters beyond its planned end that it is looked for
 _GAP_DIAMETERS: Final = 5.0  # where it crosses something dense
 _WIDTH: Final = (0.6, 1.7)  # of the diameter, at half of the contrast
+_AWAY: Final = 8.0  # longer sides of the picture, from its middle: a tip that far off is not seen
 
 
 def steel_along(
@@ -38,7 +39,7 @@ def steel_along(
     """
     found = []
     for path in paths:
-        line = _projected(path, pixel_from_patient, reference.scale.step)
+        line = _projected(path, pixel_from_patient, reference)
         if line is not None and (one := _shaft(reference, path, line)) is not None:
             found.append(one)
     return tuple(found)
@@ -79,7 +80,8 @@ class _Line:
         return np.asarray(cv2.remap(steel, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=border), np.float32)
 
 
-def _projected(path: PlannedPath, pixel_from_patient: F64, step: int) -> _Line | None:
+def _projected(path: PlannedPath, pixel_from_patient: F64, reference: ReferencePicture) -> _Line | None:
+    step, shape = reference.scale.step, reference.attenuation.shape
     entry, target = np.asarray(path.entry_lps_mm, np.float64), np.asarray(path.target_lps_mm, np.float64)
     length = float(np.linalg.norm(target - entry))
     if length <= 0.0:
@@ -90,12 +92,15 @@ def _projected(path: PlannedPath, pixel_from_patient: F64, step: int) -> _Line |
     if not (w / scale > 1.0).all():
         return None
     from_, into, tip = (np.stack((u / w, v / w), axis=1) - (step - 1) / 2.0) / step
-    reach = float(np.linalg.norm(from_ - tip))
+    whole = float(np.linalg.norm(from_ - tip))
     focal_px = float(np.linalg.norm(np.cross(pixel_from_patient[0, :3], pixel_from_patient[2, :3]))) / scale**2
     width = path.diameter_mm * focal_px / (float(w[2]) / scale) / step
-    if reach < _LEAST_DIAMETERS * width:
+    away, side = float(np.linalg.norm(tip - np.array(shape[::-1]) / 2.0)), float(max(shape))
+    if whole < _LEAST_DIAMETERS * width or away > _AWAY * side or _OFF_MM / path.diameter_mm * width > side:
         return None
-    return _Line(tip=tip, back=(from_ - tip) / reach, reach=reach, bone=float(np.linalg.norm(into - tip)), width=width)
+    # What comes out near the source is projected to anywhere; beyond the picture nothing is looked for.
+    reach = min(whole, away + float(np.hypot(*shape)))
+    return _Line(tip=tip, back=(from_ - tip) / whole, reach=reach, bone=float(np.linalg.norm(into - tip)), width=width)
 
 
 def _shaft(reference: ReferencePicture, path: PlannedPath, planned: _Line) -> SeenInstrument | None:

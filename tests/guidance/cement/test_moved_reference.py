@@ -89,6 +89,20 @@ def test_the_cement_that_is_known_is_taken_off_and_all_else_becomes_the_referenc
     assert follower.frames == ()
 
 
+def test_scatter_of_a_reference_with_other_bins_is_taken_too() -> None:
+    """Along the beam the table changes the size of a pixel, and with it how many of them a bin has."""
+    told = []
+    for share in (np.full((SIZE, SIZE), 0.3, np.float32), np.full((SIZE // 2, SIZE // 2 + 2), 0.3, np.float32)):
+        follower = MovedReference()
+        for n in range(5):
+            follower.add(frame(), frame(n, pose(y_mm=8.0)), shown())
+        late = follower.made(shown(), OPACITY, share)
+        assert late is not None
+        told.append(late.contrast)
+    assert told[1].shape == told[0].shape
+    assert np.allclose(told[1], told[0], atol=1e-6)
+
+
 def test_motion_stays_against_the_first_reference_and_times_of_arrival_stay() -> None:
     first = (-8.9, 17.0, -0.9)
     follower = MovedReference()

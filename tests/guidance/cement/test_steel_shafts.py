@@ -115,3 +115,16 @@ def test_bone_far_or_broad_steel_and_end_on_paths_are_no_cannula() -> None:
     assert steel_along(reference((outer, target, WIDTH_PX, 0.6)), [straight], MATRIX) == ()
     behind = path((0.0, -900.0, 0.0), (0.0, 0.0, 0.0))
     assert steel_along(reference(), [behind], MATRIX) == ()
+
+
+def test_a_path_that_comes_from_beside_the_source_is_looked_for_in_the_picture_alone() -> None:
+    # Its outer end is 10 mm before the source, and projected to hundreds of thousands of pixels from the picture.
+    outer, target = np.array((-300.0, -790.0, 0.0)), np.array(TARGET)
+    toward = (outer - target) / np.linalg.norm(outer - target)
+    entry = outer - 120.0 * toward
+    near = PlannedPath(id="P1", entry_lps_mm=tuple(entry), target_lps_mm=TARGET, diameter_mm=3.0)
+    assert steel_along(reference(), [near], MATRIX) == ()
+    # As far from the picture's side, and so near to the source that 3 mm are wider than the picture.
+    beside_it = path((-300.0, -700.0, 0.0), (-300.0, -790.0, 0.0))
+    across = path((-4.0, -797.0, 0.0), (4.0, -797.0, 0.0))
+    assert steel_along(reference(), [beside_it, across], MATRIX) == ()
