@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from guidance.cement.balloon import BalloonFollower, BalloonState
+from guidance.cement.body_lattice import BodyLattice
 from guidance.cement.cannula import Cannulas
 from guidance.cement.fill import corrected_by_fill, of_rays_and_outlines
 from guidance.cement.interval import LEAST_ML, Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
@@ -17,7 +18,7 @@ from guidance.cement.kept_views import KeptView, KeptViews
 from guidance.cement.partial_views import front_ahead_mm, incomplete_views, start_hidden
 from guidance.cement.prior import Filled, prior_of
 from guidance.cement.projection import body_thickness
-from guidance.cement.rays import BinnedView, binned, enclosed_box
+from guidance.cement.rays import BinnedView, binned
 from guidance.cement.slices import CementSlice, Slices
 from guidance.cement.space import CementSpace, OpenSpace, opened
 from guidance.cement.touching import Body, Measuring
@@ -33,19 +34,14 @@ from guidance.cement.what_is_known import (
     unknown,
     without_cement,
 )
-from guidance.cement.zone_fields import Lattice, ZoneDistances, ZoneField
+from guidance.cement.zone_fields import ZoneField
 from guidance.config import CementSettings
 from guidance.kernels.cement_body import BodyFit, BodyFitter
 from guidance.messages import F32, F64, U8, CementBody, CementView, PlannedPath
-from guidance.planning.working_grid import WorkingGrid
 from guidance.tracking.values import SeenInstrument
 
-_SPACINGS_MM: Final = (1.0, 1.5, 2.0, 3.0)
-_MOST_VOXELS: Final = 250_000
 _NOW_NS: Final = 400_000_000  # views as near in time as this are of one moment: cement flows 1 to 5 mm/s at most
 _SQUARE_DEG: Final = 75.0
-_REACH_OF_GROWTH: Final = 3.0  # where an older view makes cement e^-3 times as likely, the box ends
-_NEAR_MM, _FAR_MM = 200.0, 2000.0  # from the source: nobody is nearer, no detector farther
 
 
 class BodyEstimator:
@@ -69,9 +65,7 @@ class BodyEstimator:
         self._space: OpenSpace | None = opened(space) if space is not None else None
         self._settings = settings
         self._paths = tuple(paths)
-        self._fields = tuple(fields)
-        self._level = 0
-        self._distances = ZoneDistances(self._fields, _SPACINGS_MM[0])
+        self._lattice = BodyLattice(fields)
         self._views = KeptViews()
         self._cannulas = Cannulas()
         self._fitter = BodyFitter()
@@ -91,8 +85,7 @@ class BodyEstimator:
 
     def set_fields(self, fields: Sequence[ZoneField]) -> None:
         """Other zones from now on."""
-        self._fields = tuple(fields)
-        self._distances = ZoneDistances(self._fields, self._spacing_mm)
+        self._lattice.set_fields(fields)
 
     def set_paths(self, paths: Sequence[PlannedPath]) -> None:
         """Other paths from now on."""
@@ -156,12 +149,12 @@ class BodyEstimator:
             cavity = self._balloon.cavity
             gone = self._balloon.state is BalloonState.GONE and cavity is not None
             return replace(found, balloon_ml=cavity.ml) if gone and cavity is not None else found
-        return of_balloon(self._distances, found, balloon_ml, hidden_ml=self._hidden_ml)
+        return of_balloon(self._lattice.distances, found, balloon_ml, hidden_ml=self._hidden_ml)
 
     def _cement(self, now_ns: int) -> CementBody:
         chosen = self._views.chosen()
         if not chosen:
-            return unknown(self._distances, self._refused or NO_VIEW)
+            return unknown(self._lattice.distances, self._refused or NO_VIEW)
         names = tuple(one.name for one in chosen)
         oldest_s = max(max(now_ns - one.view.received_ns, 0) for one in chosen) / 1e9
         views = [self._binned(one) for one in chosen]
@@ -169,12 +162,12 @@ class BodyEstimator:
         if not placed:
             hidden = all(start_hidden(one, self._paths) for one in chosen)
             self._last = None
-            return without_cement(self._distances, names, oldest_s, hidden_ml=self._hidden_ml, hidden=hidden)
+            return without_cement(self._lattice.distances, names, oldest_s, hidden_ml=self._hidden_ml, hidden=hidden)
         if len(placed) == 1:
             # One that shows none beside one that shows some: what is there is too thin for it, or hidden.
             kept, bins = placed[0]
             volume = None if bins.thickness_mm is None else of_one_view(bins, self._space, self._paths)
-            return one_view(self._distances, bins, kept.name, volume, seen_from=len(names), oldest_s=oldest_s)
+            return one_view(self._lattice.distances, bins, kept.name, volume, seen_from=len(names), oldest_s=oldest_s)
         return self._fused(placed, now_ns, names, oldest_s)
 
     def expected_thickness(self, pixel_from_patient: F64, rows: int, columns: int) -> F32 | None:
@@ -192,10 +185,6 @@ class BodyEstimator:
         )
 
     @property
-    def _spacing_mm(self) -> float:
-        return _SPACINGS_MM[self._level]
-
-    @property
     def _hidden_ml(self) -> float:
         """What is thinner than the threshold everywhere, over a square centimetre."""
         return self._settings.front_threshold_mm * 100.0 / 1000.0
@@ -207,7 +196,7 @@ class BodyEstimator:
             last = self._last
             middle = last.first_lps_mm + 0.5 * last.spacing_mm * (np.array(last.share.shape[::-1]) - 1)
             depth = max(float(matrix[2, :3] @ middle + matrix[2, 3]), 100.0)
-        return binned(kept.view, matrix, spacing_mm=self._spacing_mm, depth_mm=depth)
+        return binned(kept.view, matrix, spacing_mm=self._lattice.spacing_mm, depth_mm=depth)
 
     def _fused(
         self, placed: Sequence[tuple[KeptView, BinnedView]], now_ns: int, names: tuple[str, ...], oldest_s: float
@@ -221,7 +210,7 @@ class BodyEstimator:
             partly[max(range(len(views)), key=lambda n: (not views[n].front_hidden, n))] = False
         fitted = self._fitted(views, partly, newest_ns, now_ns)
         if fitted is None:
-            return unknown(self._distances, NO_PLACE, views=names, oldest_s=oldest_s)
+            return unknown(self._lattice.distances, NO_PLACE, views=names, oldest_s=oldest_s)
         body, fit = fitted
         incomplete = incomplete_views(fit, views, partly) if body.counted.all() else None
         if incomplete is not None:
@@ -230,7 +219,7 @@ class BodyEstimator:
             partly = incomplete
         self._last = body
         measured = all(bins.thickness_mm is not None for bins in views)
-        measuring = Measuring(body, self._distances)
+        measuring = Measuring(body, self._lattice.distances)
         if not measured:
             return CementBody(
                 views=names,
@@ -277,7 +266,7 @@ class BodyEstimator:
     ) -> tuple[Body, BodyFit] | None:
         """The body that fits the views, those that show but a part of it as lower bounds; None: it has no place."""
         ahead_mm = front_ahead_mm(views, partly)
-        box = self._box(views, ahead_mm)
+        box = self._lattice.box(views, ahead_mm)
         if box is None:
             return None
         first_ijk, grid = box
@@ -294,31 +283,14 @@ class BodyEstimator:
         fit = self._fitter.fit(prior, counted, np.array(grid.origin_lps_mm), grid.spacing_mm, rays)
         return Body(fit.share, counted, first_ijk, grid.spacing_mm), fit
 
-    def _box(self, views: Sequence[BinnedView], ahead_mm: Sequence[float | None]) -> tuple[Lattice, WorkingGrid] | None:
-        """First lattice point and grid of what is looked at; coarser from now on where it would be too much."""
-        margins_mm = [0.0 if mm is None else _REACH_OF_GROWTH * mm for mm in ahead_mm]
-        corners = enclosed_box(views, margins_mm, near_mm=_NEAR_MM, far_mm=_FAR_MM)
-        if corners is None:
-            return None
-        while True:
-            low = np.floor(corners[0] / self._spacing_mm).astype(np.intp) - 1
-            high = np.ceil(corners[1] / self._spacing_mm).astype(np.intp) + 2
-            if np.prod((high - low).astype(np.float64)) <= _MOST_VOXELS or self._level == len(_SPACINGS_MM) - 1:
-                break
-            self._level += 1
-            self._distances = ZoneDistances(self._fields, self._spacing_mm)
-        i, j, k = (int(n) for n in high - low)
-        x, y, z = (float(n) * self._spacing_mm for n in low)
-        return low, WorkingGrid((x, y, z), self._spacing_mm, (k, j, i))
-
     def _before(self) -> list[Filled]:
         """Cement of the last body, and the cavity of a balloon that is gone, where they are on this lattice."""
         found = []
         cavity = self._balloon.cavity if self._balloon.state is BalloonState.GONE else None
-        if cavity is not None and cavity.spacing_mm == self._spacing_mm:
+        if cavity is not None and cavity.spacing_mm == self._lattice.spacing_mm:
             first = np.rint(cavity.first_lps_mm / cavity.spacing_mm).astype(np.intp)
             found.append(Filled(cavity.share, first))
-        if self._last is not None and self._last.spacing_mm == self._spacing_mm:
+        if self._last is not None and self._last.spacing_mm == self._lattice.spacing_mm:
             found.append(Filled(self._last.share, self._last.first_ijk))
         return found
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from guidance.cement.opacity import Opacity
+from guidance.cement.pace import Pace
 from guidance.cement.picture_scale import field_of, field_seen, wider, within
 from guidance.cement.reference import ReferencePicture
 from guidance.cement.values import CementFrame
@@ -35,13 +36,10 @@ UNTOLD_CONTRAST: Final = 0.012
 _DISPLAYED_CONTRAST: Final = 0.06  # less may come from a display's curve: of a veil of scatter, of another exposure
 _BLADES_MAY: Final = ("covered", "picture_changed")  # be the cause
 _BLADES_EVERY: Final = 4  # frames they are looked for again, while they are there
-_MEMORY_S: Final = 0.6  # longest averaging of what does not change ...
-_LEAST_MEMORY, _MOST_MEMORY = 4.0, 16.0  # ... in frames
 _QUIET_SLOPE: Final = 0.0005  # of the exposure's slope from frame to frame
 _STEP_SLOPE: Final = 0.05  # where the tube voltage was changed
 _STEP_FRAMES: Final = 4
 _GAIN_STEP: Final = 0.03  # natural logarithm of the exposure: a change that may have come with another voltage
-_GAP_FRAMES: Final = 3.0
 _NS: Final = 1e9
 _MOST_SCATTER: Final = 8.0  # times its deviation
 _STEEL_TRIES: Final = 5
@@ -103,12 +101,10 @@ class CementTracker:
             self._native.already(np.ascontiguousarray(marks, np.uint8))
         self._steel_tries: dict[str, int] = {}
         self._blades: tuple[int, int, int, int] | None = None
-        self._unseen_from_ns = reference.until_ns
-        self._last_ns: int | None = None
-        self._interval_s = 0.0
         self._kvp, self._offset, self._step_frames = reference.kvp, 0.0, 0
         since_ns = started_ns if seen_ns is None else seen_ns
-        self._unseen_s = max(reference.until_ns - since_ns, 0) / _NS if known_mm is not None else 0.0
+        unseen_s = max(reference.until_ns - since_ns, 0) / _NS if known_mm is not None else 0.0
+        self._pace = Pace(settings.gap_s, reference.until_ns, unseen_s)
 
     def set_opacity(self, opacity: Opacity) -> None:
         """Cement's opacity in another beam, after the voltage was changed."""
@@ -125,8 +121,7 @@ class CementTracker:
             now_ns: time of the frame that comes next, on the frames' clock.
         """
         self._native.resume()
-        self._unseen_s = max(now_ns - (self._last_ns or self._unseen_from_ns), 0) / _NS
-        self._last_ns = None
+        self._pace.pause(now_ns)
 
     def follow(
         self,
@@ -153,7 +148,8 @@ class CementTracker:
         code = self._unfit(frame)
         if code:
             return self._unseen(frame, code, mm_per_px)
-        self._note_time(frame)
+        if self._pace.note(frame.time_ns):
+            self._native.resume()
         pixels = np.ascontiguousarray(frame.pixels)
         if self._blades is not None and frame.sequence % _BLADES_EVERY == 0:
             self._blades = field_seen(pixels, self._scale)
@@ -172,7 +168,7 @@ class CementTracker:
             return self._unseen(frame, told.code, mm_per_px)
         self._note_exposure(told.alignment.offset)
         view = self._view(frame, told, mm_per_px)
-        self._unseen_s = 0.0
+        self._pace.unseen_s = 0.0
         return view
 
     def note_steel(self, lines: Sequence[tuple[str, F64]]) -> None:
@@ -192,22 +188,6 @@ class CementTracker:
             return "intensity_changed"
         return ""
 
-    def _note_time(self, frame: CementFrame) -> None:
-        if self._last_ns is None:
-            late_s = (frame.time_ns - self._unseen_from_ns) / _NS
-            if late_s > self._settings.gap_s and self._unseen_s == 0.0:
-                self.resume(frame.time_ns)  # cement may have come since the reference
-        else:
-            passed_s = (frame.time_ns - self._last_ns) / _NS
-            usual_s = self._interval_s
-            if usual_s > 0.0 and passed_s > max(self._settings.gap_s, _GAP_FRAMES * usual_s):
-                self.resume(frame.time_ns)
-            elif passed_s > 0.0:
-                self._interval_s = (
-                    passed_s if usual_s == 0.0 else usual_s + 0.2 * (min(passed_s, 2 * usual_s) - usual_s)
-                )
-        self._last_ns = frame.time_ns
-
     def _note_exposure(self, offset: float) -> None:
         self._step_frames = _STEP_FRAMES if abs(offset - self._offset) > _GAIN_STEP else max(self._step_frames - 1, 0)
         self._offset = offset
@@ -222,15 +202,13 @@ class CementTracker:
         if frame.kvp is not None and self._kvp is not None and abs(frame.kvp - self._kvp) > 0.1:
             self._step_frames = _STEP_FRAMES
         self._kvp = frame.kvp if frame.kvp is not None else self._kvp
-        interval = self._interval_s
-        memory = _LEAST_MEMORY if interval <= 0.0 else min(max(_MEMORY_S / interval, _LEAST_MEMORY), _MOST_MEMORY)
         return Look(
             time_s=(frame.time_ns - self._started_ns) / _NS,
             least_contrast=max(least, 1e-4),
             contrast_step=0.0 if opacity is None else opacity.step,
             thickness_mm=None if opacity is None else opacity.thickness_mm,
             slope_sigma=_STEP_SLOPE if self._step_frames else _QUIET_SLOPE,
-            memory_frames=memory,
+            memory_frames=self._pace.memory_frames,
             growth_frames=self._settings.growth_frames,
             instruments=_capsules(instruments),
             cannulas=None if cannulas is None else np.ascontiguousarray(cannulas, np.float64),
@@ -250,8 +228,8 @@ class CementTracker:
             sigma = float(np.hypot(systematic, told.noise_sigma_mm_px))
             per_mm = contrast / max(mean_mm, 1e-3 / opacity.per_mm)
         words = ""
-        if self._unseen_s > 0.0:
-            words = f"not seen in this view for {self._unseen_s:.1f} s before"
+        if self._pace.unseen_s > 0.0:
+            words = f"not seen in this view for {self._pace.unseen_s:.1f} s before"
         return CementView(
             device=frame.device,
             sequence=frame.sequence,
@@ -277,7 +255,7 @@ class CementTracker:
             motion=(fit.du * step, fit.dv * step, float(np.rad2deg(fit.turn))),
             gain=float(np.exp(np.clip(-fit.offset, -20.0, 20.0))),
             noise=told.noise,
-            unseen_s=self._unseen_s,
+            unseen_s=self._pace.unseen_s,
             out_of_picture=told.out_of_picture,
             opacity_per_mm=per_mm,
             opacity_sigma=opacity.relative_sigma if opacity is not None else 0.0,
@@ -296,7 +274,7 @@ class CementTracker:
             reason=REASONS[code],
             pixel_from_patient=frame.pixel_from_patient,
             mm_per_px=mm_per_px,
-            unseen_s=self._unseen_s,
+            unseen_s=self._pace.unseen_s,
         )
 
     def _on_grid(self, picture: F32) -> F32:
