@@ -10,7 +10,8 @@ from scipy import ndimage
 from guidance.geometry.camera import ConeBeamCamera
 from guidance.geometry.detector import Detector
 from guidance.geometry.positioner import CArmPose
-from guidance.messages import F32, F64, CementView
+from guidance.messages import F32, F64, CementView, PlannedPath
+from guidance.tracking.values import SeenInstrument
 
 STEP_MM = 0.5
 
@@ -129,4 +130,23 @@ def seen(
         thickness_sum_mm_px=total,
         thickness_sigma_mm_px=sigma * total,
         noise=0.01,
+    )
+
+
+def rod_along(path: PlannedPath, pixel_from_patient: F64, *, diameter_px: float) -> SeenInstrument:
+    """A straight instrument as it is seen exactly on its path, its tip at the target."""
+    ends = np.array([path.entry_lps_mm, path.target_lps_mm])
+    u, v, w = pixel_from_patient[:, :3] @ ends.T + pixel_from_patient[:, 3:]
+    line = np.column_stack([u / w, v / w])
+    return SeenInstrument(
+        path_id=path.id,
+        centreline_px=line,
+        tip_px=(float(line[1, 0]), float(line[1, 1])),
+        tip_sigma_px=0.5,
+        tip_unknown="",
+        sigma_px=0.2,
+        diameter_px=diameter_px,
+        contrast=1.0,
+        score=1.0,
+        bend_px=0.0,
     )

@@ -10,8 +10,7 @@ import pytest
 from guidance.cement.fusion import BodyEstimator
 from guidance.config import CementSettings
 from guidance.messages import PlannedPath
-from guidance.tracking.values import SeenInstrument
-from tests.helpers.cement_bodies import STEP_MM, Lump, camera, lump, ray_lengths, seen
+from tests.helpers.cement_bodies import STEP_MM, Lump, camera, lump, ray_lengths, rod_along, seen
 
 
 @pytest.mark.parametrize("before", [0.7, 0.85])
@@ -39,21 +38,7 @@ def test_cement_that_flows_back_around_the_cannula_counts() -> None:
     found = BodyEstimator(None, (), CementSettings(), paths=(path,))
     for n, angles in enumerate(((180.0, 0.0), (90.0, 0.0))):
         matrix = camera(*angles).pixel_from_patient
-        ends = np.array([path.entry_lps_mm, path.target_lps_mm])
-        u, v, w = matrix[:, :3] @ ends.T + matrix[:, 3:]
-        line = np.column_stack([u / w, v / w])
-        rod = SeenInstrument(
-            path_id="P1",
-            centreline_px=line,
-            tip_px=(float(line[1, 0]), float(line[1, 1])),
-            tip_sigma_px=0.5,
-            tip_unknown="",
-            sigma_px=0.2,
-            diameter_px=6.0,
-            contrast=1.0,
-            score=1.0,
-            bend_px=0.0,
-        )
+        rod = rod_along(path, matrix, diameter_px=6.0)
         view = seen(ray_lengths((body, sleeve), matrix), matrix, device="AB"[n], received_ns=0, noise_mm=0.0, seed=n)
         found.add(view, (rod,) if n else ())
     told = found.body(0).volume_ml

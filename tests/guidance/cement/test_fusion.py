@@ -10,8 +10,7 @@ from guidance.cement.fusion import BodyEstimator
 from guidance.cement.space import cement_space
 from guidance.config import CementSettings
 from guidance.messages import PlannedPath
-from guidance.tracking.values import SeenInstrument
-from tests.helpers.cement_bodies import STEP_MM, Lump, camera, lump, ray_lengths, seen
+from tests.helpers.cement_bodies import STEP_MM, Lump, camera, lump, ray_lengths, rod_along, seen
 from tests.helpers.cement_zones import fields, target, tube
 
 SECOND = 1_000_000_000
@@ -285,21 +284,7 @@ def test_cement_within_the_cannula_does_not_count_while_the_cannula_is_there(ins
     body, lumen = lump(3, radius_mm=6.0), cylinder((0.0, 45.0, 0.0), (0.0, 6.0, 0.0), 1.3, 1.0)
     found = estimator(paths=(path,))
     for matrix, device in ((AP, "A"), (LATERAL, "B")):
-        ends = np.array([path.entry_lps_mm, path.target_lps_mm])
-        u, v, w = matrix[:, :3] @ ends.T + matrix[:, 3:]
-        line = np.column_stack([u / w, v / w])
-        rod = SeenInstrument(
-            path_id="P1",
-            centreline_px=line,
-            tip_px=(float(line[1, 0]), float(line[1, 1])),
-            tip_sigma_px=0.5,
-            tip_unknown="",
-            sigma_px=0.2,
-            diameter_px=8.0,
-            contrast=1.0,
-            score=1.0,
-            bend_px=0.0,
-        )
+        rod = rod_along(path, matrix, diameter_px=8.0)
         found.add(view_of((body, lumen), matrix, device=device), (rod,) if instrument_seen and device == "B" else ())
     told = found.body(0)
     expected = body.volume_ml + (0.0 if instrument_seen else lumen.volume_ml)
