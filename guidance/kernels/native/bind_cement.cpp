@@ -242,7 +242,8 @@ void bind_cement(nb::module_& m) {
                                     static_cast<int>(look(5)),
                                     {instruments.data(), instruments.shape(0)},
                                     {cannulas.data(), cannulas.shape(0)},
-                                    expected ? expected->data() : nullptr};
+                                    expected ? expected->data() : nullptr,
+                                    pixels.shape(1)};
             const cement::Maps maps{mask.data(),          blind.data(),   grown.data(),
                                     thickness_map.data(), arrival.data(), speed.data(),
                                     mask.shape(0),        mask.shape(1),  box.data()};

@@ -51,7 +51,7 @@ void Tracker::judge_candidates(const Look& look) {
         const std::size_t step = setup_.step;
         for (std::size_t n = 0; n < region.count; ++n) {
           const std::size_t r = pixels[n] / columns, c = pixels[n] % columns;
-          expected += look.expected[(r * step + step / 2) * (columns * step) + c * step + step / 2] != 0;
+          expected += look.expected[(r * step + step / 2) * look.expected_columns + c * step + step / 2] != 0;
         }
         if (2 * expected > region.count) least = kExpectedSeed;
       }

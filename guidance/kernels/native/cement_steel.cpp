@@ -117,8 +117,11 @@ bool find_shaft(const float* values, const std::uint8_t* valid, std::size_t rows
                 const std::array<double, 5>& capsule, Shaft& shaft) {
   const Reference reference{values, valid, rows, columns};
   double length = std::hypot(capsule[2] - capsule[0], capsule[3] - capsule[1]);
-  const int reach = static_cast<int>(std::ceil(kReach * capsule[4] + kMargin));
-  if (!(length > 0.0)) return false;
+  const double widest = std::ceil(kReach * capsule[4] + kMargin);
+  // No line, none that numbers can tell, or one that is wider than the picture is long.
+  if (!(length > 0.0) || !std::isfinite(length) || !(capsule[4] >= 0.0)) return false;
+  if (!(2.0 * widest <= std::hypot(static_cast<double>(rows), static_cast<double>(columns)))) return false;
+  const int reach = static_cast<int>(widest);
   Line line{capsule[0], capsule[1], (capsule[2] - capsule[0]) / length, (capsule[3] - capsule[1]) / length};
   // Only as far as the picture goes.
   double enters = 0.0, leaves = length;

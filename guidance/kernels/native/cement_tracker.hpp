@@ -34,6 +34,7 @@ struct Look {
   int growth_frames;     // what came within them is new
   Capsules instruments, cannulas;
   const std::uint8_t* expected;  // (rows, columns) of the picture; null: none
+  std::size_t expected_columns;  // of the picture, which may be wider than the grid's bins
 };
 
 // What is told of a frame, in the frame's own pixels; `box` is what was written of the sparse ones.

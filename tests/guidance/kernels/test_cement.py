@@ -286,3 +286,61 @@ def test_frames_do_not_wait_for_memory_of_maps() -> None:
     assert held is not None
     assert held.code == ""
     assert peak < side * side  # one map of bytes
+
+
+@pytest.mark.parametrize("more", [0, 5])
+def test_where_cement_is_expected_less_of_it_will_do_in_pictures_with_columns_left_over_too(more: int) -> None:
+    rng = np.random.default_rng(5)
+    v, u = np.mgrid[:256, :256]
+    disc = np.hypot(u - 100.0, v - 150.0) <= 14.0
+    before = structure().repeat(2, 0).repeat(2, 1)
+
+    def frame(contrast: float) -> np.ndarray:
+        numbers = rng.normal(10_000.0 * np.exp(-before - contrast * disc), 300.0).astype(np.uint16)
+        return np.ascontiguousarray(np.pad(numbers, ((0, 0), (0, more)), mode="edge"))
+
+    told = scale(128, step=2, field_px=(0, 0, 255 + more, 255))
+    reference = np.mean([bin_frame(frame(0.0), told)[0] for _ in range(12)], axis=0, dtype=np.float32)
+    expected = np.pad(disc.astype(np.uint8), ((0, 0), (0, more)))
+    trackers = [
+        NativeTracker(
+            reference,
+            np.ones(reference.shape, np.uint8),
+            np.full_like(reference, 0.015**2),
+            np.zeros_like(reference),
+            reference_frames=12.0,
+            step=2,
+            picture=(256, 256 + more),
+        )
+        for _ in range(2)
+    ]
+    area = [0, 0]
+    for number in range(12):
+        pixels = frame(0.016 if number > 3 else 0.0)
+        for n, (tracker, where) in enumerate(zip(trackers, (None, expected), strict=True)):
+            look = Look(time_s=number / 10.0, least_contrast=0.001, memory_frames=4.0, expected=where)
+            area[n] = int(np.count_nonzero(tracker.follow(pixels, told, look).mask[:, :256] & disc))
+    assert area[0] == 0
+    assert area[1] > 0.7 * np.count_nonzero(disc)
+
+
+def test_lines_of_no_length_of_no_width_and_beyond_all_numbers_are_no_steel() -> None:
+    side = 64
+    reference = structure(side)
+    tracker = NativeTracker(
+        reference,
+        np.ones_like(reference, np.uint8),
+        np.full_like(reference, 1e-4),
+        np.zeros_like(reference),
+        reference_frames=12.0,
+        step=1,
+        picture=(side, side),
+    )
+    for line in (
+        (20.0, 20.0, 20.0, 20.0, 3.0),
+        (10.0, 10.0, 50.0, 50.0, -1e4),
+        (10.0, 10.0, 50.0, 50.0, 1e300),
+        (-1e308, 10.0, 1e308, 50.0, 3.0),
+        (1e12, 1e12, 2e12, 2e12, 3.0),
+    ):
+        assert not tracker.steel(np.array([line]))
