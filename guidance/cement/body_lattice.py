@@ -38,6 +38,7 @@ class BodyLattice:
 
     @property
     def spacing_mm(self) -> float:
+        """Of the lattice as it is now."""
         return _SPACINGS_MM[self._level]
 
     def box(self, views: Sequence[BinnedView], ahead_mm: Sequence[float | None]) -> tuple[Lattice, WorkingGrid] | None:

@@ -23,11 +23,11 @@ from guidance.tracking.values import SeenInstrument
 
 _SURE: Final = 5.0  # deviations: of cement on its own ...
 _BESIDE: Final = 2.5  # ... and of its rim
-_LEAST_BINS: Final = 64
+_LEAST_BINS: Final = 64  # that are sure: of a region at no path's target
 _REACH_MM: Final = 4.0  # cement came since the other view was left, on all sides of what that showed
 _START_MM: Final = 5.0  # around a path's target
-_PLACES: Final = 1500  # of the other view's cement
-_DEPTH_MM: Final = 4.0
+_PLACES: Final = 1500  # of the other view's cement that are followed through the volume ...
+_DEPTH_MM: Final = 4.0  # ... in steps as long as the reach around them
 _INSIDE: Final = 0.5  # of a region that lies where the other views let cement be
 _LEAST_SHARE: Final = 0.02  # of all the contrast
 _LEAST_PRIMARY: Final = 0.01  # less cannot be told from scatter

@@ -151,7 +151,7 @@ def open_field(pixels: Pixels, scale: FrameScale) -> U8:
 
 
 def field_seen(pixels: Pixels, scale: FrameScale) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the field between straight blades that a picture shows; None: it shows none."""
+    """Left, top, right, bottom (px, inclusive) of the field between straight blades; None: the picture shows none."""
     if not scale.logarithm:
         return None
     attenuation, valid, _, _ = bin_frame(pixels, scale)

@@ -23,13 +23,13 @@ _WIDE_STEP: Final = 4  # bins: what is wide is worked out in coarse ones
 _ROUNDS: Final = 6
 _CUT: Final = 2.0  # deviations at which a bin's weight is a half
 _STRANGE: Final = 5.0  # deviations: cement, steel; not compared
-_MEDIAN: Final = 1.4826
+_MEDIAN: Final = 1.4826  # of Gaussian noise: standard deviation over the median deviation
 _GAINS: Final = (0.2, 1.3)  # of contrast shown over contrast predicted: scatter takes some off
-_CORRELATES: Final = 0.5
+_CORRELATES: Final = 0.5  # with less it is not of this place
 _STEEP: Final = 0.25  # bins by which an edge is displaced to count as much as noise, squared
 _MEDIAN_SQUARE: Final = 0.455  # of white noise: the median of its square
 _FARTHER: Final = 1.6  # bones farthest from where most lie, against the middle
-_LEAST_BINS: Final = 64
+_LEAST_BINS: Final = 64  # that are steep: of fewer the median is noise
 
 
 class PictureComparison:

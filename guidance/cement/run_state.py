@@ -18,7 +18,13 @@ def state_of(
     """One input that is followed is enough, and what the others lack is said.
 
     Args:
+        run: that is going on.
         inputs: by device, as of now.
+        now_ns: server's monotonic clock.
+        settings: how long a gap is none yet.
+
+    Returns:
+        the state, and what is missing in words; "" where nothing is.
     """
     if not inputs:
         waited_s = (now_ns - run.started_ns) / _NS_PER_S

@@ -26,8 +26,8 @@ _NEAR: Final = 1.5  # diameters
 _GAP: Final = 3.0  # diameters without cement beside it, beyond which it has ended ...
 _FIRST: Final = 4.4  # ... or has not begun, at the tip
 _FAR_PX: Final = 4096.0
-_KEPT_NS: Final = 500_000_000
-_GONE_NS: Final = 1_000_000_000
+_KEPT_NS: Final = 500_000_000  # one that stands is missed in single frames
+_GONE_NS: Final = 1_000_000_000  # missed for longer it may have left
 _LONGEST_NS: Final = 500_000_000  # between frames: a longer time nobody looked
 
 

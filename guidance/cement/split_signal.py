@@ -14,7 +14,7 @@ CELLS: Final = 64
 """Along a picture's longer side."""
 # A peak and wide tails (Seibert & Boone, Med Phys 15, 1988): two equal parts, standard deviations over the width.
 _PARTS: Final = (0.5, 1.5)
-_ROUNDS: Final = 3
+_ROUNDS: Final = 3  # each begins where the supposition before ended
 _NARROWEST_CELLS, _WIDEST_CELLS = 0.3, 2.0 * CELLS  # of a blur: beyond, it is none, or flat over all of the picture
 _LARGEST_SHARE: Final = 0.9
 
@@ -27,6 +27,10 @@ class SplitSignal:
         weight: (r, c) share of the cell that is open.
         ratio: scatter over primary in a wide field.
         width_cells: of the blur.
+
+    Attributes:
+        wide_ratio: the ratio as given.
+        scatter, primary: (r, c) parts of the signal, once `solve` was called.
     """
 
     def __init__(self, signal: F32, weight: F32, ratio: float, width_cells: float) -> None:
@@ -44,9 +48,11 @@ class SplitSignal:
         self.primary, self.scatter = primary, self._blurred(primary)
 
     def ratio(self, field: npt.NDArray[np.bool_]) -> float:
+        """Scatter over primary, means over a part of the cells."""
         return float(np.mean(self.scatter[field]) / max(float(np.mean(self.primary[field])), 1e-9))
 
     def share(self) -> F32:
+        """(r, c) scatter over the signal, in [0, 0.9]."""
         total = np.maximum(self.primary + self.scatter, np.float32(1e-9))
         return np.asarray(np.minimum(self.scatter / total, np.float32(_LARGEST_SHARE)), np.float32)
 

@@ -151,7 +151,7 @@ class SiteInView:
         nearest_px: point of the front that is nearest.
         speed_px_s: of the front at that point towards the zone; None: not known.
         hidden: share of the zone's shadow where new cement could not be seen: off the picture, or blind.
-        reach_left_mm: from the zone to cement, had it gone along the rays as far as across; None: not known.
+        reach_left_mm: from the zone to cement, had it gone 1.3 times as far along the rays as across; None: not known.
         reason: why the distance is not known.
     """
 

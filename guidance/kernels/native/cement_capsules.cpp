@@ -2,25 +2,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cement_place.hpp"
 #include "cement_tracker.hpp"
 
 namespace guidance::cement {
 
 std::array<double, 5> Tracker::on_grid(const double* capsule) const {
-  const auto step = static_cast<double>(setup_.step);
-  const double shift = (step - 1.0) / 2.0;
-  const double middle_u = (static_cast<double>(setup_.columns) - 1.0) / 2.0;
-  const double middle_v = (static_cast<double>(setup_.rows) - 1.0) / 2.0;
-  const double cosine = std::cos(fit_.motion.turn), sine = std::sin(fit_.motion.turn);
-  std::array<double, 5> placed{};
-  for (std::size_t end = 0; end < 2; ++end) {  // from the frame to where the reference is
-    const double u = (capsule[2 * end] - shift) / step - fit_.motion.du - middle_u;
-    const double v = (capsule[2 * end + 1] - shift) / step - fit_.motion.dv - middle_v;
-    placed[2 * end] = cosine * u + sine * v + middle_u;
-    placed[2 * end + 1] = -sine * u + cosine * v + middle_v;
-  }
-  placed[4] = capsule[4] / step;
-  return placed;
+  const Place place(fit_.motion, setup_);
+  const std::array<double, 2> one = place.grid(capsule[0], capsule[1]), two = place.grid(capsule[2], capsule[3]);
+  return {one[0], one[1], two[0], two[1], capsule[4] / place.step};
 }
 
 void Tracker::mark_capsules(const Capsules& capsules, double margin, std::uint8_t bit) {

@@ -8,8 +8,8 @@
 namespace guidance::cement {
 namespace {
 
-constexpr float kAbsent =
-    0.88F;  // of its excess: with less over the bare reference the steel has gone, for nothing else takes away
+// Of its excess: with less over the bare reference the steel has gone, for nothing else takes away.
+constexpr float kAbsent = 0.88F;
 constexpr float kLeastAbsent = 0.06F;  // attenuation
 constexpr float kDeviations = 5.0F;    // of noise
 constexpr float kSideways = 0.5F;      // of what is missing, between both sides: it has moved across itself

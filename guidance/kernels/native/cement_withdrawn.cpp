@@ -8,10 +8,9 @@
 namespace guidance::cement {
 namespace {
 
-constexpr double kParallel = 0.07;  // radians between a shaft and a capsule on it
-constexpr float kBetween = 0.2F;    // of that variance between cement and cement
-constexpr float kBlindLevel =
-    4.0F;  // times the thinnest cement that counts: what is told only from there on is not seen
+constexpr double kParallel = 0.07;   // radians between a shaft and a capsule on it
+constexpr float kBetween = 0.2F;     // of that variance between cement and cement
+constexpr float kBlindLevel = 4.0F;  // times the thinnest cement that counts: told only from there on is not seen
 
 GUIDANCE_CLONES void mark_uncertain(const float* __restrict doubt, const float* __restrict level,
                                     const float* __restrict share, const std::uint8_t* __restrict cement,
