@@ -163,7 +163,7 @@ def _leaves_on_track(look: Look) -> bool:
 def _likely_mm(
     zone_id: str, looks: Sequence[Look], solid: Approach | None, time_s: float
 ) -> tuple[float | None, Look | None]:
-    """What is likely left in 3D, and the look that has not been had for longest a way on.
+    """What is likely left in 3D, mm, and the look whose cement has gone farthest unseen; None: nothing has.
 
     The way from the cement to a zone is at least as long as its shadow in any view. What a view showed when it was left
     has gone on since as fast as it went; a body made with it is as old as it is. Without a view that shows the zone now

@@ -29,9 +29,8 @@ _ROOM: Final = 4.0  # and where it shows cement
 _FORGOTTEN_S: Final = 8.0  # a slice's "none here" is worth half after this: cement flows on
 _FRESH_S: Final = 3.0
 _SLICE_SIGMA: Final = 0.12  # of a slice's volume: thickness, half full voxels, bone that is left in it
-_STEEL_MM: Final = (
-    0.4  # around a cannula: a planned path and what lies along it are as near, and steel's edge is blurred
-)
+# Around a cannula: a planned path and what lies along it are as near, and steel's edge is blurred.
+_STEEL_MM: Final = 0.4
 _LEAST_SLAB_ML: Final = 0.1
 _MOST_SLICES: Final = 64
 _WIDE: Final = 1.96
