@@ -27,6 +27,7 @@ _MOST_POSES: Final = 6
 _SAME_KVP: Final = 0.5
 # What can have come since the last frame: at once, in a second (an injector gives 0.05 to 0.5 ml/s), and in proportion.
 _FREE_ML, _ML_S, _FREE_SHARE, _SHARE_S, _STEADY = 10.0, 1.0, 0.15, 0.02, 1.5
+_KNOWN_FREE_ML: Final = 1.0  # once it is known how much there is: a sum has noise, and another view another scatter
 _COVERED: Final = "more is new in the picture than can have flowed: something lies over it"
 _CHANGED_FRAMES: Final = 5  # in a row that show another picture, before it is taken for another view
 
@@ -173,7 +174,8 @@ class Eye:
         ml = most_ml = 0.0
         if view.thickness_sum_mm_px is not None and view.mm_per_px is not None:
             ml = view.thickness_sum_mm_px * view.mm_per_px**2 / 1000.0
-            most_ml = _FREE_ML + _STEADY * self._ml + _ML_S * passed_s
+            free_ml = _FREE_ML if self._amount_ns is None else _KNOWN_FREE_ML
+            most_ml = free_ml + _STEADY * self._ml + _ML_S * passed_s
         if ml > most_ml or share > most_share:
             return True
         self._amount_ns, self._ml, self._share = frame.time_ns, ml or self._ml, share

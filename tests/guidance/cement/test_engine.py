@@ -203,3 +203,21 @@ def test_more_than_can_have_flowed_is_told_as_something_over_the_picture(monkeyp
     ]
     assert [view.sequence for view in views if not view.seen] == [20, 21]
     assert {view.code for view in views if not view.seen} == {"covered"}
+
+
+def test_cement_that_is_four_times_as_thick_at_once_has_something_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hand that comes in darkens what is known to be cement first: 1 ml does not become 4 in a tenth of a second."""
+    engine, run = _started()
+    follow = CementTracker.follow
+
+    def darkened(*asked: Any, **how: Any) -> CementView:
+        view = follow(*asked, **how)
+        sum_mm_px = 16_000.0 if view.sequence in (20, 21) else 4_000.0
+        return replace(view, thickness_sum_mm_px=sum_mm_px, mm_per_px=0.5)
+
+    monkeypatch.setattr(CementTracker, "follow", darkened)
+    views = [
+        engine.follow(run, _frame("FluoroA", number, 0.1 * number, 0.4 * (number - 8)), CementScene()).view
+        for number in range(8, 24)
+    ]
+    assert [view.sequence for view in views if not view.seen] == [20, 21]
