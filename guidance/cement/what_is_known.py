@@ -89,12 +89,13 @@ def of_balloon(
         hidden_ml: cement that is too thin to be seen.
     """
     ends = found.volume_low_ml, found.volume_high_ml
+    measured = found.reason != NO_THICKNESS  # else what lies in the balloon's shadow may as well be cement
     middle_ml = None if ends[0] is None or ends[1] is None else 0.5 * (ends[0] + ends[1])
     return CementBody(
         views=found.views,
-        volume_ml=0.0,
-        volume_low_ml=0.0,
-        volume_high_ml=hidden_ml,
+        volume_ml=0.0 if measured else None,
+        volume_low_ml=0.0 if measured else None,
+        volume_high_ml=hidden_ml if measured else None,
         sites=all_unknown(distances, _BALLOON),
         oldest_s=found.oldest_s,
         balloon_ml=middle_ml if balloon_ml is None else balloon_ml,

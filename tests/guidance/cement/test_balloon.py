@@ -89,6 +89,18 @@ def test_its_volume_is_told_and_no_zone_is_touched(opacity):
     assert "balloon" in told.reason
 
 
+@pytest.mark.parametrize("views", [((AP, "A"),), ((AP, "A"), (LATERAL, "B"))])
+def test_where_no_thickness_is_told_nobody_says_that_there_is_no_cement_in_the_balloons_shadow(views):
+    found = BodyEstimator(None, (), CementSettings())
+    found.follow_balloon(True)
+    for matrix, device in views:
+        view = view_of(ball(FULL_MM), matrix, device=device)
+        found.add(replace(view, thickness_mm=None, thickness_sum_mm_px=None))
+    told = found.body(0)
+    assert (told.volume_ml, told.volume_low_ml, told.volume_high_ml) == (None, None, None)
+    assert "balloon" in told.reason
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_what_comes_after_it_is_cement_and_expected_in_its_cavity(told):
     found = BodyEstimator(None, (), CementSettings())
