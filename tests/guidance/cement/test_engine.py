@@ -112,15 +112,7 @@ def test_a_frame_that_was_asked_for_in_a_run_that_is_over_leaves_the_one_that_go
 
 
 def test_maps_of_a_view_that_was_left_and_of_a_run_that_is_over_are_given_back() -> None:
-    engine = CementEngine(CementSettings())
-    for number in range(8):
-        engine.keep(_frame("FluoroA", number, 0.1 * number, 0.0))
-    run = CementRun(
-        number=1,
-        material=CementMaterial(opacity_per_mm=0.06),
-        started_ns=round(0.75 * NS),
-        after_sequence=(("FluoroA", 7),),
-    )
+    engine, run = _started()
     maps: list[weakref.ref[object]] = []
 
     def follow(number: int, matrix: tuple[float, ...]) -> None:
