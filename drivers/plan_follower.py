@@ -107,14 +107,15 @@ class PlanFollower:
         await self._surfaces(shown=True)
         if self._changed.is_set():
             return
-        await self._aids()
-        if not self._changed.is_set() and drawable_paths(self._session().case) and await self._bone():
-            await self._aids()
+        # Cement may be started at any moment, and its reference's scatter is told from this; bone takes far longer.
+        await self._space()
         if self._changed.is_set():
             return
+        await self._aids()
         # Cement is held against zones that are not shown, too.
         await self._surfaces(shown=False)
-        await self._space()
+        if not self._changed.is_set() and drawable_paths(self._session().case) and await self._bone():
+            await self._aids()
 
     async def _surfaces(self, *, shown: bool) -> None:
         for zone in active_zones(self._session().case):

@@ -195,3 +195,14 @@ async def test_a_zone_that_ends_the_process_keeps_no_other_from_its_outline() ->
         await it.until(lambda session: session.zones.surfaces and it.margin() == 2.0)
         assert [zone.name for zone, _ in it.session.zones.surfaces] == ["good"]
         assert it.session.zones.missing == ("deadly",)
+
+
+async def test_where_cement_can_be_is_known_before_bone_and_margins_are_worked_out() -> None:
+    process = FakeProcess()
+    async with followed(process) as it:
+        hidden = {**ZONE, "name": "hidden", "shown": False}
+        it.edit(lambda case: create_zone(case, hidden))
+        await it.until(lambda _: it.margin() == 2.0)
+        kinds = [type(question) for question in process.asked]
+        assert kinds.index(SpaceQuestion) < kinds.index(ClearanceQuestion)
+        assert kinds.index(SurfaceQuestion) < kinds.index(BoneQuestion)
