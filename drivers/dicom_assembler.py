@@ -36,7 +36,7 @@ from guidance.wire.dicom_series import (
 
 _PROGRESS_INTERVAL_S: Final = 0.25
 _POLL_S: Final = 0.1
-_FEW: Final = 12  # slices of one series: what CT fluoroscopy takes in some shots; a volume has many more
+_FEW: Final = 12  # places of one series: CT fluoroscopy comes back to the same ones; a volume has many more
 
 
 class Assembler:
@@ -48,7 +48,8 @@ class Assembler:
         ledger: remembers what was being decoded when the process died.
         on_volume: called for every change of a volume.
         on_zones: called for every Segmentation and RT Structure Set.
-        on_slice: called for every new CT Image of a series that holds only a few: CT fluoroscopy, not a volume.
+        on_slice: called for every new CT Image of a series that holds only a few places, however often each: CT
+            fluoroscopy, not a volume.
         count, log: as in `StorageScp`.
         old: what was stored before this start, newest first; assembled again when nothing new waits.
     """
@@ -79,6 +80,7 @@ class Assembler:
         self._old = list(reversed(old))
         self._old_series: list[str] = []
         self._series: dict[str, Series] = {}
+        self._places: dict[str, set[tuple[int, ...]]] = {}  # by series, mm; no more than tell a volume
         self._kept: dict[str, Kept] = {}
         self._published: dict[str, CbctVolume] = {}
         self._told_s: dict[str, float] = {}
@@ -125,12 +127,18 @@ class Assembler:
         instance, dataset = found
         uid = instance.series_instance_uid
         self._series[uid] = with_instance(self._series.get(uid), instance, time.monotonic())
-        if instance.sop_class_uid == CT_IMAGE and len(self._series[uid].instances) <= _FEW:
+        if instance.sop_class_uid == CT_IMAGE and self._at_few_places(instance):
             self._on_slice(kept)
         self._series[uid] = self._decode(self._series[uid], instance, dataset)
         if uid in self._old_series:
             self._old_series.remove(uid)
         self._tell_progress(self._series[uid])
+
+    def _at_few_places(self, instance: Instance) -> bool:
+        places = self._places.setdefault(instance.series_instance_uid, set())
+        if len(places) <= _FEW:
+            places.update(tuple(round(mm) for mm in one.position_mm) for one in instance.slices)
+        return len(places) <= _FEW
 
     def _read_one_old(self) -> None:
         """Headers of everything first, so that each series is whole; then one series at a time, the newest first."""

@@ -15,7 +15,7 @@ from drivers.dicom_memory import memory_prefix, remove_blocks
 from drivers.dicom_store import Kept
 from drivers.dicom_voxels import VoxelShelf
 from guidance.messages import CbctVolume, VolumeState
-from tests.helpers.dicom_objects import ct_series, save
+from tests.helpers.dicom_objects import ct_series, ct_slice, phantom, save
 
 PATIENCE_S = 20.0
 
@@ -31,6 +31,7 @@ class Running:
             count=self.told.put,
             log=lambda *_: None,
             old=old,
+            on_slice=lambda kept: self.told.put(f"slice {kept.name}"),
         )
         self.assembler.start()
 
@@ -117,3 +118,32 @@ def test_one_crash_is_forgiven_and_an_exception_is_none(tmp_path: Path) -> None:
     assert crashed
     (tmp_path / "crashes.json").write_text("{half")
     assert not CrashLedger(tmp_path).gave_up_on("1.2.3")
+
+
+def shots(folder: Path, positions_mm: list[float]) -> list[Kept]:
+    """CT fluoroscopy in one series: a picture at each of the places."""
+    datasets = [
+        ct_slice(phantom(1)[0], position=(0.0, 0.0, z_mm), instance_number=number, series_uid="1.8.8.8")
+        for number, z_mm in enumerate(positions_mm, 1)
+    ]
+    paths = save(datasets, folder)
+    return [Kept(str(dataset.SOPInstanceUID), path, "stored") for dataset, path in zip(datasets, paths, strict=True)]
+
+
+def test_each_shot_at_the_same_places_is_a_slice_however_many_there_are(tmp_path: Path, prefix: str) -> None:
+    running = Running(prefix, tmp_path, [])
+    taken = shots(tmp_path / "a", [0.0, 5.0, 10.0] * 8)
+    for one in taken:
+        running.assembler.add(one)
+    running.until(f"slice {taken[-1].name}")
+    running.assembler.stop(PATIENCE_S)
+
+
+def test_a_volume_is_not_taken_for_slices(tmp_path: Path, prefix: str) -> None:
+    running = Running(prefix, tmp_path, [])
+    taken = shots(tmp_path / "a", [2.0 * number for number in range(40)])
+    for one in taken:
+        running.assembler.add(one)
+    running.assembler.stop(PATIENCE_S)
+    told = [running.told.get_nowait() for _ in range(running.told.qsize())]
+    assert sum(isinstance(one, str) and one.startswith("slice ") for one in told) == 12
