@@ -14,6 +14,7 @@ from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBo
 OUTSIDE_ML: Final = 0.1  # cement outside the plan that is told of
 OUTSIDE_BONE_ML: Final = 0.015  # the same of bone: half of what a vessel of 3 mm holds on 4 mm
 OUTSIDE_MM2: Final = 15.0  # the same in one view: a ball of 0.1 ml has a shadow of 26 mm^2
+_OUT_SOON_S: Final = 1.0  # a drawn cannula is out of the bone by then
 _WORK_ENDS_S: Final = 60.0
 _VEIN_FRAMES: Final = 2
 _LONG_MM: Final = 9.0
@@ -55,6 +56,7 @@ def view_conditions(
     settings: CementSettings,
     *,
     balloon: bool = False,
+    flowing: bool = False,
     outside_bone_ml: float | None = None,
     in_zones_ml: float = 0.0,
     target_id: str = "",
@@ -63,6 +65,7 @@ def view_conditions(
 
     Args:
         balloon: what is followed is contrast in a balloon: it can only leave the picture.
+        flowing: cement comes, as far as is known.
         outside_bone_ml: so much cement has been outside the bone for two estimates; None: none.
         in_zones_ml: of it at most, in marked zones.
         target_id: of the planned region, which cement outside it is told of; another alarm than outside the bone.
@@ -71,7 +74,8 @@ def view_conditions(
     for look in looks:
         if not look.current:
             continue
-        flows = (None, None) if balloon else (_vein(look), _track(look, settings))
+        drawn = _drawn(look, settings) if flowing else None
+        flows = (None, None) if balloon else (_vein(look), _track(look, settings) or drawn)
         found += [condition for condition in (*flows, _border(look)) if condition]
     if not balloon:
         found += [
@@ -195,6 +199,18 @@ def _track(look: Look, settings: CementSettings) -> AlertCondition | None:
     priority = AlertPriority.LOW if left > 0.0 else AlertPriority.MEDIUM
     text = f"cement comes back along path {worst.path_id}: {how} in {look.device}"
     return _condition("needle_track", priority, text, look=look, distance_mm=left)
+
+
+def _drawn(look: Look, settings: CementSettings) -> AlertCondition | None:
+    """Where the cannula's end is, cement comes out: drawn out of the bone it comes along the track."""
+    for path_id, one in look.backflows.items():
+        left = None if one.exit_mm is None else one.tip_left(one.exit_mm, look.seen.view.time_s)
+        if left is None or not (left[0] < settings.near_mm or (left[1] is not None and left[1] < _OUT_SOON_S)):
+            continue
+        how = f"{left[0]:.0f} mm before it leaves the bone" if left[0] > 0.0 else "out of the bone"
+        text = f"the cannula of path {path_id} is drawn back while cement flows: its end is {how} in {look.device}"
+        return _condition("needle_track", AlertPriority.LOW, text, look=look, distance_mm=left[0])
+    return None
 
 
 def _border(look: Look) -> AlertCondition | None:

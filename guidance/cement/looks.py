@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from guidance.cement.approach import Approach, Growth, observed
+from guidance.cement.backflow import Backflow, backflows_of
 from guidance.cement.words import angle_deg, direction_of
 from guidance.config import CementSettings
 from guidance.messages import CementBody, CementSeen, CementView, SiteInView, Vector3
@@ -46,6 +47,7 @@ class Look:
         approaches: by zone id.
         radius: of the cement, were its shadow round; None: no geometry, or no cement yet.
         thin: what thin and fast runs ahead beside all paths; None: nothing does.
+        backflows: by path id.
         current: frames come from there now.
     """
 
@@ -55,6 +57,7 @@ class Look:
     approaches: Mapping[str, Approach]
     radius: Approach | None = None
     thin: ThinRun | None = None
+    backflows: Mapping[str, Backflow] = field(default_factory=dict)
     current: bool = True
 
     @property
@@ -129,6 +132,7 @@ def with_seen(known: InputProgress | None, seen: CementSeen, interval_ns: int) -
             approaches=approaches,
             radius=radius,
             thin=_thin_run(before.thin if before is not None else None, seen),
+            backflows=backflows_of(before.backflows if before is not None else {}, seen),
         ),
         former=former,
         interval_ns=interval_ns,
@@ -181,7 +185,7 @@ def without_places(each: InputProgress, reason: str) -> InputProgress:
     """The input without anything that is measured to a zone or path; `reason` says why. Its front is what it was."""
     look = each.look
     if look is not None:
-        look = replace(look, seen=_unplaced(look.seen, reason), approaches={}, thin=None)
+        look = replace(look, seen=_unplaced(look.seen, reason), approaches={}, thin=None, backflows={})
     return replace(each, seen=_unplaced(each.seen, reason), look=look, former=())
 
 

@@ -21,7 +21,7 @@ from guidance.cement.conditions import (
 from guidance.cement.grades import Held
 from guidance.cement.injector import InjectorTrack
 from guidance.cement.looks import InputProgress, Look, in_time, is_news, only, with_seen, without_places
-from guidance.cement.run_state import state_of
+from guidance.cement.run_state import at_least, state_of
 from guidance.cement.sites import approaches_in_space, site_state, unknown_site
 from guidance.config import CementSettings
 from guidance.messages import (
@@ -40,7 +40,6 @@ _NS_PER_S: Final = 1e9
 _PAIR_FRAMES: Final = 2
 _OUTSIDE_NS: Final = 200_000_000  # for two estimates in 3D
 _BAD_FRAMES: Final = 5  # a new view needs as many before cement can be told in it
-_MORE_MAY_BE_THERE: Final = "cement is not seen and may have gone on: there is at least what was seen last"
 _NO_BODY: Final = CementBody()
 REGISTERED: Final = "the registration has changed: the next frame tells it"
 _NO_READINGS: Final = InjectorTrack()
@@ -224,13 +223,6 @@ def with_time(before: CementProgress, now_ns: int, settings: CementSettings) -> 
     return _judged(before, now_ns, settings)
 
 
-def _at_least(body: CementBody) -> CementBody:
-    """While cement flows and nothing is seen there is as much as there was, or more."""
-    if body.volume_high_ml is None:
-        return body
-    return replace(body, volume_ml=None, volume_high_ml=None, reason=_MORE_MAY_BE_THERE)
-
-
 def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> CementProgress:
     """State, sites and conditions as of now."""
     run = progress.run
@@ -264,7 +256,7 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
         default=0.0,
     )
     if state is CementState.LOST and flowing and bad_s >= settings.gap_s:
-        progress = replace(progress, body=_at_least(progress.body))
+        progress = replace(progress, body=at_least(progress.body))
     left_s = (progress.work_ends_ns - now_ns) / _NS_PER_S if progress.work_ends_ns is not None else None
     device = newest.view.device if newest is not None else ""
     # Of a balloon no cement is missing, and while nothing is seen nothing can be told.
@@ -283,6 +275,7 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
             progress.body,
             settings,
             balloon=run.material.balloon,
+            flowing=flowing,
             outside_bone_ml=outside_ml if outside and now_ns - began_ns >= _OUTSIDE_NS else None,
             in_zones_ml=sum(site.inside_ml for site in progress.body.sites if site.zone_id in keep_out),
             target_id=next((zone.id for zone in progress.zones if zone.kind is ZoneKind.TARGET), ""),

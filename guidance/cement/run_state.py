@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from guidance.cement.looks import InputProgress
 from guidance.config import CementSettings
-from guidance.messages import CementRun, CementState
+from guidance.messages import CementBody, CementRun, CementState
 
 _NS_PER_S: Final = 1e9
+_MORE_MAY_BE_THERE: Final = "cement is not seen and may have gone on: there is at least what was seen last"
 
 
 def state_of(
@@ -46,3 +48,10 @@ def state_of(
                 reasons.append(f"{where}{each.seen.view.reason}")
     state = CementState.TRACKING if good else CementState.LOST if bad else CementState.PAUSED
     return state, "; ".join(reasons)
+
+
+def at_least(body: CementBody) -> CementBody:
+    """While cement flows and nothing is seen there is as much as there was, or more."""
+    if body.volume_high_ml is None:
+        return body
+    return replace(body, volume_ml=None, volume_high_ml=None, reason=_MORE_MAY_BE_THERE)

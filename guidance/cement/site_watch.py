@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,9 +14,9 @@ from guidance.cement.outside import outside_bone_ml
 from guidance.cement.reach import Reach
 from guidance.cement.shadows import GEOMETRY_SIGMA_MM, ZoneShadows
 from guidance.cement.space import OpenSpace
-from guidance.cement.tracks import bone_exit_mm, path_tracks
+from guidance.cement.tracks import bone_exit_mm, path_tracks, zones_on_paths
 from guidance.cement.values import CementScene
-from guidance.messages import F64, CementBody, CementSeen, CementView, Matrix34, PlannedPath
+from guidance.messages import F64, CementBody, CementSeen, CementView, Matrix34, PlannedPath, SiteInView
 from guidance.overlay.zones import NO_ZONES
 
 # What the geometry tells of a shift and what the picture shows of it, from one frame to the next: more apart than this
@@ -53,6 +54,7 @@ class SiteWatch:
         self._space: OpenSpace | None = None
         self._exits_mm: dict[str, float | None] = {}
         self._reach: Reach | None = None
+        self._on_paths: Mapping[str, tuple[str, float]] = {}
         self._outside: tuple[CementBody | None, float | None] = (None, None)
 
     def begun_anew(self) -> None:
@@ -90,6 +92,7 @@ class SiteWatch:
         placed = self._placed(view)
         if self._reach is None:
             self._reach = Reach(scene.zones, scene.paths)
+            self._on_paths = zones_on_paths(scene.zones, scene.paths)
         if self._outside[0] is not body:
             self._outside = (body, outside_bone_ml(body, space))
         reach_mm = self._reach.left_mm(placed)
@@ -97,14 +100,18 @@ class SiteWatch:
         return CementSeen(
             run=run,
             view=view,
-            sites=tuple(replace(site, reach_left_mm=reach_mm.get(site.zone_id)) for site in sites),
+            sites=tuple(self._with_ways(site, reach_mm) for site in sites),
             extensions=thin_extensions(placed, scene.paths),
-            tracks=path_tracks(placed, scene.paths, self._exits_mm, body),
+            tracks=path_tracks(placed, scene.paths, self._exits_mm, body, scene.instruments),
             outside_px=self._shadows.outside_px(placed),
             outside_bone_ml=self._outside[1],
             leaves_along_path=leaves_along_path(placed, scene.paths),
             body=body,
         )
+
+    def _with_ways(self, site: SiteInView, reach_mm: Mapping[str, float]) -> SiteInView:
+        path_id, path_mm = self._on_paths.get(site.zone_id, ("", None))
+        return replace(site, reach_left_mm=reach_mm.get(site.zone_id), path_id=path_id, path_mm=path_mm)
 
     def _placed(self, view: CementView) -> CementView:
         """The view with the geometry that puts zones where they are now."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from guidance.cement.approach import Approach, observed, time_to_contact_s, way_since_mm
+from guidance.cement.backflow import on_the_way
 from guidance.cement.grades import STATUS_OF, Grade, Held, priority_of, stepped
 from guidance.cement.looks import Look
 from guidance.cement.words import site_text, view_name, view_to_check
@@ -20,6 +21,9 @@ _HALF_HIDDEN: Final = 0.5
 _UNSEEN_S: Final = 1.0  # since when a view shows what was, and not what is
 _ON_TRACK_MM: Final = 10.0  # outside the bone: cement that leaves the picture there is on its way to the skin
 _NEARER_MM: Final = 0.5  # than was seen: cement has likely come nearer
+_RANK: Final = (AlertPriority.NONE, AlertPriority.LOW, AlertPriority.MEDIUM, AlertPriority.HIGH)
+_DRAWN: Final = "the cannula is drawn back while cement flows"
+_ALONG: Final = "along the path"
 
 
 def approaches_in_space(before: Mapping[str, Approach], body: CementBody, time_s: float) -> Mapping[str, Approach]:
@@ -87,6 +91,18 @@ def site_state(
     hidden = bool(current) and all(_hidden(look, zone.id) > _HALF_HIDDEN for look, _ in current)
     time_left = None if hidden or (solid is None and not current) else time_to_contact_s(told, grown_by)
     likely_mm, unseen = _likely_mm(zone.id, looks, solid, time_s if flowing else -math.inf)
+    way = on_the_way(
+        [site for look in looks for site in look.seen.sites if site.zone_id == zone.id],
+        [look.backflows for look in looks if look.current],
+        [look.backflows for look in looks if not look.current],
+        time_s=time_s,
+        flowing=flowing,
+    )
+    if way is not None:
+        if likely_mm is None or way.distance_mm < likely_mm:
+            likely_mm = way.distance_mm
+        if way.seconds is not None and (time_left is None or way.seconds < time_left):
+            time_left = way.seconds
     to_skin = zone.site is ZoneSite.SKIN and any(_leaves_on_track(look) for look in looks)
     if to_skin:
         likely_mm, unseen = 0.0, None
@@ -117,6 +133,8 @@ def site_state(
             came_there=came_there,
             settings=settings,
         )
+        if way is not None and held.grade is Grade.POSSIBLE and way.distance_mm < settings.approaching_mm:
+            priority = max(priority, AlertPriority.MEDIUM, key=_RANK.index)  # near by both
     clearance = _clearance_mm(surely, current, bool(overlaps))
     if status is SiteStatus.CLEAR and (not current or (hidden and solid is None)):
         status, clearance = None, None
@@ -127,11 +145,16 @@ def site_state(
         next((look.device for look, _ in overlaps), None),
         known_in_space=solid is not None,
     )
-    nearer = likely_mm is not None and (unseen is not None or to_skin) and likely_mm < told.distance_mm - _NEARER_MM
+    by_way = way is not None and way.distance_mm == likely_mm
+    nearer = (
+        likely_mm is not None
+        and (unseen is not None or to_skin or by_way)
+        and likely_mm < told.distance_mm - _NEARER_MM
+    )
     seen_near = seen_mm < settings.near_mm or (time_left is not None and time_left < settings.near_s)
     if nearer and not seen_near and held.grade is not Grade.CONTACT and priority is AlertPriority.HIGH:
         priority = AlertPriority.MEDIUM  # nobody has seen it there
-    if to_skin:
+    if to_skin or (by_way and zone.site is ZoneSite.SKIN):
         check = "the skin itself"
     elif nearer and unseen is not None:
         name = view_name(unseen.direction)
@@ -150,6 +173,7 @@ def site_state(
         likely_mm=likely_mm if nearer else None,
         view_to_check=check if held.grade in (Grade.APPROACHING, Grade.NEAR, Grade.POSSIBLE) else "",
         reason=reason,
+        way="" if way is None or not by_way else _DRAWN if way.drawn else _ALONG,
     )
     return site_text(state, zone), held
 

@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from guidance.cement.extension import ends_px
 from guidance.cement.space import OpenSpace, Tissue
-from guidance.messages import U8, CementBody, CementView, PlannedPath, TrackInView
+from guidance.cement.zone_fields import zone_fields
+from guidance.messages import F64, U8, CementBody, CementView, PlannedPath, TrackInView, ZoneSite
+from guidance.overlay.zones import ZonesOnPicture
+from guidance.tracking.values import SeenInstrument
 
 _STEP_MM: Final = 1.0
 _LONGEST_MM: Final = 250.0
@@ -27,10 +30,18 @@ _LEAST_IN_PLANE: Final = 0.5  # a path seen from less aside does not show where 
 _HALF_FULL: Final = 0.35
 _CLOUD_MM: Final = 4.0  # cement that reaches so far to both sides of a path is no column along it ...
 _CLOUD_OVER_MM: Final = 6.0  # ... if it does over the last of the column
+_END_SEEN_MM: Final = 3.0  # beyond a column's end: where that is hidden, cement may have gone on
+_ON_THE_WAY: Final = frozenset({ZoneSite.NEEDLE_TRACK, ZoneSite.SKIN})  # a path is planned clear of all others
+_OFF_PLAN: Final = 0.09  # a cannula lies up to 5 deg off its plan
+_FARTHEST_MM: Final = 150.0  # from the entry to the skin
 
 
 def path_tracks(
-    view: CementView, paths: Sequence[PlannedPath], exits_mm: Mapping[str, float | None], body: CementBody | None = None
+    view: CementView,
+    paths: Sequence[PlannedPath],
+    exits_mm: Mapping[str, float | None],
+    body: CementBody | None = None,
+    instruments: Sequence[SeenInstrument] = (),
 ) -> tuple[TrackInView, ...]:
     """How far cement comes back along each path; worst first, nothing of paths along which there is none.
 
@@ -42,33 +53,51 @@ def path_tracks(
         paths: planned; the target is where cement comes out.
         exits_mm: by path id, where each leaves the bone, from its target; see `bone_exit_mm`.
         body: what is known of the cement in 3D.
+        instruments: seen in this frame: where one ends cement comes out.
     """
     mask, matrix, mm_per_px = view.mask, view.pixel_from_patient, view.mm_per_px
     if not view.seen or mask is None or matrix is None or mm_per_px is None or view.area_px <= 0.0:
         return ()
+    tips = {one.path_id: one.tip_px for one in instruments if one.tip_px is not None}
     found = []
     for planned in paths:
         if not 1.0 <= _length_mm(planned) <= _LONGEST_MM:
             continue
         path = _outwards(planned)
         length_mm = _length_mm(path)
-        exit_mm, cloud = exits_mm.get(path.id), False
-        if body is not None and body.occupancy is not None and body.affine_lps_from_ijk is not None:
-            back_mm = _column_mm(_covered_in_space(path, length_mm, body))
-        else:
-            shown = _covered_in_view(path, length_mm, view, mask, mm_per_px)
-            if shown is None:
-                continue
+        exit_mm, left_mm, shown_mm, cloud = exits_mm.get(path.id), None, None, False
+        shown = _covered_in_view(path, length_mm, view, mask, mm_per_px)
+        if shown is not None:
             covered, beside = shown
-            back_mm = _column_mm(covered)
-            last = slice(max(int((back_mm - _CLOUD_OVER_MM) / _STEP_MM), 0), int(back_mm / _STEP_MM))
+            shown_mm = _column_mm(covered)
+            last = slice(max(int((shown_mm - _CLOUD_OVER_MM) / _STEP_MM), 0), int(shown_mm / _STEP_MM))
             cloud = bool(beside[last].any()) and float(beside[last].mean()) > 0.5
-        if back_mm <= 0.0:
+        solid = body is not None and body.occupancy is not None and body.affine_lps_from_ijk is not None
+        if body is not None and solid:
+            back_mm = _column_mm(_covered_in_space(path, length_mm, body))
+        elif shown_mm is not None:
+            back_mm = shown_mm
+        else:
             continue
-        if cloud:
-            exit_mm = None  # it lies before or behind the path as well as on it: this view cannot tell
-        left_mm = None if exit_mm is None else exit_mm - back_mm
-        found.append(TrackInView(path_id=path.id, back_mm=back_mm, left_mm=left_mm))
+        if exit_mm is not None and (solid or not cloud):
+            left_mm = exit_mm - back_mm  # a cloud lies before or behind the path as well: this view cannot tell
+        tip_px = tips.get(path.id)
+        tip_mm = None if tip_px is None else tip_back_mm(planned, np.array(matrix).reshape(3, 4), tip_px)
+        if shown is not None and shown_mm is not None and not _end_seen(shown[0], shown_mm):
+            shown_mm = None
+        if back_mm <= 0.0 and tip_mm is None:
+            continue
+        found.append(
+            TrackInView(
+                path_id=path.id,
+                back_mm=back_mm,
+                left_mm=left_mm,
+                exit_mm=exit_mm,
+                shown_mm=shown_mm,
+                cloud=cloud,
+                tip_mm=tip_mm,
+            )
+        )
     return tuple(sorted(found, key=lambda each: (each.left_mm is None, each.left_mm or 0.0, -each.back_mm)))
 
 
@@ -87,6 +116,51 @@ def bone_exit_mm(path: PlannedPath, space: OpenSpace) -> float | None:
         return None
     gaps = np.flatnonzero(np.diff(places) > _MARROW_GAP_MM)
     return float(places[gaps[0]] if len(gaps) else places[-1]) + 0.5 * _STEP_MM
+
+
+def zones_on_paths(zones: ZonesOnPicture, paths: Sequence[PlannedPath]) -> Mapping[str, tuple[str, float]]:
+    """Of each needle track and skin: the path whose way out goes into it, and how far from its target, mm."""
+    surfaces = tuple(pair for pair in zones.surfaces if pair[0].site in _ON_THE_WAY)
+    fields = zone_fields(ZonesOnPicture(surfaces=surfaces))
+    found: dict[str, tuple[str, float]] = {}
+    for path in paths:
+        if not 1.0 <= _length_mm(path) <= _LONGEST_MM:
+            continue
+        target, entry = np.array(path.target_lps_mm), np.array(path.entry_lps_mm)
+        depths = np.arange(0.0, _length_mm(path) + _FARTHEST_MM, _STEP_MM)
+        points = target + depths[:, None] * (entry - target) / _length_mm(path)
+        for one in fields:
+            if one.field is None:
+                continue
+            away_mm = one.field.distance_mm(points)
+            # One that the plan misses by no more than the cannula lies off it is on its way all the same.
+            inside = np.flatnonzero(away_mm <= (0.0 if away_mm.min() <= 0.0 else _OFF_PLAN * depths))
+            if len(inside) and (one.zone.id not in found or depths[inside[0]] < found[one.zone.id][1]):
+                found[one.zone.id] = (path.id, float(depths[inside[0]]))
+    return found
+
+
+def tip_back_mm(path: PlannedPath, pixel_from_patient: F64, tip_px: tuple[float, float]) -> float | None:
+    """How far from a path's target outwards the place on it lies that is seen nearest to a pixel, along its shadow.
+
+    Args:
+        pixel_from_patient: (3, 4).
+
+    Returns:
+        mm, negative beyond the target; None where the view looks along the path.
+    """
+    target, entry = np.array(path.target_lps_mm), np.array(path.entry_lps_mm)
+    at = pixel_from_patient[:, :3] @ target + pixel_from_patient[:, 3]
+    step = pixel_from_patient[:, :3] @ ((entry - target) / np.linalg.norm(entry - target))
+    if at[2] <= 1.0:
+        return None
+    across = step[:2] / at[2] - at[:2] * step[2] / at[2] ** 2  # px per mm at the target
+    shown = float(np.hypot(*across))
+    if shown * at[2] < _LEAST_IN_PLANE * float(np.linalg.norm(pixel_from_patient[0, :3])):
+        return None
+    way = across / shown
+    place = float(way @ np.array(tip_px))
+    return float((way @ at[:2] - place * at[2]) / (place * step[2] - way @ step[:2]))
 
 
 def _outwards(path: PlannedPath) -> PlannedPath:
@@ -168,3 +242,10 @@ def _column_mm(covered: npt.NDArray[np.float64]) -> float:
         if missing_mm > _GAP_MM:
             return float(before) + _STEP_MM
     return float(places[-1]) + _STEP_MM
+
+
+def _end_seen(covered: npt.NDArray[np.float64], column_mm: float) -> bool:
+    """Whether the view shows that there is none beyond a column's end."""
+    first = int(column_mm / _STEP_MM)
+    beyond = covered[first : first + int(_END_SEEN_MM / _STEP_MM)]
+    return bool((beyond == 0.0).any())

@@ -108,6 +108,7 @@ def _keep_out_words(state: SiteState) -> str:
     if state.status is SiteStatus.CONTACT:
         return "cement has reached it" if distance is None or distance > -0.1 else f"cement is {-distance:.1f} mm in it"
     likely = f", likely {max(state.likely_mm, 0.0):.0f} mm by now" if state.likely_mm is not None else ""
+    likely += f" ({state.way})" if likely and state.way else ""
     if state.status is SiteStatus.CONTACT_POSSIBLE:
         where = "" if distance is None or distance > 0.0 else f", overlaps by {-distance:.1f} mm"
         left = f", {distance:.1f} mm left in 3D" if state.in_space and distance is not None and distance > 0.0 else ""

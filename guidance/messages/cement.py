@@ -152,6 +152,7 @@ class SiteInView:
         speed_px_s: of the front at that point towards the zone; None: not known.
         hidden: share of the zone's shadow where new cement could not be seen: off the picture, or blind.
         reach_left_mm: from the zone to cement, had it gone 1.3 times as far along the rays as across; None: not known.
+        path_id, path_mm: the path whose way out goes into the zone, and how far from its target; "", None: none does.
         reason: why the distance is not known.
     """
 
@@ -163,6 +164,8 @@ class SiteInView:
     speed_px_s: float | None = None
     hidden: float = 0.0
     reach_left_mm: float | None = None
+    path_id: str = ""
+    path_mm: float | None = None
     reason: str = ""
 
 
@@ -192,11 +195,21 @@ class TrackInView:
         path_id: whose.
         back_mm: how far cement lies along the path without a gap, from its target back towards its entry.
         left_mm: from there to where the path leaves the bone, negative beyond it; None: where that is, is not known.
+        shown_mm: the same as `back_mm` by this view's shadow alone, which lies over more than the path: no more cement
+            is on it than so much; None: this view does not show it.
+        exit_mm: how far from its target the path leaves the bone; None: not known.
+        cloud: what the shadow shows lies to both sides of the path as well.
+        tip_mm: how far the end of the instrument on the path is back from the target, as seen in this frame; negative:
+            beyond it. None: not seen.
     """
 
     path_id: str
     back_mm: float
     left_mm: float | None = None
+    exit_mm: float | None = None
+    shown_mm: float | None = None
+    cloud: bool = False
+    tip_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +297,7 @@ class SiteState:
         likely_mm: what is likely left by now, where a view that showed it has not been looked at; None: the distance.
         in_space: whether the distance is of the 3D estimate.
         view_to_check: which view would tell more, in words; "" where none.
+        way: by which way cement comes nearer, where that is not plain; "" where it is.
         text: one line for people.
     """
 
@@ -300,6 +314,7 @@ class SiteState:
     in_space: bool = False
     view_to_check: str = ""
     reason: str = ""
+    way: str = ""
     text: str = ""
 
 

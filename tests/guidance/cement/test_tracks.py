@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from guidance.cement.space import OpenSpace, Tissue
-from guidance.cement.tracks import bone_exit_mm, path_tracks
-from guidance.messages import CementBody, PlannedPath
+from guidance.cement.tracks import bone_exit_mm, path_tracks, tip_back_mm, zones_on_paths
+from guidance.messages import CementBody, PlannedPath, ZoneSite
+from guidance.messages.zones import SphereShape
+from guidance.overlay.zones import ZonesOnPicture
+from guidance.planning.surface import surface_of_shape
 from guidance.planning.working_grid import WorkingGrid
-from tests.helpers.cement_views import cement_view
+from tests.helpers.cement_views import cement_view, zone
 from tests.helpers.drawn import view
 
 SIZE = 512
@@ -100,3 +103,53 @@ def test_where_a_path_leaves_the_bone():
     outside = replace(PATH, target_lps_mm=(60.0, 0, 0))
     assert bone_exit_mm(outside, space) is None
     assert bone_exit_mm(replace(PATH, entry_lps_mm=PATH.target_lps_mm), space) is None
+
+
+def test_a_view_tells_how_much_is_on_the_path_where_it_shows_the_end():
+    (track,) = tracks_of(strip(-8.0, 22.0))
+    assert track.shown_mm == pytest.approx(22.0, abs=1.5)
+    assert not track.cloud
+    (track,) = tracks_of(strip(-20.0, 26.0, 20.0))
+    assert track.cloud
+    # Where the way on is hidden, cement may have gone on.
+    (track,) = tracks_of(strip(-8.0, 22.0), blind=strip(22.0, 90.0, 6.0))
+    assert track.shown_mm is None
+
+
+@pytest.mark.parametrize("back_mm", [-4.0, 0.0, 18.0, 60.0])
+@pytest.mark.parametrize("entry", [(80.0, 0.0, 0.0), (50.0, 40.0, -30.0)])
+def test_where_the_end_of_a_cannula_is_on_its_path(back_mm, entry):
+    path = replace(PATH, entry_lps_mm=entry)
+    matrix = np.array(MATRIX).reshape(3, 4)
+    seen = matrix @ np.append(back_mm * np.array(entry) / np.linalg.norm(entry), 1.0)
+    # As far across its shadow as a cannula may lie off its plan, the place along it is the same.
+    along = (matrix @ np.append(np.array(entry), 1.0))[:2] / (matrix @ np.append(np.array(entry), 1.0))[2]
+    along -= matrix[:2, 3] / matrix[2, 3]
+    aside = 6.0 * np.array((-along[1], along[0])) / np.hypot(*along)
+    u, v = (seen[:2] / seen[2] + aside).tolist()
+    assert tip_back_mm(path, matrix, (u, v)) == pytest.approx(back_mm, abs=1e-6)
+
+
+def test_an_end_is_not_told_where_the_view_looks_along_the_path():
+    matrix = np.array(MATRIX).reshape(3, 4)
+    path = replace(PATH, entry_lps_mm=tuple((-80.0 * matrix[2, :3]).tolist()))
+    assert tip_back_mm(path, matrix, (300.0, 300.0)) is None
+
+
+@pytest.mark.parametrize(("site", "beside_mm", "start_mm"), [
+    (ZoneSite.SKIN, 0.0, 145.0),
+    (ZoneSite.SKIN, 9.0, 138.0),
+    (ZoneSite.SKIN, 30.0, None),
+    (ZoneSite.FORAMEN, 0.0, None),
+])  # fmt: skip
+def test_zones_that_a_path_goes_out_into(site, beside_mm, start_mm):
+    """A ball of 5 mm, 150 mm out: on the path, as far beside it as a cannula may lie off its plan, and farther."""
+    known = zone("Z4", site, x_mm=150.0)
+    known = replace(known, shape=SphereShape(center_lps_mm=(150.0, beside_mm, 0.0), radius_mm=5.0))
+    zones = ZonesOnPicture(surfaces=((known, surface_of_shape(known.shape)),))
+    found = zones_on_paths(zones, (PATH,))
+    if start_mm is None:
+        assert found == {}
+    else:
+        assert found["Z4"][0] == "P1"
+        assert found["Z4"][1] == pytest.approx(start_mm, abs=4.0)
