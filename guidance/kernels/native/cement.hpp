@@ -47,6 +47,9 @@ void warp(const float* frame, const std::uint8_t* valid, std::size_t rows, std::
 // 1 4 6 4 1 both ways, over 256; beyond the border as at it.
 void smooth(const float* from, std::size_t rows, std::size_t columns, float* scratch, float* to);
 double total(const float* line, std::size_t count);
+// The number that `rank` others are not above; what was in `numbers` is lost. rank < numbers.size().
+float ranked(std::vector<float>& numbers, std::size_t rank);
+inline float middle_of(std::vector<float>& numbers) { return ranked(numbers, numbers.size() / 2); }
 // Bytes: marks are 0 or 1.
 void mark_also(std::uint8_t* to, const std::uint8_t* from, std::size_t count);
 void mark_only(std::uint8_t* to, const std::uint8_t* without, std::size_t count);
@@ -110,8 +113,9 @@ class Alignment {
   Fit refine(Fit fit, int rounds, double slope_prior_sigma);
   double alike(const Fit& fit);
 
-  std::size_t rows_, columns_;  // of the halved grid
-  double middle_u_, middle_v_;  // of the whole grid, in halved pixels
+  std::size_t rows_, columns_;        // of the halved grid
+  double middle_u_, middle_v_;        // of the whole grid, in halved pixels
+  std::size_t used_rows_, few_rows_;  // from one to the next that motion, and exposure at first, are told from
   double mean_ = 0.0, offered_ = 0.0;
   Plane reference_, slope_u_, slope_v_, weight_, used_, frame_, off_, plain_, line_, level_;
   Marks valid_, frame_valid_, marks_, scratch_;

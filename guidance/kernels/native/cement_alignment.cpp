@@ -8,9 +8,11 @@ namespace {
 
 constexpr float kSmoothGain = 0.0398F;  // sum of the squares of 1 4 6 4 1 both ways, twice
 constexpr float kModelSigma = 0.01F;    // what a rigid picture does not explain of a patient, natural logarithm
-constexpr std::size_t kFewRows = 8;     // of which every one tells the exposure well enough to begin with
-constexpr double kLostShare = 0.6;      // less agreement asks for a search
-constexpr int kWideRounds = 48;         // of 1 4 6 4 1: a standard deviation of 7 halved pixels
+// Smoothed rows beside each other tell much the same, and so many of them are enough; fewer for the exposure to begin
+// with.
+constexpr std::size_t kRows = 64, kFewRows = 16;
+constexpr double kLostShare = 0.6;  // less agreement asks for a search
+constexpr int kWideRounds = 48;     // of 1 4 6 4 1: a standard deviation of 7 halved pixels
 
 GUIDANCE_CLONES void weights_of(const float* __restrict weight, const std::uint8_t* __restrict excluded,
                                 std::size_t count, float* __restrict used) {
@@ -25,13 +27,15 @@ Alignment::Alignment(const float* reference, const std::uint8_t* valid, const fl
       columns_(columns / 2),
       middle_u_((static_cast<double>(columns) - 2.0) / 4.0),
       middle_v_((static_cast<double>(rows) - 2.0) / 4.0),
+      used_rows_(std::max<std::size_t>(rows_ / kRows, 2)),
+      few_rows_(std::max<std::size_t>(rows_ / kFewRows, 8)),
       search_(rows_, columns_) {
   const std::size_t count = rows_ * columns_;
   for (Plane* plane : {&reference_, &slope_u_, &slope_v_, &weight_, &used_, &frame_, &off_, &plain_, &level_})
     plane->assign(count, 0.0F);
   line_.assign(5 * columns_ + 8, 0.0F);
   for (Marks* marks : {&valid_, &frame_valid_, &marks_, &scratch_}) marks->assign(count, 0);
-  sample_.reserve(count / kFewRows + 1);  // no sample takes more
+  sample_.reserve(count / few_rows_ + columns_ + 1);  // no sample takes more
 
   halve(variance, valid, rows, columns, weight_.data(), marks_.data());
   halve(reference, valid, rows, columns, off_.data(), marks_.data());
@@ -84,18 +88,16 @@ Fit Alignment::fit(const float* frame, const std::uint8_t* valid, const std::uin
   }
   // Exposure first: between two frames it may change by any factor.
   Fit fit = start;
-  compare(fit, 1.0, nullptr, kFewRows);
+  compare(fit, 1.0, nullptr, few_rows_);
   sample_.clear();
-  for (std::size_t r = 0; r < rows_; r += kFewRows)
+  for (std::size_t r = 0; r < rows_; r += few_rows_)
     for (std::size_t n = r * columns_; n < (r + 1) * columns_; n += 3)
       if (plain_[n] > 0.0F) sample_.push_back(off_[n]);
   if (sample_.empty()) {
     fit.share = fit.alike = fit.compared = 0.0;
     return fit;
   }
-  const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-  std::nth_element(sample_.begin(), middle, sample_.end());
-  fit.offset += *middle;
+  fit.offset += middle_of(sample_);
   fit = refine(fit, 4, slope_prior_sigma);
   if (fit.share < kLostShare) {
     Fit other = fit;

@@ -42,6 +42,7 @@ class Background {
     loss_[(r / kCell) * cell_columns_ + std::min(c / kCell, cell_columns_ - 1)] += primary;
   }
   float signal(std::size_t at) const { return signal_[at]; }
+  const float* signals() const { return signal_.data(); }
 
  private:
   void blur(const std::vector<float>& from, std::size_t width, std::vector<float>& to);

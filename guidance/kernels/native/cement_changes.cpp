@@ -131,14 +131,15 @@ void Tracker::find_changes() {
   const std::size_t half = rows * columns;
   const auto gain = static_cast<float>(kFineGain * change_scale_ * change_scale_);
   deviations(half_smooth_.data(), half_variance_.data(), half_systematic_.data(), half, gain, half_z_.data());
-  sample_.clear();
-  for (std::size_t n = 0; n < half; n += kStride)
-    if (half_seen_[n] && !half_foreign_[n] && half_systematic_[n] < gain * half_variance_[n])
-      sample_.push_back(std::abs(half_z_[n]));
+  sample(
+      half, kStride,
+      [&](std::size_t n) {
+        const bool noise = half_systematic_[n] < gain * half_variance_[n];
+        return (half_seen_[n] != 0) & (half_foreign_[n] == 0) & noise;
+      },
+      [&](std::size_t n) { return std::abs(half_z_[n]); });
   if (sample_.size() > 32) {
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.5, 2.0);
+    const double size = std::clamp(static_cast<double>(middle_of(sample_)) / kMedianShare, 0.5, 2.0);
     change_scale_ = std::clamp(change_scale_ * (frame_ < 3 ? size : std::pow(size, 0.2)), 0.3, 5.0);
   }
   // What is foreign: comes in from where nothing can be seen and does not hang together with cement, or is too much to
@@ -183,18 +184,19 @@ void Tracker::find_changes() {
 // reference, over their slope, is how far they are off.
 void Tracker::learn_displacement(float reference_share) {
   const auto gain = static_cast<float>(kFineGain * noise_scale_ * noise_scale_);
-  sample_.clear();
-  const std::size_t stride = std::max(kSteepStride, count_ / kSteepMost | 1U);
-  for (std::size_t n = 0; n < count_; n += stride) {
-    if (!(fine_[n] < 0.0F) || !now_valid_[n] || excluded_[n] || told_[n] || steel_[n]) continue;
-    const float square = slopes_[n], noise = gain * (spread_[n] + reference_share * variance_[n]) + kModel * kModel;
-    if (kSteep * square > noise) sample_.push_back((fine_[n] * fine_[n] - kMedianSquare * noise) / square);
-  }
+  const auto noise = [&](std::size_t n) {
+    return gain * (spread_[n] + reference_share * variance_[n]) + kModel * kModel;
+  };
+  sample(
+      count_, std::max(kSteepStride, count_ / kSteepMost | 1U),
+      [&](std::size_t n) {
+        const bool free = (now_valid_[n] != 0) & ((excluded_[n] | told_[n] | steel_[n]) == 0);
+        return free & (fine_[n] < 0.0F) & (kSteep * slopes_[n] > noise(n));
+      },
+      [&](std::size_t n) { return (fine_[n] * fine_[n] - kMedianSquare * noise(n)) / slopes_[n]; });
   float found = 0.0F;
   if (sample_.size() >= kSteepLeast) {
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    found = kFarther * std::sqrt(std::max(*middle, 0.0F) / kMedianSquare);
+    found = kFarther * std::sqrt(std::max(middle_of(sample_), 0.0F) / kMedianSquare);
   }
   found_ = found;
   const auto least = static_cast<float>(setup_.jitter);

@@ -95,13 +95,12 @@ void Tracker::find_coarse(const Look& look) {
     coarse_levels(with, half_columns_, half_fine_.data() + to, half_weight_.data() + to, half_z_.data() + to,
                   half_marks_.data() + to);
   }
-  sample_.clear();
-  for (std::size_t n = 0; n < half; n += kStride / 4)
-    if (half_z_[n] < 0.0F && half_systematic_[n] < kCoarseFlat * kCoarseFlat) sample_.push_back(-half_z_[n]);
+  sample(
+      half, kStride / 4,
+      [&](std::size_t n) { return (half_z_[n] < 0.0F) & (half_systematic_[n] < kCoarseFlat * kCoarseFlat); },
+      [&](std::size_t n) { return -half_z_[n]; });
   if (sample_.size() > 64) {
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.5, 2.0);
+    const double size = std::clamp(static_cast<double>(middle_of(sample_)) / kMedianShare, 0.5, 2.0);
     coarse_scale_ = std::clamp(coarse_scale_ * (frame_ < 3 ? size : std::pow(size, 0.2)), 0.3, 6.0);
   }
   std::fill(half_cement_.begin(), half_cement_.end(), std::uint8_t{0});

@@ -122,9 +122,8 @@ void Tracker::follow_field(const Scale& scale) {
     if (n % kFieldStride == 0 && now_valid_[n] && !excluded_[n]) sample_.push_back(now_[n]);
   }
   if (sample_.empty()) return;
-  const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-  std::nth_element(sample_.begin(), middle, sample_.end());
-  for (std::size_t n = 0; n < count_; ++n) now_[n] -= *middle;
+  const float exposure = middle_of(sample_);
+  for (std::size_t n = 0; n < count_; ++n) now_[n] -= exposure;
   if (!background_.fit_field(now_.data(), share_.data(), now_valid_.data(), excluded_.data())) return;
   for (std::size_t r = 0; r < rows; ++r) {
     background_.field_row(r, scratch_.data());

@@ -63,14 +63,12 @@ void Tracker::find_candidates(const Look& look) {
   const std::size_t rows = setup_.rows, columns = setup_.columns;
   smooth(mean_.data(), rows, columns, scratch_.data(), fine_.data());
   // What the exposure's fit left behind is the middle of what is not cement.
-  sample_.clear();
-  for (std::size_t n = 0; n < count_; n += kStride)
-    if (now_valid_[n] && !excluded_[n] && !foreign_[n]) sample_.push_back(fine_[n]);
+  sample(
+      count_, kStride, [&](std::size_t n) { return (now_valid_[n] != 0) & (excluded_[n] == 0) & (foreign_[n] == 0); },
+      [&](std::size_t n) { return fine_[n]; });
   float left = 0.0F;
   if (sample_.size() > 64) {
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    left = *middle;
+    left = middle_of(sample_);
   }
   level_ = left;
   // What changes everywhere: scatter, and drifts.
@@ -95,14 +93,15 @@ void Tracker::find_candidates(const Look& look) {
                 now_valid_.data() + at, columns, reference_share, gain, z_.data() + at, level_map_.data() + at);
   }
   // Noise as it is: the side where no cement can be.
-  sample_.clear();
-  for (std::size_t n = 0; n < count_; n += kStride)
-    if (z_[n] < 0.0F && !excluded_[n] && 2.0F * systematic_[n] < level_map_[n] * level_map_[n])  // noise for the most
-      sample_.push_back(-z_[n]);
+  sample(
+      count_, kStride,
+      [&](std::size_t n) {
+        const bool noise = 2.0F * systematic_[n] < level_map_[n] * level_map_[n];  // for the most
+        return (z_[n] < 0.0F) & (excluded_[n] == 0) & noise;
+      },
+      [&](std::size_t n) { return -z_[n]; });
   if (sample_.size() > 64) {
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    const double size = std::clamp(static_cast<double>(*middle) / kMedianShare, 0.3, 5.0);
+    const double size = std::clamp(static_cast<double>(middle_of(sample_)) / kMedianShare, 0.3, 5.0);
     const bool early = frame_ < kLearns;
     noise_scale_ = std::clamp(noise_scale_ * (early ? size : std::pow(std::clamp(size, 0.5, 2.0), 0.2)), 0.3, 5.0);
     if (early) rescale(static_cast<float>(size), count_, z_.data(), level_map_.data());

@@ -1,6 +1,7 @@
 // What is left over between a frame and the reference, and Gauss-Newton on five numbers with Cauchy's weights.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "cement.hpp"
 
@@ -13,21 +14,9 @@ constexpr double kCut = 2.0;             // standard deviations at which a bin's
 constexpr float kAgrees = 3.0F;          // standard deviations
 constexpr double kMedianShare = 0.6745;  // of white noise: the median of its size
 constexpr std::size_t kSampleStride = 19;
-constexpr std::size_t kUsedRows = 2;  // smoothed rows beside each other tell much the same
-constexpr float kEdgesOff = 1.0F;     // halved pixels: bones 60 mm apart in depth, the patient 7 mm aside
-constexpr double kLeastStep = 0.01;   // halved pixels: the step after a smaller one would be no step
+constexpr float kEdgesOff = 1.0F;    // halved pixels: bones 60 mm apart in depth, the patient 7 mm aside
+constexpr double kLeastStep = 0.01;  // halved pixels: the step after a smaller one would be no step
 constexpr double kLeastOffset = 3e-4;
-
-[[gnu::always_inline]] inline double dot(const float* __restrict a, const float* __restrict b, std::size_t count) {
-  float lanes[kLanes] = {};
-  std::size_t n = 0;
-  for (; n + kLanes <= count; n += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] += a[n + l] * b[n + l];
-  float sum = 0.0F;
-  for (; n < count; ++n) sum += a[n] * b[n];
-  for (const float lane : lanes) sum += lane;
-  return sum;
-}
 
 GUIDANCE_CLONES void bilinear_run(const float* __restrict a, const float* __restrict b, std::size_t count, float fu,
                                   float fv, float step_u, float step_v, float* __restrict to) {
@@ -61,23 +50,26 @@ GUIDANCE_CLONES void residuals(const Line& line, std::size_t count, float offset
   }
 }
 
+// A run of kLanes numbers: all sums of a line are kept in registers at once, as each of them alone waits for itself.
+using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+[[gnu::always_inline]] inline void take(const float* from, Lanes& lanes) { std::memcpy(&lanes, from, sizeof lanes); }
+
 // Weighted sums of one line; scratch has four lines.
 GUIDANCE_CLONES void accumulate(const Line& line, std::size_t count, float inverse_cut, float mean, float first_u,
                                 float y, float* __restrict scratch, double* normal, double* right, double* tally) {
   float* __restrict turn = scratch;
   float* __restrict weighted = scratch + count;
-  float* __restrict one = scratch + 2 * count;
-  float agreeing = 0.0F, denser = 0.0F, bins = 0.0F;
+  float* __restrict full = scratch + 2 * count;  // what the slope really goes with
   for (std::size_t n = 0; n < count; ++n) {
     const float x = first_u + static_cast<float>(static_cast<std::int32_t>(n));
     turn[n] = x * line.slope_v[n] - y * line.slope_u[n];
-    one[n] = -1.0F;
+    full[n] = mean - line.reference[n];
   }
+  float lanes[3][kLanes] = {};
   for (std::size_t n = 0; n < count; ++n) {
     const float square = line.off[n] * line.off[n] * line.plain[n];
     weighted[n] = line.plain[n] / (1.0F + square * inverse_cut * inverse_cut);
   }
-  float lanes[3][kLanes] = {};
   for (std::size_t n = 0; n + kLanes <= count; n += kLanes)
     for (std::size_t l = 0; l < kLanes; ++l) {
       const float square = line.off[n + l] * line.off[n + l] * line.plain[n + l];
@@ -87,25 +79,47 @@ GUIDANCE_CLONES void accumulate(const Line& line, std::size_t count, float inver
       lanes[1][l] += line.off[n + l] > 0.0F ? there - agrees : 0.0F;
       lanes[2][l] += there;
     }
-  for (std::size_t l = 0; l < kLanes; ++l) {
-    agreeing += lanes[0][l];
-    denser += lanes[1][l];
-    bins += lanes[2][l];
+  for (std::size_t n = 0; n < 3; ++n)
+    for (std::size_t l = 0; l < kLanes; ++l) tally[n] += lanes[n][l];
+  // The offset's column is -1.
+  constexpr std::size_t kPairs = kUnknowns * (kUnknowns + 1) / 2, kSums = kPairs + kUnknowns;
+  Lanes sums[kSums] = {};
+  std::size_t n = 0;
+  for (; n + kLanes <= count; n += kLanes) {
+    Lanes columns[kUnknowns], weight, off, along;
+    take(line.slope_u + n, columns[0]);
+    take(line.slope_v + n, columns[1]);
+    take(turn + n, columns[2]);
+    columns[3] = Lanes{} - 1.0F;
+    take(line.level + n, columns[4]);
+    take(weighted + n, weight);
+    take(line.off + n, off);
+    take(full + n, along);
+    std::size_t pair = 0;
+#pragma GCC unroll 5
+    for (std::size_t i = 0; i < kUnknowns; ++i) {
+      const Lanes product = weight * columns[i];
+#pragma GCC unroll 5
+      for (std::size_t j = i; j < kUnknowns; ++j, ++pair)
+        sums[pair] += product * (i == kUnknowns - 1 ? along : columns[j]);
+      sums[kPairs + i] += product * off;
+    }
   }
-  tally[0] += agreeing;
-  tally[1] += denser;
-  tally[2] += bins;
-  const float* const columns[kUnknowns] = {line.slope_u, line.slope_v, turn, one, line.level};
-  float* __restrict product = one + count;
-  float* __restrict full = product + count;
-  for (std::size_t n = 0; n < count; ++n) full[n] = mean - line.reference[n];  // what the slope really goes with
-  std::size_t pair = 0;
-  for (std::size_t i = 0; i < kUnknowns; ++i) {
-    for (std::size_t n = 0; n < count; ++n) product[n] = weighted[n] * columns[i][n];
-    for (std::size_t j = i; j < kUnknowns; ++j, ++pair)
-      normal[pair] += dot(product, i == kUnknowns - 1 ? full : columns[j], count);
-    right[i] -= dot(product, line.off, count);
+  std::array<float, kSums> last{};
+  for (; n < count; ++n) {
+    const float columns[kUnknowns] = {line.slope_u[n], line.slope_v[n], turn[n], -1.0F, line.level[n]};
+    std::size_t pair = 0;
+    for (std::size_t i = 0; i < kUnknowns; ++i) {
+      const float product = weighted[n] * columns[i];
+      for (std::size_t j = i; j < kUnknowns; ++j, ++pair)
+        last[pair] += product * (i == kUnknowns - 1 ? full[n] : columns[j]);
+      last[kPairs + i] += product * line.off[n];
+    }
   }
+  for (std::size_t pair = 0; pair < kSums; ++pair)
+    for (std::size_t l = 0; l < kLanes; ++l) last[pair] += sums[pair][l];
+  for (std::size_t pair = 0; pair < kPairs; ++pair) normal[pair] += last[pair];
+  for (std::size_t i = 0; i < kUnknowns; ++i) right[i] -= last[kPairs + i];
 }
 
 // Symmetric positive definite, upper triangle by rows; false where it is not. Answers the inverse's diagonal too.
@@ -202,18 +216,16 @@ Fit Alignment::refine(Fit fit, int rounds, double slope_prior_sigma) {
   const double told_slope = fit.slope;
   for (int round = 0;; ++round) {
     Sums sums;
-    compare(fit, kCut * std::max(fit.scale, 1.0), &sums, kUsedRows);
+    compare(fit, kCut * std::max(fit.scale, 1.0), &sums, used_rows_);
     fit.share = sums.bins > 0.0 ? sums.agreeing / sums.bins : 0.0;
     fit.denser = sums.bins > sums.agreeing ? sums.denser / (sums.bins - sums.agreeing) : 0.0;
-    fit.compared = offered_ > 0.0 ? static_cast<double>(kUsedRows) * sums.bins / offered_ : 0.0;
+    fit.compared = offered_ > 0.0 ? static_cast<double>(used_rows_) * sums.bins / offered_ : 0.0;
     sample_.clear();
-    for (std::size_t r = 0; r < rows_; r += kUsedRows)
+    for (std::size_t r = 0; r < rows_; r += used_rows_)
       for (std::size_t n = r * columns_ + r % kSampleStride; n < (r + 1) * columns_; n += kSampleStride)
         if (plain_[n] > 0.0F) sample_.push_back(off_[n] * off_[n] * plain_[n]);
     if (sample_.empty()) return fit;
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    fit.scale = std::sqrt(static_cast<double>(*middle)) / kMedianShare;
+    fit.scale = std::sqrt(static_cast<double>(middle_of(sample_))) / kMedianShare;
     if (round >= rounds) return fit;
     const double prior = 1.0 / (slope_prior_sigma * slope_prior_sigma);
     sums.normal[14] += prior;
@@ -236,9 +248,9 @@ Fit Alignment::refine(Fit fit, int rounds, double slope_prior_sigma) {
 }
 
 double Alignment::alike(const Fit& fit) {
-  compare(fit, 1.0, nullptr, kUsedRows);
+  compare(fit, 1.0, nullptr, used_rows_);
   double agreeing = 0.0, bins = 0.0;
-  for (std::size_t r = 0; r < rows_; r += kUsedRows)
+  for (std::size_t r = 0; r < rows_; r += used_rows_)
     for (std::size_t n = r * columns_; n < (r + 1) * columns_; ++n) {
       if (!(plain_[n] > 0.0F)) continue;
       const float steep = kEdgesOff * kEdgesOff * (slope_u_[n] * slope_u_[n] + slope_v_[n] * slope_v_[n]);

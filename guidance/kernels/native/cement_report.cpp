@@ -5,18 +5,38 @@
 #include <limits>
 
 #include "cement_place.hpp"
+#include "cement_thickness.hpp"
 #include "cement_tracker.hpp"
 
 namespace guidance::cement {
 namespace {
 
 constexpr float kInside = 0.05F;         // of the level: what is cement lies above it, what is not below
-constexpr float kLeastPrimary = 0.02F;   // of the primary beam: less is not told from scatter
 constexpr double kDrift = 0.0015;        // contrast: what the exposure's fit may miss under the cement
 constexpr int kFit = 3, kFitLeast = 14;  // half the window that a speed is told from, its least pixels
 constexpr double kSpeedQuantile = 0.9;
 constexpr std::size_t kSpeedLeast = 8;
 constexpr std::size_t kStride = 97;
+
+// What is drawn a line around: cement lies above 0, what is not below.
+GUIDANCE_CLONES void around_level(const float* __restrict fine, const float* __restrict level,
+                                  const std::uint8_t* __restrict cement, std::size_t count, float* __restrict to) {
+  for (std::size_t n = 0; n < count; ++n) {
+    const float above = fine[n] - level[n], least = kInside * level[n];
+    const float in = above > least ? above : least, out = above < -least ? above : -least;
+    to[n] = cement[n] ? in : out;
+  }
+}
+
+// Whether cement of a row, but for its ends, lies beside what is not seen.
+GUIDANCE_CLONES bool beside_unseen(const std::uint8_t* __restrict cement, const std::uint8_t* __restrict seen,
+                                   std::size_t columns) {
+  const std::uint8_t *const above = seen - columns, *const below = seen + columns;
+  std::uint8_t any = 0;
+  for (std::size_t n = 1; n + 1 < columns; ++n)
+    any |= static_cast<std::uint8_t>(cement[n] & ((above[n] & below[n] & seen[n - 1] & seen[n + 1]) ^ 1U));
+  return any != 0;
+}
 
 }  // namespace
 
@@ -40,48 +60,38 @@ void Tracker::measure(const Look& look, Answer& answer) {
   const auto rows = static_cast<int>(setup_.rows), columns = static_cast<int>(setup_.columns);
   find_box();
   const auto [left, top, right, bottom] = box_;
-  sample_.clear();
   const auto reference_share = static_cast<float>(1.0 / setup_.reference_frames);
-  for (std::size_t n = 0; n < count_; n += kStride)
-    if (now_valid_[n]) sample_.push_back(spread_[n] + reference_share * variance_[n]);
+  sample(
+      count_, kStride, [&](std::size_t n) { return now_valid_[n] != 0; },
+      [&](std::size_t n) { return spread_[n] + reference_share * variance_[n]; });
   if (!sample_.empty()) {
-    const auto middle = sample_.begin() + static_cast<std::ptrdiff_t>(sample_.size() / 2);
-    std::nth_element(sample_.begin(), middle, sample_.end());
-    answer.noise = noise_ = noise_scale_ * std::sqrt(static_cast<double>(*middle));
+    answer.noise = noise_ = noise_scale_ * std::sqrt(static_cast<double>(middle_of(sample_)));
   }
   double variance = 0.0, slopes = 0.0;
   background_.clear_loss();
-  for (int r = std::max(top - 2, 0); r <= std::min(bottom + 2, rows - 1); ++r)
-    for (int c = std::max(left - 2, 0); c <= std::min(right + 2, columns - 1); ++c) {
-      const std::size_t at = static_cast<std::size_t>(r) * setup_.columns + static_cast<std::size_t>(c);
-      const float level = level_map_[at], above = fine_[at] - level;
-      z_[at] = cement_[at] ? std::max(above, kInside * level) : std::min(above, -kInside * level);
-      now_[at] = 0.0F;
-      if (cement_[at]) {
-        ++answer.pixels;
-        const auto seen = [&](int v, int u) {
-          return v >= 0 && u >= 0 && v < rows && u < columns &&
-                 now_valid_[static_cast<std::size_t>(v) * setup_.columns + static_cast<std::size_t>(u)];
-        };
-        if (!seen(r - 1, c) || !seen(r + 1, c) || !seen(r, c - 1) || !seen(r, c + 1)) answer.out_of_picture = true;
-      }
-      if (look.thickness == nullptr || !(fine_[at] > 0.0F)) continue;
-      // Scatter has fallen with the primary around.
-      const float fallen = std::exp(-scatter_[at]), through = std::exp(-fine_[at]) * fallen;
-      const float share = std::max(share_[at] - (1.0F - fallen), 0.0F), kept = 1.0F - share_[at];
-      const float primary = std::clamp((through - share) / kept, kLeastPrimary, 1.0F);
-      const float place = -std::log(primary) / static_cast<float>(look.contrast_step);
-      const auto last = static_cast<float>(look.thicknesses - 2);
-      const auto entry = static_cast<std::size_t>(std::clamp(place, 0.0F, last));
-      const float slope = look.thickness[entry + 1] - look.thickness[entry];
-      now_[at] = look.thickness[entry] + slope * std::min(place - static_cast<float>(entry), 1.0F);
-      if (!cement_[at]) continue;
-      background_.add_loss(static_cast<std::size_t>(r), static_cast<std::size_t>(c),
-                           background_.signal(at) * (1.0F - primary));
-      const double per_contrast = slope / look.contrast_step * through / (primary * kept);
-      variance += per_contrast * per_contrast * (spread_[at] + reference_share * variance_[at]);
-      slopes += per_contrast;
-    }
+  const bool any = left <= right;
+  const std::size_t first = any ? static_cast<std::size_t>(std::max(left - 2, 0)) : 0;
+  const std::size_t count = any ? static_cast<std::size_t>(std::min(right + 3, columns)) - first : 0;
+  float *const loss = scratch_.data(), *const slope = loss + count, *const noise = slope + count;
+  for (int r = std::max(top - 2, 0); r <= std::min(bottom + 2, rows - 1); ++r) {
+    const std::size_t line = static_cast<std::size_t>(r) * setup_.columns, at = line + first;
+    around_level(fine_.data() + at, level_map_.data() + at, cement_.data() + at, count, z_.data() + at);
+    std::fill_n(now_.data() + at, count, 0.0F);
+    const std::size_t pixels = count_both(cement_.data() + at, cement_.data() + at, count);
+    answer.pixels += pixels;
+    if (pixels > 0 && (r == 0 || r + 1 == rows || cement_[line] || cement_[line + setup_.columns - 1] ||
+                       beside_unseen(cement_.data() + line, now_valid_.data() + line, setup_.columns)))
+      answer.out_of_picture = true;
+    if (look.thickness == nullptr) continue;
+    const ThicknessRow from{fine_.data() + at,   scatter_.data() + at,  share_.data() + at,  background_.signals() + at,
+                            spread_.data() + at, variance_.data() + at, cement_.data() + at, near_.data() + at};
+    thickness_row(from, count, {look.thickness, static_cast<float>(look.contrast_step), look.thicknesses},
+                  reference_share, {now_.data() + at, loss, slope, noise});
+    if (pixels == 0) continue;
+    for (std::size_t n = 0; n < count; ++n) background_.add_loss(static_cast<std::size_t>(r), first + n, loss[n]);
+    slopes += total(slope, count);
+    variance += total(noise, count);
+  }
   const double whole = static_cast<double>(setup_.step * setup_.step);
   answer.noise_sigma =
       whole * std::sqrt(noise_scale_ * noise_scale_ * variance +
@@ -141,10 +151,7 @@ void Tracker::speeds(const Look& look, Answer& answer) {
       sample_.push_back(speed_[at]);
     }
   if (sample_.size() < kSpeedLeast) return;
-  const auto place =
-      sample_.begin() + static_cast<std::ptrdiff_t>(kSpeedQuantile * static_cast<double>(sample_.size() - 1));
-  std::nth_element(sample_.begin(), place, sample_.end());
-  answer.speed = *place;
+  answer.speed = ranked(sample_, static_cast<std::size_t>(kSpeedQuantile * static_cast<double>(sample_.size() - 1)));
 }
 
 }  // namespace guidance::cement

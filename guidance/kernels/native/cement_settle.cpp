@@ -58,6 +58,7 @@ void Tracker::settle(const Look& look) {
   // What came while it moved, and lies farther from cement of before than that can have grown, is bone that lies
   // elsewhere, or cannot be told from it.
   reach_of_growth(look);
+  doubtful_ = true;
   for (std::size_t n = 0; n < count_; ++n) {
     if (!cement_[n] || grown_[n]) continue;
     forget(n);

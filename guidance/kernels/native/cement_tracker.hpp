@@ -113,6 +113,17 @@ class Tracker {
   void find_box();
   void measure(const Look& look, Answer& answer);
   void speeds(const Look& look, Answer& answer);
+  // Fills sample_ with what counts of every stride-th bin. Without a branch: noise decides which do.
+  template <class Counts, class Value>
+  void sample(std::size_t count, std::size_t stride, const Counts& counts, const Value& value) {
+    sample_.resize(count / stride + 1);
+    std::size_t taken = 0;
+    for (std::size_t n = 0; n < count; n += stride) {
+      sample_[taken] = value(n);
+      taken += counts(n) ? 1U : 0U;
+    }
+    sample_.resize(taken);
+  }
   std::array<std::int32_t, 4> frame_box(const Answer& answer, const Maps& maps) const;
   void write(const Look& look, Answer& answer, const Maps& maps);
   void write_blind(const Answer& answer, const Maps& maps);
@@ -147,6 +158,7 @@ class Tracker {
   double quiet_s_ = 0.0, recent_s_ = 0.0, still_from_s_ = 0.0;
   int still_frames_ = 0;
   bool moving_ = false;
+  bool doubtful_ = false;  // anything is marked in doubt_ or lost_
   Regions regions_;
   Contours contours_;
   std::vector<float> sample_;

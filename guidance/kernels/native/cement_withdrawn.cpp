@@ -106,6 +106,7 @@ void Tracker::follow_steel() {
 }
 
 void Tracker::doubt_of(const Shaft& shaft) {
+  doubtful_ = true;
   for (const SteelBin& bin : shaft.bins)
     if (bin.place >= shaft.free && (bin.part == Part::kCore || bin.part == Part::kShaft))
       doubt_[bin.at] = shaft.doubt[bin.place] * (bin.place < shaft.filled ? 1.0F : kBetween);
@@ -142,6 +143,7 @@ void Tracker::doubt(const Look& look) {
     }
   }
   if (changed) displace(displaced_);
+  if (!doubtful_) return;
   const float most = kBlindLevel * static_cast<float>(look.least_contrast);
   for (std::size_t at = 0; at < count_; at += setup_.columns)
     mark_uncertain(doubt_.data() + at, level_map_.data() + at, share_.data() + at, cement_.data() + at,

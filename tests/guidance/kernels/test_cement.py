@@ -232,9 +232,11 @@ def signed_area(line: F64) -> float:
 def test_working_grid() -> None:
     assert grid_of(256, 320) == (1, 256, 320)
     assert grid_of(512, 512) == (2, 256, 256)
-    assert grid_of(1024, 1024) == (2, 512, 512)
-    assert grid_of(2048, 2048) == (4, 512, 512)
-    assert grid_of(1023, 700) == (2, 510, 350)
+    assert grid_of(1024, 1024) == (3, 340, 340)  # no scale is told: fewer, for time's sake
+    assert grid_of(2048, 2048) == (5, 408, 408)
+    assert grid_of(1023, 700) == (3, 340, 232)
+    assert grid_of(1024, 1024, mm_per_px=0.3) == (2, 512, 512)
+    assert grid_of(2048, 2048, mm_per_px=0.15) == (4, 512, 512)
     assert grid_of(512, 512, mm_per_px=0.19) == (2, 256, 256)
     assert grid_of(1024, 1024, mm_per_px=0.095) == (4, 256, 256)
     assert grid_of(1024, 1024, mm_per_px=0.19) == (2, 512, 512)
