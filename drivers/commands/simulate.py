@@ -1,4 +1,4 @@
-"""`guidance simulate carm|cbct|injector|suite`: a simulated device alone, against any server."""
+"""`guidance simulate carm|cbct|cement|injector|suite`: a simulated device alone, against any server."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from drivers.commands import simulate_arguments as words
 from drivers.commands.progress import show_progress
+from drivers.commands.simulate_cement import add_cement, cement_files
 from drivers.commands.simulate_injector import add_injector, injector_of, run_injector
 from guidance.errors import ConfigError
 from guidance.kernels.drr import ProjectionVolume
@@ -46,6 +47,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     words.add_dicom(cbct)
     cbct.add_argument("--folder", type=Path, help="write files here instead of sending them")
     cbct.set_defaults(run=_cbct)
+    cement = devices.add_parser("cement", help="an injection as files, with its truth", description=_DESCRIPTION)
+    add_cement(cement)
+    cement.set_defaults(run=_cement)
     injector = devices.add_parser("injector", help="a cement injector over MQTT", description=_DESCRIPTION)
     add_injector(injector)
     injector.set_defaults(run=_injector)
@@ -141,6 +145,12 @@ def _cbct(arguments: argparse.Namespace) -> int:
             "frame_of_reference_uid": run.frame_of_reference_uid,
         }
     )
+    return 0
+
+
+def _cement(arguments: argparse.Namespace) -> int:
+    teller = Teller(arguments.json)
+    teller.report(cement_files(arguments, teller.progress))
     return 0
 
 
