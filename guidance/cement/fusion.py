@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -14,14 +13,16 @@ from guidance.cement.body_lattice import BodyLattice
 from guidance.cement.cannula import Cannulas
 from guidance.cement.fill import corrected_by_fill, of_rays_and_outlines
 from guidance.cement.interval import LEAST_ML, Measured, isocenter_depth_mm, of_one_view, of_views, thickness_sigma
-from guidance.cement.kept_views import KeptView, KeptViews
+from guidance.cement.kept_views import KeptView, KeptViews, looks_squarely
 from guidance.cement.partial_views import front_ahead_mm, incomplete_views, start_hidden
 from guidance.cement.prior import Filled, prior_of
 from guidance.cement.projection import body_thickness
 from guidance.cement.rays import BinnedView, binned
+from guidance.cement.slice_view import SliceView
 from guidance.cement.slices import CementSlice, Slices
 from guidance.cement.space import CementSpace, OpenSpace, opened
 from guidance.cement.touching import Body, Measuring
+from guidance.cement.turns import Turns
 from guidance.cement.what_is_known import (
     CUT_OFF,
     HIDDEN,
@@ -41,7 +42,6 @@ from guidance.messages import F32, F64, U8, CementBody, CementView, PlannedPath
 from guidance.tracking.values import SeenInstrument
 
 _NOW_NS: Final = 400_000_000  # views as near in time as this are of one moment: cement flows 1 to 5 mm/s at most
-_SQUARE_DEG: Final = 75.0
 
 
 class BodyEstimator:
@@ -67,9 +67,11 @@ class BodyEstimator:
         self._paths = tuple(paths)
         self._lattice = BodyLattice(fields)
         self._views = KeptViews()
+        self._turns = Turns()
         self._cannulas = Cannulas()
         self._fitter = BodyFitter()
         self._slices = Slices(self._space)
+        self._slice_view = SliceView()
         self._balloon = BalloonFollower()
         self._last: Body | None = None
         self._refused = ""
@@ -96,7 +98,7 @@ class BodyEstimator:
 
         CT slices are in the volume's own frame and stay.
         """
-        self._views, self._cannulas = KeptViews(), Cannulas()
+        self._views, self._turns, self._cannulas = KeptViews(), Turns(), Cannulas()
         self._last, self._hidden = None, False
 
     def add(self, view: CementView, instruments: Sequence[SeenInstrument] = ()) -> None:
@@ -109,7 +111,7 @@ class BodyEstimator:
         """
         was_there = self._balloon.state is not BalloonState.GONE
         if self._balloon.follow(view) is BalloonState.GONE and was_there:
-            self._views = KeptViews()  # older views show the balloon, which is no longer there
+            self._views, self._turns = KeptViews(), Turns()  # what was seen is the balloon, which is no longer there
             self._last = None
         self._hidden = view.seen and self._views.hidden(view)
         if self._hidden:
@@ -137,6 +139,9 @@ class BodyEstimator:
             now_ns: server's monotonic clock, for ages.
         """
         found = self._cement(now_ns)
+        if found.occupancy is None:
+            sites = self._slice_view.sites(found.sites, self._slices.shown, self._lattice.distances.fields)
+            found = replace(found, sites=sites)
         if self._hidden and found.views:
             found = replace(found, volume_high_ml=None, reason=found.reason or HIDDEN)
         balloon_ml = None
@@ -159,6 +164,8 @@ class BodyEstimator:
         oldest_s = max(max(now_ns - one.view.received_ns, 0) for one in chosen) / 1e9
         views = [self._binned(one) for one in chosen]
         placed = [(one, bins) for one, bins in zip(chosen, views, strict=True) if bins is not None]
+        for one, bins in placed:
+            self._turns.see(one, bins)
         if not placed:
             hidden = all(start_hidden(one, self._paths) for one in chosen)
             self._last = None
@@ -167,6 +174,8 @@ class BodyEstimator:
             # One that shows none beside one that shows some: what is there is too thin for it, or hidden.
             kept, bins = placed[0]
             volume = None if bins.thickness_mm is None else of_one_view(bins, self._space, self._paths)
+            if volume is not None:
+                volume = self._slice_view.volume(volume, bins, kept.name, self._slices.shown, now_ns)
             return one_view(self._lattice.distances, bins, kept.name, volume, seen_from=len(names), oldest_s=oldest_s)
         return self._fused(placed, now_ns, names, oldest_s)
 
@@ -193,9 +202,7 @@ class BodyEstimator:
         matrix = kept.pixel_from_patient
         depth = isocenter_depth_mm(kept.view.mm_per_px, matrix)
         if self._last is not None:
-            last = self._last
-            middle = last.first_lps_mm + 0.5 * last.spacing_mm * (np.array(last.share.shape[::-1]) - 1)
-            depth = max(float(matrix[2, :3] @ middle + matrix[2, 3]), 100.0)
+            depth = max(float(matrix[2, :3] @ self._last.middle_lps_mm + matrix[2, 3]), 100.0)
         return binned(kept.view, matrix, spacing_mm=self._lattice.spacing_mm, depth_mm=depth)
 
     def _fused(
@@ -235,8 +242,18 @@ class BodyEstimator:
                 for mm3, bins, part in zip(fit.volumes_mm3, views, partly, strict=True)
             ]
         )
-        squarely = _squarely([kept for kept, _ in placed])
-        together = of_rays_and_outlines(fit.volumes_mm3.tolist(), views, partly, body, self._space, squarely=squarely)
+        squarely = looks_squarely([kept for kept, _ in placed])
+        together = of_rays_and_outlines(
+            fit.volumes_mm3.tolist(),
+            views,
+            partly,
+            body,
+            self._space,
+            squarely=squarely,
+            ahead=[self._turns.ahead(kept, newest_ns) for kept, _ in placed],
+            poses=[self._turns.pose_of(kept) for kept, _ in placed],
+            agreements=self._turns.agreements(body.middle_lps_mm),
+        )
         by_fill = 1.0
         if together is not None and together.ml is not None:
             by_fill, volume = together.ml / max(body.total_ml, LEAST_ML), together
@@ -293,8 +310,3 @@ class BodyEstimator:
         if self._last is not None and self._last.spacing_mm == self._lattice.spacing_mm:
             found.append(Filled(self._last.share, self._last.first_ijk))
         return found
-
-
-def _squarely(views: Sequence[KeptView]) -> bool:
-    """Whether two of the views look nearly at right angles."""
-    return max(one.angle_deg(other) for one, other in combinations(views, 2)) >= _SQUARE_DEG

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -13,6 +15,7 @@ SAME_DIRECTION_DEG: Final = 12.0
 """Views nearer to each other than this are one: the newer replaces the older."""
 APART_DEG: Final = 25.0
 """Two views tell depth from here on: a voxel's error along the rays is then 2.4 times that across."""
+_SQUARE_DEG: Final = 75.0
 _MOST_VIEWS: Final = 4
 _HIDDEN: Final = 0.5
 _SAME_GANTRY: Final = 5e-4  # of the focal length: 0.03 degrees, a pixel's width
@@ -108,6 +111,11 @@ class KeptViews:
             return ()
         others = [one for one in self._views[:-1] if one.angle_deg(newest) >= APART_DEG]
         return (*others, newest)
+
+
+def looks_squarely(views: Sequence[KeptView]) -> bool:
+    """Whether two of the views look nearly at right angles."""
+    return max(one.angle_deg(other) for one, other in combinations(views, 2)) >= _SQUARE_DEG
 
 
 def moved(view: CementView) -> F64:

@@ -49,6 +49,12 @@ class Body:
         return np.asarray(self.first_ijk, np.float64) * self.spacing_mm
 
     @property
+    def middle_lps_mm(self) -> F64:
+        """(3,) of the lattice's middle."""
+        middle: F64 = self.first_lps_mm + 0.5 * self.spacing_mm * (np.array(self.share.shape[::-1]) - 1)
+        return middle
+
+    @property
     def affine_lps_from_ijk(self) -> F64:
         """(4, 4)."""
         affine = np.diag([self.spacing_mm, self.spacing_mm, self.spacing_mm, 1.0])

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from guidance.cement.fill import solid_of
 from guidance.cement.fusion import BodyEstimator
+from guidance.cement.touching import Body
 from guidance.config import CementSettings
 from guidance.messages import PlannedPath
 from tests.helpers.cement_bodies import STEP_MM, Lump, camera, lump, ray_lengths, rod_along, seen
@@ -53,3 +55,18 @@ def _sleeve(*, around_y_mm: tuple[float, float], inner_mm: float, outer_mm: floa
     away = np.hypot(z, x)
     inside = (away > inner_mm) & (away <= outer_mm)
     return Lump(0.85 * inside.astype(np.float32), np.array([across[0] + 0.5, along[0], across[0] + 0.5]))
+
+
+def test_little_cement_has_a_rim_that_is_not_seen_and_much_has_bays() -> None:
+    held = []
+    for side in (6, 16):
+        share = np.zeros((side + 4,) * 3, np.float32)
+        share[2:-2, 2:-2, 2:-2] = 1.0
+        body = Body(share, np.ones(share.shape, np.uint8), np.zeros(3, np.intp), 1.0)
+        now, older = solid_of(body, None), solid_of(body, None, ahead=1.1)
+        assert now is not None
+        assert older is not None
+        assert older.ml == pytest.approx(1.1 * now.ml)
+        held.append(now.most_ml / (side**3 / 1000.0))
+    assert 1.05 < held[0] < 1.25
+    assert 0.9 < held[1] < 0.98
