@@ -54,6 +54,30 @@ class CementSlice:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ShownBySlice:
+    """New cement in one slice; N pixels hold some.
+
+    Attributes:
+        points_lps_mm: (N, 3) their middles.
+        share: (N,) of each that is cement, over 0 to 1.
+        pixel_ml: (N,) cement in each.
+        ml: of all.
+        middle_lps_mm: (3,) of it, in the slice's plane.
+        normal: (3,) of the plane, unit length.
+        thickness_mm, received_ns: of the slice.
+    """
+
+    points_lps_mm: F64
+    share: F32
+    pixel_ml: F64
+    ml: float
+    middle_lps_mm: F64
+    normal: F64
+    thickness_mm: float
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Cut:
     """What a slice shows.
 
@@ -81,6 +105,12 @@ class Slices:
 
     space: OpenSpace | None
     _cuts: list[_Cut] = field(default_factory=list)
+    _shown: list[ShownBySlice] = field(default_factory=list)  # one by cut
+
+    @property
+    def shown(self) -> Sequence[ShownBySlice]:
+        """What each slice that counts shows, the newest last."""
+        return self._shown
 
     def add(self, one: CementSlice, cannulas: Sequence[Cannula] = ()) -> float:
         """Take a slice in.
@@ -97,8 +127,9 @@ class Slices:
         """
         cut = _cut(one, self.space, cannulas)
         # The same plane again: the newer counts.
-        kept = [old for old in self._cuts if not _one_plane(old, cut)]
-        self._cuts = [*kept[-(_MOST_SLICES - 1) :], cut]
+        kept = [n for n, old in enumerate(self._cuts) if not _one_plane(old, cut)][-(_MOST_SLICES - 1) :]
+        self._shown = [*(self._shown[n] for n in kept), _shown_by(cut)]
+        self._cuts = [*(self._cuts[n] for n in kept), cut]
         return cut.ml
 
     def weigh(self, prior: F32, grid: WorkingGrid, now_ns: int) -> None:
@@ -175,6 +206,25 @@ def _cut(one: CementSlice, space: OpenSpace | None, cannulas: Sequence[Cannula])
         normal,
         one.thickness_mm,
         one.received_ns,
+    )
+
+
+def _shown_by(cut: _Cut) -> ShownBySlice:
+    share = np.nan_to_num(cut.share, nan=0.0)
+    ji = np.argwhere(share > 0.0)
+    frame = np.linalg.inv(cut.ij_from_lps)
+    points = cut.origin + ji[:, 1:] * frame[:, 0] + ji[:, :1] * frame[:, 1]
+    there = share[tuple(ji.T)]
+    weights = there / max(float(there.sum(dtype=np.float64)), 1e-9)
+    return ShownBySlice(
+        points_lps_mm=np.ascontiguousarray(points, np.float64),
+        share=there,
+        pixel_ml=np.asarray(weights * cut.ml, np.float64),
+        ml=cut.ml,
+        middle_lps_mm=np.asarray(weights @ points, np.float64) if len(ji) else cut.origin,
+        normal=cut.normal,
+        thickness_mm=cut.thickness_mm,
+        received_ns=cut.received_ns,
     )
 
 

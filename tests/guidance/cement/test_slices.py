@@ -7,9 +7,13 @@ from guidance.cement.cannula import Cannula
 from guidance.cement.fusion import BodyEstimator
 from guidance.cement.slices import CementSlice, Slices
 from guidance.cement.space import cement_space, opened
+from guidance.cement.zone_fields import zone_fields
 from guidance.config import CementSettings
 from guidance.errors import GeometryError
+from guidance.overlay.zones import ZonesOnPicture
+from guidance.planning.surface import surface_of_shape
 from tests.helpers.cement_bodies import STEP_MM, camera, lump, ray_lengths, seen
+from tests.helpers.cement_views import zone
 
 SECOND = 1_000_000_000
 MARROW_HU, CEMENT_HU = 230.0, 2600.0
@@ -168,3 +172,60 @@ def test_what_is_no_slice_is_refused(change):
 def test_pixels_that_are_no_numbers_are_air():
     one = CementSlice(pixels_hu=np.full((9, 9), np.nan), affine_lps_from_ijk=np.eye(4), thickness_mm=1.0, received_ns=0)
     assert Slices(None).add(one) == 0.0
+
+
+def one_view(found, body, gain, *, at_s=0.0, sequence=1, sigma=0.3):
+    matrix = camera(180.0).pixel_from_patient
+    shown = ray_lengths((body,), matrix)
+    found.add(
+        seen(shown, matrix, noise_mm=0.05, gain=gain, sigma=sigma, sequence=sequence, received_ns=round(at_s * SECOND))
+    )
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.0, 1.4])
+def test_a_slice_beside_one_view_narrows_its_interval_around_the_truth(gain):
+    body = lump(3, radius_mm=9.0)
+    found = BodyEstimator(marrow_space(), (), CementSettings())
+    one_view(found, body, gain)
+    before = found.body(0)
+    for z_mm in (-4.0, 0.0, 4.0):
+        found.slice_added(slice_through(body, z_mm))
+    after = found.body(0)
+    assert after.volume_ml is None  # one view is still one view
+    assert after.volume_high_ml / after.volume_low_ml < 0.7 * before.volume_high_ml / before.volume_low_ml
+    assert after.volume_low_ml < body.volume_ml < after.volume_high_ml
+
+
+def test_what_slices_said_of_a_view_holds_when_they_are_old_and_the_cement_has_grown():
+    body, grown = lump(3, radius_mm=8.0), lump(3, radius_mm=10.0)
+    found = BodyEstimator(marrow_space(), (), CementSettings())
+    one_view(found, body, 0.6)
+    found.slice_added(slice_through(body, 0.0))
+    found.body(0)
+    one_view(found, grown, 0.6, at_s=20.0, sequence=2)
+    told = found.body(20 * SECOND)
+    assert told.volume_low_ml < grown.volume_ml < told.volume_high_ml
+    assert told.volume_high_ml / told.volume_low_ml < 2.2
+
+
+def fields_at(*places):
+    zones = tuple(zone(f"Z{n}", x_mm=x_mm) for n, x_mm in enumerate(places, 1))
+    return zone_fields(ZonesOnPicture(surfaces=tuple((one, surface_of_shape(one.shape)) for one in zones)))
+
+
+@pytest.mark.parametrize("seen_from", ["one view", "no view"])
+def test_a_slice_that_shows_cement_in_a_zone_is_contact_and_says_nothing_of_the_others(seen_from):
+    body = lump(3, radius_mm=9.0)
+    found = BodyEstimator(marrow_space(), fields_at(6.0, 40.0), CementSettings())
+    if seen_from == "one view":
+        one_view(found, body, 1.0)
+    assert not any(site.touches for site in found.body(0).sites)
+    found.slice_added(slice_through(body, 0.0))
+    near, far = found.body(0).sites
+    assert near.touches
+    assert near.distance_mm < -1.0
+    assert near.inside_ml > 0.015
+    assert (far.touches, far.distance_mm) == (False, None)
+    assert far.reason
+    found.slice_added(slice_through(lump(3, radius_mm=2.0, center_lps_mm=(-20.0, 0.0, 0.0)), 0.0, at_s=1.0))
+    assert not any(site.touches for site in found.body(SECOND).sites)  # the same plane again: the newer counts
