@@ -96,7 +96,9 @@ class CementEngine:
         self._add(view, frame, scene)
         if body_now:
             self.catch_up()
-        return self._watch.seen(run.number, view, scene, self._body, space=self._surroundings.space)
+        # A pose's first frame: its geometry may still be the former's, and it is seen how old the body is.
+        body = self._estimator.unseen(self._body, frame.received_ns) if view.seen and not frame.steady else self._body
+        return self._watch.seen(run.number, view, scene, body, space=self._surroundings.space)
 
     def catch_up(self) -> bool:
         """Have the body worked out, if it is due; whether it was."""

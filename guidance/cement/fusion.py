@@ -30,6 +30,7 @@ from guidance.cement.what_is_known import (
     NO_PLACE,
     NO_THICKNESS,
     NO_VIEW,
+    aged,
     of_balloon,
     one_view,
     unknown,
@@ -155,6 +156,13 @@ class BodyEstimator:
             gone = self._balloon.state is BalloonState.GONE and cavity is not None
             return replace(found, balloon_ml=cavity.ml) if gone and cavity is not None else found
         return of_balloon(self._lattice.distances, found, balloon_ml, hidden_ml=self._hidden_ml)
+
+    def unseen(self, body: CementBody, now_ns: int) -> CementBody:
+        """The body last told, at a moment whose view does not count."""
+        newest = self._views.newest
+        if newest is None:
+            return body
+        return aged(body, (now_ns - newest.view.received_ns) / 1e9, self._turns.fastest_ml_s)
 
     def _cement(self, now_ns: int) -> CementBody:
         chosen = self._views.chosen()

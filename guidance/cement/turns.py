@@ -22,6 +22,7 @@ from guidance.messages import F64
 _NOW_NS: Final = 400_000_000  # records as near as this are of one moment
 _RATE_NS: Final = 1_500_000_000  # over which a rate is taken
 _LEAST_RATE_NS: Final = 400_000_000  # less tells noise
+_LONG_RATE_NS: Final = 1_000_000_000  # a first drop is seen late, and then at once
 _LONGEST_NS: Final = 12_000_000_000  # in a longer pause anything may have come
 _ALIKE_SIGMA: Final = 0.07  # of what two views tell of the same cement, their scatter aside
 _RATE_SIGMA: Final = 0.25  # of what came between, relative
@@ -88,6 +89,7 @@ class Turns:
         self._poses: list[_Pose] = []
         self._turns: deque[_Turn] = deque(maxlen=_MOST_TURNS)
         self._ended: set[tuple[int, int, int]] = set()
+        self._fastest_ml_s = 0.0
 
     def pose_of(self, kept: KeptView) -> int | None:
         """The number of a view's pose; None: it is none of those kept."""
@@ -127,7 +129,15 @@ class Turns:
             pose.records.popleft()
         if record.ns - (pose.began[0].ns if pose.began else record.ns) <= _RATE_NS:
             pose.began.append(record)
+        rate = _rate(list(pose.records))
+        if rate is not None and record.ns - pose.records[0].ns >= _LONG_RATE_NS:
+            self._fastest_ml_s = max(self._fastest_ml_s, float(rate[len(rate) // 2]) * bins.depth_mm**2)
         self._look_for_turns(number, record.ns)
+
+    @property
+    def fastest_ml_s(self) -> float:
+        """The fastest that cement was seen to come in this run, over a second or so; 0: it was not seen to come."""
+        return self._fastest_ml_s
 
     def ahead(self, kept: KeptView, now_ns: int) -> float:
         """By how much cement has grown since a view of just now, as fast as its pose saw it grow: 1 or more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from guidance.cement.interval import Volume
@@ -20,6 +21,10 @@ _BALLOON: Final = "a balloon is followed, which is not cement"
 HIDDEN: Final = "where cement ends is hidden in the newest views, there may be more"
 _START_HIDDEN: Final = "where cement comes from is hidden in every view"
 CUT_OFF: Final = "cement leaves the picture, there may be more"
+_NOT_SEEN_SINCE: Final = "the newest view that counts is {:.1f} s old, cement may have come since"
+_OLD_S: Final = 0.4  # cement flows 1 to 5 mm/s at most: what is as old as this is of now
+_FASTER: Final = 1.5  # than it was seen to come
+_USUAL_ML_S: Final = 0.5  # where it was not seen to come: by hand
 
 
 def unknown(distances: ZoneDistances, reason: str, *, views: tuple[str, ...] = (), oldest_s: float = 0.0) -> CementBody:
@@ -101,3 +106,19 @@ def of_balloon(
         balloon_ml=middle_ml if balloon_ml is None else balloon_ml,
         reason=_BALLOON,
     )
+
+
+def aged(body: CementBody, age_s: float, fastest_ml_s: float) -> CementBody:
+    """A body while no newer view of it counts: there is as much as was seen, and what may have come since.
+
+    Args:
+        body: as it was told.
+        age_s: of its newest view.
+        fastest_ml_s: that cement was seen to come; 0: it was not.
+    """
+    if age_s <= _OLD_S or not body.views or body.balloon_ml is not None or body.volume_low_ml is None:
+        return body
+    since_ml = age_s * _FASTER * (fastest_ml_s or _USUAL_ML_S)
+    high_ml = None if body.volume_high_ml is None else body.volume_high_ml + since_ml
+    reason = "; ".join(filter(None, (_NOT_SEEN_SINCE.format(age_s), body.reason)))
+    return replace(body, volume_ml=None, volume_high_ml=high_ml, oldest_s=max(body.oldest_s, age_s), reason=reason)

@@ -213,3 +213,20 @@ def test_cement_that_is_four_times_as_thick_at_once_has_something_over_it(monkey
         for number in range(8, 24)
     ]
     assert [view.sequence for view in views if not view.seen] == [20, 21]
+
+
+def test_a_pose_seen_again_for_the_first_time_tells_what_may_have_come_since() -> None:
+    """Its geometry may still be the former's, so that it is not in the body, which is 2.5 s old."""
+    engine, run = _started()
+    for number in range(8, 24):
+        radius_mm = 6.0 * ((number - 7) / 16.0) ** (1.0 / 3.0)
+        before = engine.follow(run, _frame("FluoroA", number, 0.1 * number, radius_mm), CementScene()).body
+    assert before.volume_high_ml is not None
+    assert " old" not in before.reason
+    frame = replace(_frame("FluoroA", 24, 4.8, 8.0), steady=False)
+    told = engine.follow(run, frame, CementScene()).body
+    assert told.volume_low_ml == before.volume_low_ml
+    assert told.volume_high_ml is not None
+    came_ml = 4.0 / 3.0 * np.pi * (8.0**3 - 6.0**3) / 1000.0
+    assert before.volume_high_ml + came_ml < told.volume_high_ml < before.volume_high_ml + 3.5 * came_ml
+    assert "2.5 s old" in told.reason
