@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "check_cement.hpp"
 #include "check_rods.hpp"
 #include "corridor.hpp"
 #include "distance.hpp"
@@ -367,6 +368,7 @@ int main() {
   check_distance();
   check_projection();
   check_rods(random, check);
+  check_cement(random, check);
   for (const double mm : {1e-6, 1.0, 20.0}) check_tubes(mm);
   check_silhouettes(random);
   for (const auto& [rows, columns] :
