@@ -146,6 +146,18 @@ class CementCondition(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class CementAdvice(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server recommends; it never drives.
+
+    Attributes:
+        action: `stop` injecting, `caution`, `clear` (surely room left to every zone); null: not known, `text` says why.
+        text: one line, of what matters most.
+    """
+
+    action: Literal["stop", "caution", "clear"] | None
+    text: str
+
+
 class CementBrand(msgspec.Struct, frozen=True, kw_only=True):
     """A cement that the server knows; `parts` are its radiopacifiers, weight per cent."""
 
@@ -173,6 +185,7 @@ class CementAnswer(msgspec.Struct, frozen=True, kw_only=True):
         front_speed_mm_s: the fastest part of the front, of several views the largest.
         sites: every zone, always.
         conditions: what is true now; `/alerts` holds what was.
+        advice: what to do now.
         balloon: what flows is contrast in a balloon, as it was told.
         elapsed_s: since the start.
         mixed_s: since mixing; null where that was not told.
@@ -195,6 +208,7 @@ class CementAnswer(msgspec.Struct, frozen=True, kw_only=True):
     front_speed_mm_s: float | None = None
     sites: tuple[CementSite, ...] = ()
     conditions: tuple[CementCondition, ...] = ()
+    advice: CementAdvice = CementAdvice(action=None, text="cement is not followed")
     run: int | None = None
     brand: str | None = None
     opacity_per_mm: float | None = None

@@ -8,8 +8,10 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from guidance.cement.advice import advised
 from guidance.cement.alert_answers import utc_text
 from guidance.cement.answers import (
+    CementAdvice,
     CementAnswer,
     CementBrand,
     CementClock,
@@ -69,12 +71,14 @@ def cement_answer(
             state=CementState.IDLE,
             reason=known.reason,
             sites=sites,
+            advice=CementAdvice(action=None, text=told),
             injector=injector,
             reasons=dict.fromkeys(_FIGURES, told),
         )
     body, material = known.body, run.material
     views = {device: seen.view for device, seen in sorted(known.seen.items())}
     elapsed_s = (now_ns - run.started_ns) / _NS_PER_S
+    advice = advised(known.state, known.reason, known.conditions, known.sites, known.zones)
     answer = CementAnswer(
         state=known.state,
         reason=known.reason,
@@ -87,6 +91,7 @@ def cement_answer(
         front_speed_mm_s=finite(known.front_speed_mm_s),
         sites=sites,
         conditions=tuple(_condition(condition) for condition in known.conditions),
+        advice=CementAdvice(action=advice.action, text=advice.text),
         run=run.number,
         brand=material.brand or None,
         opacity_per_mm=material.opacity_per_mm,

@@ -17,6 +17,7 @@ _COLORS: Final = {
     AlertPriority.LOW: NOTICE,
     AlertPriority.NONE: CALM,
 }
+_STOP: Final = "STOP: "  # what a high priority that is true now means for whoever injects
 _BANNER_PART: Final = 1.5  # of the text size
 _MOST_SAID: Final = 3
 
@@ -26,7 +27,7 @@ def alert_words(alerts: tuple[Alert, ...]) -> tuple[Words, ...]:
     unseen = [alert for alert in alerts if alert.acknowledged_by is None]
     said = [
         Words(
-            f"{_SIGNS[alert.condition.priority]} {alert.condition.text}{'' if alert.present else ' (no longer)'}",
+            f"{_SIGNS[alert.condition.priority]} {_said(alert)}",
             _COLORS[alert.condition.priority],
             size_part=1.0 if number else _BANNER_PART,
         )
@@ -44,6 +45,13 @@ def alert_words(alerts: tuple[Alert, ...]) -> tuple[Words, ...]:
         if alert.acknowledged_by is not None and alert.present
     ][:_MOST_SAID]
     return tuple(said)
+
+
+def _said(alert: Alert) -> str:
+    what = alert.condition
+    if not alert.present:
+        return f"{what.text} (no longer)"
+    return f"{_STOP if what.priority is AlertPriority.HIGH else ''}{what.text}"
 
 
 def cement_words(cement: CementOnPicture, sequence: int, *, trusted: bool) -> tuple[Words, ...]:

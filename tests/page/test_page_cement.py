@@ -126,6 +126,7 @@ async def test_alert_stands_over_the_pictures_until_somebody_has_seen_it(
         await says(page, "#cement-state", "Following")
         flow(cement, 1, 1.0)
         await says(page, "[data-alert=A1]", "!!!", "S1 left", "Acknowledge")
+        await says(page, "#cement-advice", "STOP", "S1 left")
         ink, ground = await page.evaluate(
             "(() => { const alert = document.querySelector('[data-alert=A1]');"
             "const words = alert.querySelector('.what');"

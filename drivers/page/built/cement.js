@@ -1,4 +1,4 @@
-// Built from src/cement.ts, sha256 6d8f8089f75f6291bef00e3fd562ec0b876b8a8012e7346aba829538fff04c5c; change that, then run: make page
+// Built from src/cement.ts, sha256 431d384214f018c8860e43a4a8e20f015d3f223416ca5dc8e25a674a4f5ca299; change that, then run: make page
 // Cement: start and stop, its clocks and figures, and every zone with what is left to it.
 import { asProblem, request } from "./api.js";
 import { byId, confirmWith, h, showWhenChanged } from "./dom.js";
@@ -10,6 +10,9 @@ const STATES = {
 const STATUSES = {
     clear: ["good", "✓ clear"], approaching: ["caution", "▲ near"],
     contact_possible: ["bad", "◆ contact?"], contact: ["bad", "✕ CONTACT"],
+};
+const ADVICE = {
+    stop: ["bad", "✕ STOP"], caution: ["caution", "▲ Caution"], clear: ["good", "✓ Clear"],
 };
 const URGENCY = ["high", "medium", "low", "none"];
 const NONE = ""; // nobody has chosen: a cement that was not meant would give a volume that is not there
@@ -31,8 +34,10 @@ export class CementPanel {
         const rows = cement.state === "idle" ? [] : figures(cement);
         const [level, words] = STATES[cement.state];
         const flat = cement.dimensions === "2d" && Object.values(cement.inputs).some((input) => input.mm_per_px === null);
-        showWhenChanged(byId("cement"), [cement.state, cement.reason, cement.balloon, flat, rows, this.said], () => [
+        const advice = cement.advice.action === null ? null : ADVICE[cement.advice.action];
+        showWhenChanged(byId("cement"), [cement.state, cement.reason, cement.advice, cement.balloon, flat, rows, this.said], () => [
             h("p", { id: "cement-state" }, h("span", { class: `tag ${level}` }, words), cement.reason ? h("span", { class: "note" }, ` ${cement.reason}`) : null),
+            advice ? h("p", { id: "cement-advice" }, h("span", { class: `tag ${advice[0]}` }, advice[1]), h("strong", {}, ` ${cement.advice.text}`)) : null,
             cement.balloon ? h("p", { class: "note caution" }, "▲ What flows was told to be contrast in a balloon: it is not cement.") : null,
             flat ? h("p", { class: "note caution" }, "▲ 2D only: no geometry, so no distances and no warning of zones.") : null,
             rows.length ? h("table", { class: "figures" }, ...rows.map(([name, value, why]) => h("tr", {}, h("th", {}, name), h("td", why ? { title: why } : {}, value || "unknown", !value && why ? h("small", {}, ` ${why}`) : null)))) : null,

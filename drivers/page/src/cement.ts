@@ -13,6 +13,9 @@ const STATUSES: Record<NonNullable<CementSite["status"]>, [string, string]> = {
   clear: ["good", "✓ clear"], approaching: ["caution", "▲ near"],
   contact_possible: ["bad", "◆ contact?"], contact: ["bad", "✕ CONTACT"],
 };
+const ADVICE: Record<NonNullable<Cement["advice"]["action"]>, [string, string]> = {
+  stop: ["bad", "✕ STOP"], caution: ["caution", "▲ Caution"], clear: ["good", "✓ Clear"],
+};
 const URGENCY: CementSite["priority"][] = ["high", "medium", "low", "none"];
 const NONE = ""; // nobody has chosen: a cement that was not meant would give a volume that is not there
 
@@ -36,9 +39,11 @@ export class CementPanel {
     const rows = cement.state === "idle" ? [] : figures(cement);
     const [level, words] = STATES[cement.state];
     const flat = cement.dimensions === "2d" && Object.values(cement.inputs).some((input) => input.mm_per_px === null);
-    showWhenChanged(byId("cement"), [cement.state, cement.reason, cement.balloon, flat, rows, this.said], () => [
+    const advice = cement.advice.action === null ? null : ADVICE[cement.advice.action];
+    showWhenChanged(byId("cement"), [cement.state, cement.reason, cement.advice, cement.balloon, flat, rows, this.said], () => [
       h("p", { id: "cement-state" }, h("span", { class: `tag ${level}` }, words),
         cement.reason ? h("span", { class: "note" }, ` ${cement.reason}`) : null),
+      advice ? h("p", { id: "cement-advice" }, h("span", { class: `tag ${advice[0]}` }, advice[1]), h("strong", {}, ` ${cement.advice.text}`)) : null,
       cement.balloon ? h("p", { class: "note caution" }, "▲ What flows was told to be contrast in a balloon: it is not cement.") : null,
       flat ? h("p", { class: "note caution" }, "▲ 2D only: no geometry, so no distances and no warning of zones.") : null,
       rows.length ? h("table", { class: "figures" }, ...rows.map(([name, value, why]) =>

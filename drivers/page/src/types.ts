@@ -80,6 +80,7 @@ export interface Cement {
   volume_high_ml: number | null;
   front_speed_mm_s: number | null;
   sites: CementSite[];
+  advice: { action: "stop" | "caution" | "clear" | null; text: string };
   brand: string | null;
   opacity_per_mm: number | null;
   balloon: boolean;

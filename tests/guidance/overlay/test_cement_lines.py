@@ -64,7 +64,7 @@ def test_nothing_is_said_while_nothing_is_followed():
     api = FakeCementApi((FORAMEN,))
     api.alarm(AlertCondition(kind="vein", priority=AlertPriority.HIGH, text="a vein fills"))
     scene = scene_of(shown(api))
-    assert "!!! a vein fills" in words_of(scene)  # an alert stays on the picture after the stop
+    assert "!!! STOP: a vein fills" in words_of(scene)  # an alert stays on the picture after the stop
     assert "CEMENT" not in words_of(scene)
     assert not scene.lines
 
@@ -166,7 +166,7 @@ def test_switched_off_it_is_said_and_alerts_stay(api):
     scene = scene_of(shown(api), settings=OverlaySettings(cement=False))
     assert not scene.lines
     assert "cement is followed, and not drawn" in words_of(scene)
-    assert "!!! S1 left" in words_of(scene)
+    assert "!!! STOP: S1 left" in words_of(scene)
 
 
 def test_page_gets_the_same_pieces(api):
