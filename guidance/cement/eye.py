@@ -12,9 +12,10 @@ from guidance.cement.fusion import BodyEstimator
 from guidance.cement.late_reference import LateReference
 from guidance.cement.lumen import LumenFinder
 from guidance.cement.moved_reference import MovedReference
+from guidance.cement.new_view import NewView, covers
 from guidance.cement.picture_scale import mm_per_px_of
 from guidance.cement.pose_scatter import scatter_of_pose
-from guidance.cement.reference import LEAST_FRAMES, ReferencePicture, reference_picture, same_pose
+from guidance.cement.reference import ReferencePicture, reference_picture, same_pose
 from guidance.cement.shafts import Shafts, shafts_of
 from guidance.cement.standing_steel import steel_lines
 from guidance.cement.surroundings import Surroundings
@@ -38,6 +39,7 @@ class _Pose:
 
     Attributes:
         frames: before the cement, or the first ones of a new view; empty once the tracker is made.
+        start: of a new view.
         anchor: the newest of them.
         tracker: None until it is needed.
         kvp: that its opacity is for.
@@ -58,6 +60,7 @@ class _Pose:
     kvp: float | None = None
     water_mm: float | None = None
     share: F32 | float = 0.0
+    start: NewView = field(default_factory=NewView)
     moved: MovedReference = field(default_factory=MovedReference)
     shafts: Shafts = field(default_factory=Shafts)
     lumen: LumenFinder | None = None
@@ -201,21 +204,28 @@ class Eye:
 
     def _prepare(self, pose: _Pose, frame: CementFrame, scene: CementScene, estimator: BodyEstimator) -> str:
         """Make the pose's tracker; why not yet, in words, or "" where it is made."""
-        if pose.new and len(pose.frames) < LEAST_FRAMES and frame not in pose.frames:
-            pose.frames = (*pose.frames, frame)
-            if len(pose.frames) < LEAST_FRAMES:
-                return f"a new view: {len(pose.frames)} of {LEAST_FRAMES} frames to compare with"
+        if pose.new and frame not in pose.frames:
+            pose.frames = pose.start.taken(pose.frames, frame)
+            if pose.start.reason:
+                return pose.start.reason
         try:
             reference = reference_picture(pose.frames, least=1)
         except CaseError as error:
             pose.frames = () if pose.new else pose.frames
             pose.new = True
             return str(error.args[0])
-        late = self._surroundings.late(reference, scene, estimator.looked()) if pose.new else None
+        late = None
+        if pose.new:
+            still = pose.start.still(reference, frame.time_ns)
+            if still is None:
+                return pose.start.reason
+            reference, late = still, self._surroundings.late(still, scene, estimator.looked())
+            if not pose.start.bare(late, frame.time_ns):
+                return pose.start.reason
         known = None
         if late is None and pose.new and reference.pixel_from_patient is not None:
             known = estimator.expected_thickness(_matrix(reference.pixel_from_patient), *reference.picture)
-        pose.growth_only = pose.new and late is None and known is None
+        pose.growth_only = pose.new and (known is None if late is None else covers(late))
         before = self._made(pose, reference, late, known)
         pose.lumen = LumenFinder(before.attenuation, before.valid, before.scale.step)
         pose.shafts.stood(*shafts_of(frame if pose.new else pose.anchor, scene, before, cement=pose.new))

@@ -18,13 +18,14 @@ from guidance.cement.reference import ReferencePicture
 from guidance.cement.scatter import Scatter
 from guidance.cement.space import OpenSpace
 from guidance.cement.steel_beside import Marks, rods_in
-from guidance.messages import F32, F64, PlannedPath
+from guidance.messages import F32, F64, CementView, PlannedPath
 from guidance.tracking.values import SeenInstrument
 
 _SURE: Final = 5.0  # deviations: of cement on its own ...
 _BESIDE: Final = 2.5  # ... and of its rim
 _LEAST_BINS: Final = 64  # that are sure: of a region at no path's target
-_REACH_MM: Final = 4.0  # cement came since the other view was left, on all sides of what that showed
+_REACH_MM: Final = 4.0  # on all sides of what the other view showed ...
+_SPEEDS_MM_S: Final = (1.0, 5.0)  # ... and the way that a front goes since: as fast as it was told, within these
 _START_MM: Final = 5.0  # around a path's target
 _PLACES: Final = 1500  # of the other view's cement that are followed through the volume ...
 _DEPTH_MM: Final = 4.0  # ... in steps as long as the reach around them
@@ -40,10 +41,12 @@ class LateReference:
     Attributes:
         reference: as it was taken.
         contrast: (R, C) float32 log contrast that the cement adds, scatter as it is; 0 where there is none.
+        alike: how alike the picture and what the volume predicts of it are; a hand over a part of it takes much off.
     """
 
     reference: ReferencePicture
     contrast: F32
+    alike: float = 1.0
 
     @property
     def before(self) -> ReferencePicture:
@@ -113,8 +116,9 @@ def late_reference(
     for rod in rods:
         steel |= rod.bare
     starts = _starts(paths, matrix, told.left.shape, _START_MM / mm)
-    where = _where_others_let(views, space, matrix, told.left.shape, _REACH_MM / mm)
-    marks = _cement(told, where, starts, steel)
+    reaches = [_reach_mm(one.view, reference.until_ns) / mm for one in views]
+    where = _where_others_let(views, space, matrix, told.left.shape, reaches)
+    marks, unknown = _cement(told, where, starts, steel)
     covered, beside = np.zeros_like(marks), marks.copy()
     for rod in rods:
         covered |= rod.filled(marks) | (rod.marks & marks)
@@ -125,7 +129,17 @@ def late_reference(
         there, weight = (cv2.GaussianBlur(n, (0, 0), width) for n in (told.left * sides, sides))
         told.left[covered] = (there / np.maximum(weight, np.float32(1e-4)))[covered]
     contrast = np.where(marks | covered, np.maximum(told.left, np.float32(0.0)), np.float32(0.0))
-    return LateReference(reference, np.asarray(contrast, np.float32))
+    clear = replace(reference, valid=np.ascontiguousarray(reference.valid & ~(unknown & ~covered)))
+    return LateReference(clear, np.asarray(contrast, np.float32), told.alike)
+
+
+def _reach_mm(view: CementView, now_ns: int) -> float:
+    """How far beyond what a view showed cement may be by now."""
+    slowest, fastest = _SPEEDS_MM_S
+    speed = slowest
+    if view.front_speed_px_s is not None and view.mm_per_px is not None:
+        speed = float(np.clip(view.front_speed_px_s * view.mm_per_px, slowest, fastest))
+    return _REACH_MM + speed * max(now_ns - view.received_ns, 0) / 1e9
 
 
 def depth_mm_of(paths: Sequence[PlannedPath], space: OpenSpace, matrix: F64) -> float:
@@ -140,8 +154,10 @@ def _cement(
     where: Marks | None,
     starts: Marks,
     steel: Marks,
-) -> Marks:
-    """Regions denser than predicted where the other views, or the paths, let cement be."""
+) -> tuple[Marks, Marks]:
+    """Regions denser than predicted where the other views, or the paths, let cement be; and what hangs together with
+    those but lies where no cement can be, so that it is not known what it is.
+    """
     deviations = told.deviations
     dense = ((deviations > _BESIDE) & told.known & ~steel).astype(np.uint8)
     count, labels = cv2.connectedComponents(dense, connectivity=8)
@@ -157,7 +173,13 @@ def _cement(
     taken[0] = False
     if taken.any():
         taken &= total > _LEAST_SHARE * float(total[taken].sum())
-    return np.asarray(taken[labels], np.bool_)
+    marks = np.asarray(taken[labels], np.bool_)
+    if where is None:
+        return marks, np.zeros_like(marks)
+    touching = (within > 0.0) & (sure > _LEAST_BINS)
+    touching[0] = False
+    unknown = np.asarray(touching[labels] & ~(where & marks), np.bool_) & ~starts
+    return marks & ~unknown, unknown
 
 
 def _starts(paths: Sequence[PlannedPath], matrix: F64, shape: tuple[int, ...], reach: float) -> Marks:
@@ -170,16 +192,19 @@ def _starts(paths: Sequence[PlannedPath], matrix: F64, shape: tuple[int, ...], r
 
 
 def _where_others_let(
-    views: Sequence[KeptView], space: OpenSpace, matrix: F64, shape: tuple[int, ...], reach: float
+    views: Sequence[KeptView], space: OpenSpace, matrix: F64, shape: tuple[int, ...], reaches: Sequence[float]
 ) -> Marks | None:
-    """Where the cement of other views can be in this one, at any depth in the volume; None: they tell nothing."""
+    """Where the cement of other views can be in this one, at any depth in the volume; None: they tell nothing.
+
+    Args:
+        reaches: bins around each view's cement.
+    """
     found: Marks | None = None
     first = np.asarray(space.grid.origin_lps_mm)
     last = first + space.grid.spacing_mm * (np.asarray(space.grid.shape_kji[::-1]) - 1)
     corners = np.stack(np.meshgrid(*zip(first, last, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(reach)) + 1,) * 2)
     direction = matrix[2, :3] / np.linalg.norm(matrix[2, :3])
-    for one in views:
+    for one, reach in zip(views, reaches, strict=True):
         if abs(float(one.direction @ direction)) > np.cos(np.deg2rad(APART_DEG)):
             continue
         mask, other = one.view.mask, one.pixel_from_patient
@@ -198,6 +223,7 @@ def _where_others_let(
         place = place[((place >= 0) & (place < np.array(shape[::-1]))).all(axis=1)]
         here = np.zeros(shape, np.uint8)
         here[place[:, 1], place[:, 0]] = 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(reach)) + 1,) * 2)
         lets = cv2.dilate(here, kernel) > 0
         found = lets if found is None else found & lets
     return found

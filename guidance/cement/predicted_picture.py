@@ -44,6 +44,7 @@ class PictureComparison:
         left: (R, C) what the picture shows beyond it.
         sigma: (R, C) how far they differ without cement.
         known: (R, C) where they can be compared.
+        alike: how alike both are, 1: but for the contrast's scale the same.
         agrees: the prediction is one of this picture.
     """
 
@@ -70,6 +71,7 @@ class PictureComparison:
         moved, there = warp(predicted, everywhere, fit.du, fit.dv, fit.turn)
         compared &= there > 0
         gain, spread, weight, correlation = self._fitted(moved, compared)
+        self.alike = correlation
         self.agrees = _GAINS[0] < gain < _GAINS[1] and correlation > _CORRELATES
         like = np.asarray(np.float32(gain) * moved, np.float32)
         like = np.asarray(like + self._wide(self._shown - like, weight), np.float32)

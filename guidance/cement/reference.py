@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 
+from guidance.cement.frame_noise import noise_by_density, one_frame_variance
 from guidance.cement.picture_scale import open_field, scale_of
 from guidance.cement.values import CementFrame
 from guidance.errors import CaseError
@@ -25,12 +26,11 @@ _SAME_TURN_DEG: Final = 1.0
 _SAME_SHIFT: Final = 0.15  # of the picture's shorter side
 _SAME_SCALE: Final = 0.02
 _AGREES: Final = 0.5  # share of a frame that must agree with the newest one
-_LEVELS: Final = 12
-_SAMPLE: Final = 20_000  # bins that tell the noise
 _USUAL_DEPTH_MM: Final = 750.0  # of the isocentre
-_LEAST_SIGMA: Final = 1e-4
-_IMMERKAER: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # CVIU 64(2), 1996
-_MEDIAN_SHARE: Final = 0.6745
+_CELL: Final = 8  # bins along a side: noise is averaged away in it
+_BROAD: Final = 13  # bins: edges of bones and of cement that grows are narrower
+_CHANGED: Final = 3.0  # times the noise's variance that a cell differs by between the frames
+_ALIKE: Final = 0.75  # of the frames go into a reference of a picture in which little moves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +49,8 @@ class ReferencePicture:
         pixel_from_patient: of the newest frame.
         until_ns: when the newest frame was taken.
         linear: the numbers are proportional to what the detector got.
+        changed: (R, C) 1 where the frames differ by more than noise, broadly: something has moved; all of it where
+            they are not frames of one picture. None: one frame only.
     """
 
     device: str
@@ -63,6 +65,7 @@ class ReferencePicture:
     pixel_from_patient: Matrix34 | None
     until_ns: int
     linear: bool
+    changed: U8 | None = None
 
     def counts(self) -> F32:
         """(R, C) what the detector got, in the frames' numbers; only of linear pictures."""
@@ -167,7 +170,7 @@ def reference_picture(
             code="no_reference",
             mend="take some frames of this view, then start",
         )
-    one = _one_frame_variance(base, known)
+    one = one_frame_variance(base, known)
     sums = _Sums(base, known)
     aligner = Aligner(base, known, 2.0 * one)  # both have noise
     level = float(base[known > 0].mean())
@@ -182,6 +185,11 @@ def reference_picture(
         moved -= np.float32(fit.offset) + np.float32(fit.slope) * (base - np.float32(level))
         sums.add(moved, there)
     mean, valid, variance = sums.together()
+    changed = (
+        sums.changed(np.minimum(variance, 2.0 * one), valid)
+        if sums.frames >= _ALIKE * len(alike)
+        else np.ones_like(valid)
+    )
     return ReferencePicture(
         device=newest.device,
         scale=scale,
@@ -195,6 +203,7 @@ def reference_picture(
         pixel_from_patient=newest.pixel_from_patient,
         until_ns=newest.time_ns,
         linear=newest.intensity.relationship == "LIN",
+        changed=changed if len(alike) > 1 else None,
     )
 
 
@@ -218,61 +227,22 @@ class _Sums:
     def together(self) -> tuple[F32, U8, F32]:
         """Mean, where most frames tell it, and the noise of one frame by how dense it is there."""
         if self.frames < 2:
-            return self._base, self._known, _one_frame_variance(self._base, self._known)
+            return self._base, self._known, one_frame_variance(self._base, self._known)
         valid = np.ascontiguousarray(self._count > 0.5 * self.frames, np.uint8)
         count = np.maximum(self._count, 1.0)
         mean = np.asarray(self._base + self._sum / count, np.float32) * valid
         spread = np.asarray(np.maximum(self._squares - self._sum**2 / count, 0.0) / (self.frames - 1), np.float32)
         whole = (self._count == self.frames) & (valid > 0)
-        return mean, valid, _noise_by_density(mean, spread, whole, valid, self.frames)
+        return mean, valid, noise_by_density(mean, spread, whole, valid, self.frames)
 
-
-def _noise_by_density(mean: F32, spread: F32, whole: npt.NDArray[np.bool_], valid: U8, frames: int) -> F32:
-    """Variance = a exp(attenuation) + b, a and b not negative: photons, and what else there is."""
-    if np.count_nonzero(whole) < 16 * _LEVELS:
-        return _one_frame_variance(mean, valid)
-    step = max(np.count_nonzero(whole) // _SAMPLE, 1)
-    dense = mean[whole][::step]
-    level = float(np.median(dense))
-    x = np.exp(np.clip(dense - level, -6.0, 6.0)).astype(np.float64)
-    order = np.argsort(x)
-    values = spread[whole][::step][order].astype(np.float64)
-    chunks = np.array_split(np.arange(len(order)), _LEVELS)
-    # Medians, as what moved between the frames is no noise; of chi-squared values they lie below the mean (Wilson &
-    # Hilferty, PNAS 17, 1931).
-    freedom = max(frames - 1, 1)
-    means = np.array([np.median(values[c]) for c in chunks]) / (1.0 - 2.0 / (9.0 * freedom)) ** 3
-    places = np.array([x[order][c].mean() for c in chunks])
-    a, b = _line(places, means)
-    variance = a * np.exp(np.clip(mean - level, -6.0, 6.0)) + b
-    return np.asarray(np.maximum(variance, _LEAST_SIGMA**2), np.float32)
-
-
-def _line(x: F64, y: F64) -> tuple[float, float]:
-    """Non-negative a, b of y = a x + b with errors in proportion to y."""
-    weight = 1.0 / np.maximum(y, 1e-12)
-    a, b = np.linalg.lstsq(np.stack([x, np.ones_like(x)], axis=1) * weight[:, None], y * weight, rcond=None)[0]
-    if a < 0.0:
-        return 0.0, float(np.mean(y))
-    if b < 0.0:
-        return float(np.sum(weight**2 * x * y) / np.sum(weight**2 * x * x)), 0.0
-    return float(a), float(b)
-
-
-def _one_frame_variance(layer: F32, valid: U8) -> F32:
-    """From what differs between neighbours, where there is one frame only."""
-    if not valid.any() or min(layer.shape) < 3:
-        return np.full(layer.shape, _LEAST_SIGMA**2, np.float32)
-    inner = sum(
-        _IMMERKAER[r, c] * layer[r : layer.shape[0] - 2 + r, c : layer.shape[1] - 2 + c]
-        for r in range(3)
-        for c in range(3)
-    )
-    sizes = np.abs(np.asarray(inner))[valid[1:-1, 1:-1] > 0]
-    sigma = float(np.median(sizes)) / (6.0 * _MEDIAN_SHARE) if sizes.size else 0.0
-    level = float(np.median(layer[valid > 0]))
-    variance = sigma**2 * np.exp(np.clip(layer - level, -3.0, 3.0))
-    return np.asarray(np.maximum(variance, _LEAST_SIGMA**2), np.float32)
+    def changed(self, variance: F32, valid: U8) -> U8:
+        """Where bins differ between the frames by more than their noise, all over an area."""
+        count = np.maximum(self._count, 1.0)
+        spread = np.maximum(self._squares - self._sum**2 / count, 0.0) / np.maximum(count - 1.0, 1.0)
+        ratio = np.asarray(spread / variance * valid, np.float32)
+        cells = cv2.blur(ratio, (_CELL, _CELL)) > _CHANGED * cv2.blur(valid.astype(np.float32), (_CELL, _CELL))
+        marks = np.asarray(cells & (valid > 0), np.uint8)
+        return np.asarray(cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((_BROAD, _BROAD), np.uint8)), np.uint8)
 
 
 def _in_the_middle(matrix: F64, u: float, v: float) -> F64:

@@ -72,20 +72,28 @@ def ball(pixel_from_patient: F64) -> F32:
     return np.asarray(np.sqrt(np.clip(1.0 - (away / BALL_MM) ** 2, 0.0, None)), np.float32)
 
 
-def lateral_view() -> KeptView:
+def lateral_view(age_s: float = 0.0, speed_px_s: float | None = None) -> KeptView:
     views = KeptViews()
     view: CementView = cement_view(
         (ball(matrix(lateral=True)) > 0.0).astype(np.uint8),
         pixel_from_patient=tuple(matrix(lateral=True).ravel()),
         mm_per_px=MM,
         motion=(0.0, 0.0, 0.0),
+        received_ns=-round(age_s * 1e9),
+        front_speed_px_s=speed_px_s,
     )
     assert views.add(view)
     assert views.newest is not None
     return views.newest
 
 
-def told(added: F32, *, shift_px: float = 0.0, instruments: tuple[SeenInstrument, ...] = ()) -> LateReference | None:
+def told(
+    added: F32,
+    *,
+    shift_px: float = 0.0,
+    instruments: tuple[SeenInstrument, ...] = (),
+    other: KeptView | None = None,
+) -> LateReference | None:
     """What is found in frames of the body with so much more log contrast in them."""
     space, projector = body()
     predicted = projector.shadow(matrix(), SIZE, SIZE, bins=PREDICTED_BINS)
@@ -108,7 +116,8 @@ def told(added: F32, *, shift_px: float = 0.0, instruments: tuple[SeenInstrument
         )
         for number in range(5)
     ]
-    return late_reference(reference_picture(frames), predicted, space, (lateral_view(),), (), instruments)
+    views = (lateral_view() if other is None else other,)
+    return late_reference(reference_picture(frames), predicted, space, views, (), instruments)
 
 
 def shaft(angle_deg: float = 90.0) -> tuple[F32, SeenInstrument]:
@@ -162,6 +171,27 @@ def test_what_lies_where_the_other_view_has_no_cement_is_none() -> None:
     late = told(lower)
     assert late is not None
     assert not late.contrast.any()
+
+
+def test_cement_that_has_gone_on_since_the_other_view_was_left_is_told() -> None:
+    """12 mm below what that showed: as far as the front goes in the meantime."""
+    true = np.float32(ADDED) * np.maximum(ball(matrix()), np.roll(ball(matrix()), 30, axis=0))
+    for age_s, speed_px_s in ((10.0, None), (3.0, 4.0 / MM)):
+        late = told(true, other=lateral_view(age_s, speed_px_s))
+        assert late is not None
+        dice, total = share_found(late, true)
+        assert dice > 0.93
+        assert total == pytest.approx(1.0, abs=0.1)
+
+
+def test_what_cannot_have_come_since_but_hangs_together_with_cement_is_unknown() -> None:
+    """It is cement that is faster than any, or something over it: never what the patient looked like before."""
+    true = np.float32(ADDED) * np.maximum(ball(matrix()), np.roll(ball(matrix()), 30, axis=0))
+    late = told(true)
+    assert late is not None
+    there = true > 0.2
+    assert np.all((late.contrast > 0.0)[there] | (late.reference.valid == 0)[there])
+    assert 0.1 < np.mean(late.reference.valid[there] == 0) < 0.7
 
 
 def test_another_picture_tells_nothing() -> None:
