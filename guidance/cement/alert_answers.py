@@ -24,7 +24,7 @@ class AlertAnswer(msgspec.Struct, frozen=True, kw_only=True):
         priority: after IEC 60601-1-8.
         distance_mm, time_to_contact_s: at its worst since it was raised; null where not known.
         view_to_check: which view tells more, in words; null where none does.
-        frame_number, input: of the frame that raised it.
+        frame_number, input: of the frame in which it was at its worst.
         raised_at, acknowledged_at: UTC, for people.
         present: its condition is true now.
         text: one line for people.
