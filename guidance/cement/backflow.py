@@ -15,8 +15,9 @@ _EARLY: Final = 1.645  # one-sided 95 %
 _DRAWN_MM_S: Final = 3.0
 _DRAWN_MM: Final = 5.0
 _BARE_MM: Final = 3.0  # beyond the cement
-_OUT_SOON_S: Final = 2.0  # then it leaves the bone, at its speed
+_OUT_SOON_S: Final = 1.0  # then it leaves the bone, at its speed
 _GOES_ON_S: Final = 0.5  # a drawn cannula whose end is not seen any more, at its speed
+_UNSEEN_MM_S: Final = 2.0  # what a column may have grown by in a view that was left
 _COLUMN_SIGMA_MM: Final = 1.0  # it is looked for in steps of so much
 
 
@@ -41,6 +42,12 @@ class Backflow:
     deepest_mm: float = -math.inf
     drawn: bool = False
     exit_mm: float | None = None
+
+    def column_left_mm(self, mm: float, time_s: float) -> float | None:
+        """How far cement is from a place so far out on the path at least, by this view; None: it does not tell."""
+        if self.column is None:
+            return None
+        return mm + self.column.distance_mm - _UNSEEN_MM_S * max(time_s - self.shown_s, 0.0)
 
     def tip_left(self, mm: float, time_s: float) -> tuple[float, float | None] | None:
         """How far the drawn tip is from a place so far out on the path, mm, and the seconds until it is there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -9,7 +10,16 @@ from guidance.cement.injector import InjectorTrack, silent_s
 from guidance.cement.looks import Look, ThinRun
 from guidance.cement.words import view_name
 from guidance.config import CementSettings
-from guidance.messages import AlertCondition, AlertKind, AlertPriority, CementBody, CementState, SiteState, Zone
+from guidance.messages import (
+    AlertCondition,
+    AlertKind,
+    AlertPriority,
+    CementBody,
+    CementState,
+    SiteState,
+    TrackInView,
+    Zone,
+)
 
 OUTSIDE_ML: Final = 0.1  # cement outside the plan that is told of
 OUTSIDE_BONE_ML: Final = 0.015  # the same of bone: half of what a vessel of 3 mm holds on 4 mm
@@ -75,7 +85,7 @@ def view_conditions(
         if not look.current:
             continue
         drawn = _drawn(look, settings) if flowing else None
-        flows = (None, None) if balloon else (_vein(look), _track(look, settings) or drawn)
+        flows = (None, None) if balloon else (_vein(look), _track(look, looks, settings) or drawn)
         found += [condition for condition in (*flows, _border(look)) if condition]
     if not balloon:
         found += [
@@ -94,11 +104,13 @@ def injector_conditions(
     settings: CementSettings,
     *,
     missing_since_ns: int | None = None,
+    nothing_seen: bool = False,
 ) -> list[AlertCondition]:
     """Readings that do not come or cannot be, and cement that was injected and is not seen.
 
     Args:
         missing_since_ns: since when `is_missing`; None: it is not.
+        nothing_seen: no picture shows any, and they show nearly all of their field.
     """
     if state is CementState.IDLE:
         return []
@@ -109,20 +121,29 @@ def injector_conditions(
     elif track.running and silence is not None and silence > settings.injector_silence_s:
         text = f"no injector reading for {silence:.0f} s; it was running"
         found.append(_condition("no_reading", AlertPriority.LOW, text))
-    delivered, most = track.delivered_ml, body.volume_high_ml
+    delivered, most = track.delivered_ml, _most_ml(body, nothing_seen)
     missing_s = (now_ns - missing_since_ns) / 1e9 if missing_since_ns is not None else 0.0
     if missing_s >= _MISSING_S and delivered is not None and most is not None:
-        text = (
-            f"{delivered:.1f} ml injected, at most {most:.1f} ml seen: where is the rest? "
-            "Check outside the picture and the lungs"
-        )
+        seen = f"at most {most:.1f} ml seen: where is the rest?" if body.volume_high_ml is not None else "none is seen:"
+        text = f"{delivered:.1f} ml injected, {seen} Check outside the picture and the lungs"
         found.append(_condition("volume_missing", AlertPriority.MEDIUM, text))
     return found
 
 
-def is_missing(track: InjectorTrack, body: CementBody, settings: CementSettings) -> bool:
-    """Whether far more was injected than can be seen; unknown is no."""
-    delivered, most = track.delivered_ml, body.volume_high_ml
+def _most_ml(body: CementBody, nothing_seen: bool) -> float | None:
+    """Where no volume is known (no geometry, display pictures), pictures without any cement still say that."""
+    return 0.0 if body.volume_high_ml is None and nothing_seen else body.volume_high_ml
+
+
+def is_missing(
+    track: InjectorTrack, body: CementBody, settings: CementSettings, *, nothing_seen: bool = False
+) -> bool:
+    """Whether far more was injected than can be seen; unknown is no.
+
+    Args:
+        nothing_seen: as of `injector_conditions`.
+    """
+    delivered, most = track.delivered_ml, _most_ml(body, nothing_seen)
     if delivered is None or most is None:
         return False
     missing = delivered - most
@@ -189,16 +210,25 @@ def _runs(thin: ThinRun, mm_per_px: float | None) -> bool:
     return thin.longest_px * mm_per_px >= _LONG_MM or longer_mm >= _LONGER_MM
 
 
-def _track(look: Look, settings: CementSettings) -> AlertCondition | None:
-    known = [track for track in look.seen.tracks if track.left_mm is not None]
-    worst = min(known, key=lambda track: track.left_mm if track.left_mm is not None else 0.0, default=None)
-    if worst is None or worst.left_mm is None or worst.left_mm >= settings.near_mm:
+def _track(look: Look, looks: Sequence[Look], settings: CementSettings) -> AlertCondition | None:
+    lefts = [(_track_left_mm(track, look, looks), track.path_id) for track in look.seen.tracks]
+    known = [(left, path_id) for left, path_id in lefts if left is not None]
+    left, path_id = min(known, default=(math.inf, ""))
+    if left >= settings.near_mm:
         return None
-    left = worst.left_mm
     how = f"{left:.1f} mm before it leaves the bone" if left > 0.0 else f"{-left:.1f} mm outside the bone"
     priority = AlertPriority.LOW if left > 0.0 else AlertPriority.MEDIUM
-    text = f"cement comes back along path {worst.path_id}: {how} in {look.device}"
+    text = f"cement comes back along path {path_id}: {how} in {look.device}"
     return _condition("needle_track", priority, text, look=look, distance_mm=left)
+
+
+def _track_left_mm(track: TrackInView, look: Look, looks: Sequence[Look]) -> float | None:
+    """What the body or this view tells; no more cement is on a path than any view shows, or showed a moment ago."""
+    if track.left_mm is None or track.exit_mm is None:
+        return track.left_mm
+    flows = [one.backflows[track.path_id] for one in looks if track.path_id in one.backflows]
+    shown = [one.column_left_mm(track.exit_mm, look.seen.view.time_s) for one in flows]
+    return max([track.left_mm, *(left for left in shown if left is not None)])
 
 
 def _drawn(look: Look, settings: CementSettings) -> AlertCondition | None:

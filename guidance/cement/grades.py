@@ -174,10 +174,12 @@ def priority_of(
     if grade is Grade.POSSIBLE and left_mm is not None:
         if left_mm >= settings.approaching_mm:
             return AlertPriority.NONE  # one view overlaps, and in 3D it is clear
-        if left_mm < settings.near_mm:
+        if left_mm < settings.near_mm and prompt is not AlertPriority.LOW:
             return prompt
         # Near by both, the shadow and the distance: more urgent than by either.
         together = likely_mm is not None and likely_mm < settings.approaching_mm
+        if prompt is AlertPriority.LOW and likely_mm is not None and likely_mm < settings.near_mm:
+            return immediate
         return prompt if together and delayed is AlertPriority.LOW else delayed
     if grade is Grade.POSSIBLE and came_there:
         # This view cannot tell; it can that cement has gone so far that it may be there.

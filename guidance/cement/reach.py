@@ -47,5 +47,19 @@ class Reach:
         nearest = int(np.argmin(apart_mm.min(axis=1)))
         if apart_mm[nearest].min() > _AT_TARGET_MM:
             return {}
-        reach_mm = _IN_DEPTH * float(np.quantile(apart_mm[nearest], _FARTHEST))
+        across_mm = float(np.quantile(apart_mm[nearest], _FARTHEST))
+        reach_mm = max(_IN_DEPTH * across_mm, _thickest_mm(view) - across_mm)
         return {zone_id: float(away[nearest]) - reach_mm for zone_id, away in self._away_mm.items()}
+
+
+def _thickest_mm(view: CementView) -> float:
+    """How thick the cement is along the rays where it is thickest; 0 where that is not known.
+
+    What is thicker than twice as far as it reaches across has gone along the rays, to one side if the worst is true.
+    """
+    mask, thickness = view.mask, view.thickness_mm
+    if mask is None or thickness is None:
+        return 0.0
+    told = thickness[::2, ::2][mask[::2, ::2] != 0]
+    told = told[np.isfinite(told)]
+    return float(np.quantile(told, _FARTHEST)) if len(told) else 0.0

@@ -148,3 +148,20 @@ def test_a_zone_on_no_path_is_told_as_before():
         sites = tuple(replace(site, path_id="", path_mm=None) for site in seen.sites)
         progress = frame(progress, replace(seen, sites=sites), ZONES)
     assert site_of(progress).status is CLEAR
+
+
+def track_alert_after_a_turn(*, ap_mm, age_s, lateral_mm=19.0):
+    """The lateral view was left with cement far from the bone's end; in AP the column seems to reach beyond it."""
+    progress = injecting(running(ZONES))
+    for number in range(20):
+        progress = frame(progress, shown(number / 15, column_mm=lateral_mm, view=LATERAL), ZONES)
+    for number in range(10):
+        time_s = 19 / 15 + age_s + number / 15
+        progress = frame(progress, shown(time_s, column_mm=ap_mm), ZONES)
+    return "needle_track" in kinds(progress)
+
+
+def test_a_view_left_a_moment_ago_denies_a_column_that_another_shows():
+    assert not track_alert_after_a_turn(ap_mm=27.0, age_s=1.0, lateral_mm=8.0)
+    assert track_alert_after_a_turn(ap_mm=27.0, age_s=1.0, lateral_mm=24.0)
+    assert track_alert_after_a_turn(ap_mm=27.0, age_s=9.0, lateral_mm=8.0)

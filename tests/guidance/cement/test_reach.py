@@ -39,3 +39,18 @@ def test_of_what_nothing_is_known():
     assert reach.left_mm(frame(8.0, pixel_from_patient=None)) == {}
     assert reach.left_mm(cement_view(np.zeros((SIZE, SIZE), np.uint8), pixel_from_patient=view(size=SIZE))) == {}
     assert Reach(ZONES, ()).left_mm(frame(8.0)) == {}
+
+
+@pytest.mark.parametrize(("thick_mm", "reaches_mm"), [(10.0, 1.3 * 5.0), (21.0, 16.0)])
+def test_what_is_thicker_than_wide_has_gone_along_the_rays(thick_mm, reaches_mm):
+    """A ball of 5 mm, and a column of 21 mm of which all may lie on one side."""
+    reach = Reach(ZONES, (PATH,))
+    thickness = np.full((SIZE, SIZE), thick_mm, np.float32)
+    left_mm = reach.left_mm(frame(5.0, thickness_mm=thickness))["Z1"]
+    assert left_mm == pytest.approx(15.0 - reaches_mm, abs=0.5)
+
+
+def test_thickness_that_is_not_told_anywhere_changes_nothing():
+    reach = Reach(ZONES, (PATH,))
+    nothing = np.full((SIZE, SIZE), np.nan, np.float32)
+    assert reach.left_mm(frame(5.0, thickness_mm=nothing)) == reach.left_mm(frame(5.0))

@@ -120,3 +120,13 @@ def test_the_skin_that_no_picture_shows(left_mm, leaves, told):
     assert site.priority is (LOW if told else NONE)
     assert not told or site.view_to_check == "the skin itself"
     assert HIGH is not site.priority
+
+
+@pytest.mark.parametrize(("space_mm", "priority"), [(1.5, MEDIUM), (3.5, LOW), (8.0, NONE)])
+def test_minor_harm_that_both_show_as_good_as_there_is_more_than_a_hint(space_mm, priority):
+    """Low would be no more than what one view says that cannot tell."""
+    progress = running((SKIN,))
+    for number in range(20):
+        seen = seen_at(number / 15, (px(-3.0, "Z4"),), body=in_space(space_mm, "Z4"))
+        progress = frame(progress, seen, (SKIN,))
+    assert (site_of(progress, "Z4").status, site_of(progress, "Z4").priority) == (POSSIBLE, priority)
