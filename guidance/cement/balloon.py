@@ -24,6 +24,8 @@ _LEAST_PX_MM: Final = 400.0  # of thickness summed: a balloon of a millilitre ha
 _HIDDEN: Final = 0.1  # of the balloon's shadow behind a hand or a blade: what is missing says nothing
 _EDGE_MM: Final = 0.5
 _HELD: Final = 0.95  # above this it is full, though it may breathe
+_COMES: Final = 0.1  # of the most: what comes again after it has fallen is cement
+_COMES_S: Final = 0.4
 
 
 class BalloonState(StrEnum):
@@ -54,7 +56,7 @@ class Cavity:
 
 @dataclass(slots=True, eq=False)
 class _Direction:
-    """One line of sight: the most that it showed, and for how many frames it has shown less, and nearly none."""
+    """One line of sight: the most that it showed; for how many frames it has shown less, nearly none, more again."""
 
     axis: F64
     device: str
@@ -64,6 +66,9 @@ class _Direction:
     low_frames: int = 0
     gone_frames: int = 0
     gone_from_s: float = 0.0
+    least: float = np.inf
+    comes_frames: int = 0
+    comes_from_s: float = 0.0
 
 
 class BalloonFollower:
@@ -97,8 +102,9 @@ class BalloonFollower:
         axis = _axis(view)
         known = next((one for one in self._directions if _same(one, axis, view)), None)
         if known is None:
-            if amount >= _LEAST_PX_MM:
-                self._directions.append(_Direction(axis, view.device, amount, view.mask.copy(), amount))
+            most = self._shown_elsewhere(view)
+            if max(amount, most) >= _LEAST_PX_MM and not view.growth_only:
+                self._directions.append(_Direction(axis, view.device, max(amount, most), view.mask.copy(), amount))
             return self.state
         if view.blind is not None and _hidden(known.mask, view.blind) > _HIDDEN:
             return self.state
@@ -110,7 +116,15 @@ class BalloonFollower:
         if known.gone_frames <= 1:
             known.gone_from_s = view.time_s
         self._gone = known.gone_frames >= _FRAMES and view.time_s - known.gone_from_s >= _GONE_S
+        self._gone |= self.told and _comes_again(known, amount, view.time_s)
         return self.state
+
+    def _shown_elsewhere(self, view: CementView) -> float:
+        """The most that another view of as many pixels showed: a full balloon shows as much from all sides."""
+        assert view.mask is not None
+        if not self.told or view.thickness_sum_mm_px is None:
+            return 0.0
+        return max((one.most for one in self._directions if one.mask.shape == view.mask.shape), default=0.0)
 
     def filled(self, share: F32, first_lps_mm: F64, spacing_mm: float, ml: float) -> None:
         """Remember the largest body; while it empties, smaller ones come and are not looked at."""
@@ -134,6 +148,16 @@ class BalloonFollower:
         cavity = self.cavity
         shadow = body_thickness(cavity.share, cavity.first_lps_mm, cavity.spacing_mm, matrix, rows, columns)
         return (shadow > _EDGE_MM).astype(np.uint8)
+
+
+def _comes_again(known: _Direction, amount: float, time_s: float) -> bool:
+    """Whether more is there than what a balloon that empties has left for some time: a balloon is not filled twice."""
+    known.least = min(known.least, amount) if known.low_frames >= _FRAMES else np.inf
+    comes = amount > known.least + max(_COMES * known.most, _LEAST_PX_MM)
+    known.comes_frames = known.comes_frames + 1 if comes else 0
+    if known.comes_frames <= 1:
+        known.comes_from_s = time_s
+    return known.comes_frames >= _FRAMES and time_s - known.comes_from_s >= _COMES_S
 
 
 def _axis(view: CementView) -> F64:

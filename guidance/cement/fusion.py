@@ -155,7 +155,8 @@ class BodyEstimator:
             cavity = self._balloon.cavity
             gone = self._balloon.state is BalloonState.GONE and cavity is not None
             return replace(found, balloon_ml=cavity.ml) if gone and cavity is not None else found
-        return of_balloon(self._lattice.distances, found, balloon_ml, hidden_ml=self._hidden_ml)
+        emptying = self._balloon.state is BalloonState.EMPTYING
+        return of_balloon(self._lattice.distances, found, balloon_ml, hidden_ml=self._hidden_ml, emptying=emptying)
 
     def unseen(self, body: CementBody, now_ns: int) -> CementBody:
         """The body last told, at a moment whose view does not count."""

@@ -83,7 +83,7 @@ def one_view(
 
 
 def of_balloon(
-    distances: ZoneDistances, found: CementBody, balloon_ml: float | None, *, hidden_ml: float
+    distances: ZoneDistances, found: CementBody, balloon_ml: float | None, *, hidden_ml: float, emptying: bool
 ) -> CementBody:
     """What was found is a balloon's contrast: no cement yet.
 
@@ -92,15 +92,16 @@ def of_balloon(
         found: as if it were cement.
         balloon_ml: of its outlines; None: one direction, the middle of what its thickness leaves open is taken.
         hidden_ml: cement that is too thin to be seen.
+        emptying: what is there may be its rest, or cement already.
     """
     ends = found.volume_low_ml, found.volume_high_ml
     measured = found.reason != NO_THICKNESS  # else what lies in the balloon's shadow may as well be cement
     middle_ml = None if ends[0] is None or ends[1] is None else 0.5 * (ends[0] + ends[1])
     return CementBody(
         views=found.views,
-        volume_ml=0.0 if measured else None,
+        volume_ml=0.0 if measured and not emptying else None,
         volume_low_ml=0.0 if measured else None,
-        volume_high_ml=hidden_ml if measured else None,
+        volume_high_ml=None if not measured else found.volume_high_ml if emptying else hidden_ml,
         sites=all_unknown(distances, _BALLOON),
         oldest_s=found.oldest_s,
         balloon_ml=middle_ml if balloon_ml is None else balloon_ml,

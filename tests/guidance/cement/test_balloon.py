@@ -142,3 +142,37 @@ def test_a_view_that_is_lost_for_some_frames_empties_no_balloon():
     for n in range(6):
         follower.follow(view_of(nothing(), AP, at_s=1.0 + 0.1 * n))
     assert follower.follow(view_of(ball(FULL_MM), AP, at_s=1.8)) is BalloonState.FILLED
+
+
+def test_cement_that_comes_after_it_emptied_while_nobody_looked_is_no_balloon():
+    """Full when a view was left; another view, new, and the first one again show cement that comes."""
+    follower = BalloonFollower(told=True)
+    for n in range(4):
+        follower.follow(view_of(ball(FULL_MM), LATERAL, at_s=n))
+    states = [
+        follower.follow(view_of(ball(3.0 * (1.0 + n) ** (1 / 3)), AP, at_s=8 + 0.5 * n, device="FluoroB"))
+        for n in range(8)
+    ]
+    assert states[0] is BalloonState.FILLED
+    assert states[3] is BalloonState.EMPTYING
+    assert states[-1] is BalloonState.GONE
+
+
+def test_what_is_left_in_a_balloon_that_empties_may_be_cement():
+    found = BodyEstimator(None, (), CementSettings())
+    found.follow_balloon(True)
+    for n, radius in enumerate((FULL_MM, FULL_MM, 5.0, 5.0, 5.0, 5.0)):
+        for device, matrix in (("FluoroA", AP), ("FluoroB", LATERAL)):
+            found.add(view_of(ball(radius), matrix, at_s=n, device=device))
+        told = found.body(n * SECOND)
+        if n == 1:
+            assert told.volume_ml == 0.0
+    assert told.volume_ml is None
+    assert told.volume_low_ml == 0.0
+    assert told.volume_high_ml > 4.0 / 3.0 * np.pi * 5.0**3 / 1000.0
+
+
+def test_cement_that_a_blade_hid_and_that_is_seen_again_makes_no_balloon_of_what_none_was_told_of():
+    follower = BalloonFollower(told=False)
+    for n, radius in enumerate((6.0, FULL_MM, 5.0, 5.0, 5.0, 5.0, 7.0, 7.5, FULL_MM, FULL_MM, 9.0)):
+        assert follower.follow(view_of(ball(radius), AP, at_s=n)) is BalloonState.NONE
