@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from guidance.messages import CementBody, CementSeen, CementView, SiteInView, Ve
 
 _NS_PER_S: Final = 1e9
 _SAME_VIEW_DEG: Final = 8.0
+_FIELD_HIDDEN: Final = 0.3  # of the picture: with more of it hidden, cement may be there
 _INTERVALS: Final = 3  # without a frame: a gap
 _FORMER_KEPT: Final = 4
 _THIN_LASTS_S: Final = 0.5
@@ -87,6 +88,23 @@ class InputProgress:
     bad_since_ns: int | None = None
     current: bool = True
     fresh: bool = True
+
+
+def at_most(body: CementBody, inputs: Iterable[InputProgress]) -> CementBody:
+    """The same; where no volume is known (no geometry, display pictures) none, if no picture shows any cement.
+
+    Each picture must show nearly all of its field, and what it shows must not have been there before.
+    """
+    if body.volume_high_ml is not None or not all(_shows_none(each) for each in inputs):
+        return body
+    return replace(body, volume_high_ml=0.0)
+
+
+def _shows_none(each: InputProgress) -> bool:
+    view = each.seen.view
+    if not each.current or not view.seen or view.growth_only or view.area_px > 0.0:
+        return False
+    return view.blind is None or float(view.blind.mean()) <= _FIELD_HIDDEN
 
 
 def in_time(each: InputProgress, now_ns: int, settings: CementSettings) -> InputProgress:

@@ -20,7 +20,7 @@ from guidance.cement.conditions import (
 )
 from guidance.cement.grades import Held
 from guidance.cement.injector import InjectorTrack
-from guidance.cement.looks import InputProgress, Look, in_time, is_news, only, with_seen, without_places
+from guidance.cement.looks import InputProgress, Look, at_most, in_time, is_news, only, with_seen, without_places
 from guidance.cement.run_state import at_least, state_of
 from guidance.cement.sites import approaches_in_space, site_state, unknown_site
 from guidance.config import CementSettings
@@ -261,7 +261,8 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
     device = newest.view.device if newest is not None else ""
     # Of a balloon no cement is missing, and while nothing is seen nothing can be told.
     missing = state is CementState.TRACKING and not run.material.balloon
-    missing = missing and is_missing(progress.injector, progress.body, settings)
+    amount = at_most(progress.body, inputs.values()) if missing else progress.body
+    missing = missing and is_missing(progress.injector, amount, settings)
     since_ns = progress.missing_since_ns if progress.missing_since_ns is not None else now_ns
     missing_since_ns = since_ns if missing else None
     outside_ml = newest.outside_bone_ml if newest is not None else None
@@ -280,9 +281,7 @@ def _judged(progress: CementProgress, now_ns: int, settings: CementSettings) -> 
             in_zones_ml=sum(site.inside_ml for site in progress.body.sites if site.zone_id in keep_out),
             target_id=next((zone.id for zone in progress.zones if zone.kind is ZoneKind.TARGET), ""),
         ),
-        *injector_conditions(
-            progress.injector, progress.body, state, now_ns, settings, missing_since_ns=missing_since_ns
-        ),
+        *injector_conditions(progress.injector, amount, state, now_ns, settings, missing_since_ns=missing_since_ns),
         *balloon_conditions(progress.body, progress.balloon_ml),
         *state_conditions(state, reason, bad_s, progress.injector.running, settings),
         *work_conditions(left_s),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from guidance.cement.progress import (
@@ -98,6 +99,26 @@ def test_injected_and_not_seen():
     # Without a volume (display-processed pictures) nothing is missing that could be known.
     blind = frame(many, seen_at(5.35, (px(9.0),), sequence=199, body=CementBody(reason="display")))
     assert "volume_missing" not in kinds(blind)
+
+
+@pytest.mark.parametrize(
+    ("view", "missing"),
+    [
+        ({"area_px": 0.0}, True),
+        ({"area_px": 40.0}, False),
+        ({"area_px": 0.0, "blind": np.ones((8, 8), np.uint8)}, False),
+        ({"area_px": 0.0, "growth_only": True}, False),
+        ({"area_px": 0.0, "seen": False}, False),
+    ],
+)
+def test_injected_and_no_picture_shows_any_though_no_volume_is_known(view, missing):
+    unknown = CementBody(reason="no geometry: cement is followed in the picture only")
+    progress = with_injector(
+        frame(running(), seen_at(1.0, **view, body=unknown)), injected(1.1, 2.0), round(1.1 * NS), SETTINGS
+    )
+    for number in range(20):
+        progress = frame(progress, seen_at(1.4 + number / 5, sequence=90 + number, body=unknown, **view))
+    assert ("volume_missing" in kinds(progress)) is missing
 
 
 def test_readings_that_stop_while_it_runs():
