@@ -44,6 +44,7 @@ _NS: Final = 1e9
 _MOST_SCATTER: Final = 8.0  # times its deviation
 _STEEL_TRIES: Final = 5
 _INSTRUMENT_MARGIN: Final = 0.1  # of the diameter
+_MEAN_CHORD: Final = 1.571  # of a round shaft's radius, seen from the side
 
 
 class CementTracker:
@@ -100,6 +101,7 @@ class CementTracker:
             self._native.resume()
             self._native.already(np.ascontiguousarray(marks, np.uint8))
         self._steel_tries: dict[str, int] = {}
+        self._mm_per_px: float | None = None
         self._blades: tuple[int, int, int, int] | None = None
         self._kvp, self._offset, self._step_frames = reference.kvp, 0.0, 0
         since_ns = started_ns if seen_ns is None else seen_ns
@@ -142,11 +144,10 @@ class CementTracker:
             mm_per_px: at the isocentre's depth.
 
         Returns:
-            the view; with `seen` False where nothing can be told, and then the next good frame goes on from what was
-            known before.
+            the view; `seen` False where nothing can be told, and the next good frame goes on from what was known.
         """
-        code = self._unfit(frame)
-        if code:
+        self._mm_per_px = mm_per_px
+        if code := self._unfit(frame):
             return self._unseen(frame, code, mm_per_px)
         if self._pace.note(frame.time_ns):
             self._native.resume()
@@ -176,7 +177,8 @@ class CementTracker:
         for path_id, line in lines:
             tries = self._steel_tries.get(path_id, 0)
             if tries < _STEEL_TRIES:
-                found = self._native.steel(np.ascontiguousarray(line[None], np.float64))
+                held_mm = _MEAN_CHORD * float(line[4]) * (self._mm_per_px or 0.0)
+                found = self._native.steel(np.ascontiguousarray(line[None], np.float64), held_mm)
                 self._steel_tries[path_id] = _STEEL_TRIES if found else tries + 1
 
     def _unfit(self, frame: CementFrame) -> str:
@@ -210,7 +212,7 @@ class CementTracker:
             slope_sigma=_STEP_SLOPE if self._step_frames else _QUIET_SLOPE,
             memory_frames=self._pace.memory_frames,
             growth_frames=self._settings.growth_frames,
-            instruments=_capsules(instruments),
+            instruments=capsules(instruments),
             cannulas=None if cannulas is None else np.ascontiguousarray(cannulas, np.float64),
             expected=None if expected is None else np.ascontiguousarray(expected, np.uint8),
         )
@@ -227,9 +229,7 @@ class CementTracker:
             systematic = told.thickness_sum_mm_px * float(np.hypot(opacity.relative_sigma, scatter))
             sigma = float(np.hypot(systematic, told.noise_sigma_mm_px))
             per_mm = contrast / max(mean_mm, 1e-3 / opacity.per_mm)
-        words = ""
-        if self._pace.unseen_s > 0.0:
-            words = f"not seen in this view for {self._pace.unseen_s:.1f} s before"
+        words = f"not seen in this view for {self._pace.unseen_s:.1f} s before" if self._pace.unseen_s > 0.0 else ""
         return CementView(
             device=frame.device,
             sequence=frame.sequence,
@@ -290,7 +290,7 @@ class CementTracker:
         return np.asarray(-np.log(share + (1.0 - share) * through), np.float32)
 
 
-def _capsules(instruments: Sequence[SeenInstrument]) -> F64 | None:
+def capsules(instruments: Sequence[SeenInstrument]) -> F64 | None:
     """(N, 5) u0, v0, u1, v1, radius of every piece of every centreline."""
     rows = []
     for seen in instruments:

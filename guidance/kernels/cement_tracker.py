@@ -124,7 +124,7 @@ class NativeTracker:
         """(rows, columns) of the grid: 1 where cement is known to be."""
         self._native.already(marks)
 
-    def steel(self, capsules: F64) -> bool:
+    def steel(self, capsules: F64, held_mm: float = 0.0) -> bool:
         """Tell of straight instruments that the reference may show as well; whether it shows one.
 
         Where one of them is pulled back along itself, what the reference would be without it counts from then on.
@@ -132,8 +132,9 @@ class NativeTracker:
         Args:
             capsules: (N, 5) u0, v0, u1, v1, radius in the last frame's pixels, from outside to the tip; how far they
                 reach is looked for in the reference.
+            held_mm: of a ray through one, on average: of thick cement around it that much is none; 0: not known.
         """
-        return self._native.steel(capsules)
+        return self._native.steel(capsules, held_mm)
 
     def follow(self, pixels: npt.NDArray[Any], scale: FrameScale, look: Look) -> Looked:
         """Look at one frame; the interpreter's lock is free meanwhile.

@@ -205,11 +205,13 @@ void bind_cement(nb::module_& m) {
           "marks"_a.noconvert(), nb::sig("def already(self, marks: " U8_ARRAY ") -> None"))
       .def(
           "steel",
-          [](cement::Tracker& self, const Capsules& capsules) {
+          [](cement::Tracker& self, const Capsules& capsules, double held_mm) {
             require(finite(capsules), "capsules must be finite");
-            return self.steel({capsules.data(), capsules.shape(0)});
+            require(std::isfinite(held_mm) && held_mm >= 0.0, "held_mm must be 0 or more");
+            return self.steel({capsules.data(), capsules.shape(0)}, static_cast<float>(held_mm));
           },
-          "capsules"_a.noconvert(), nb::sig("def steel(self, capsules: " F64_ARRAY ") -> bool"))
+          "capsules"_a.noconvert(), "held_mm"_a = 0.0,
+          nb::sig("def steel(self, capsules: " F64_ARRAY ", held_mm: float = 0.0) -> bool"))
       .def(
           "follow",
           [](cement::Tracker& self, const Pixels& pixels, const In<double, nb::shape<7>>& scale,

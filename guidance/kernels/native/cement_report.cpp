@@ -92,6 +92,7 @@ void Tracker::measure(const Look& look, Answer& answer) {
     slopes += total(slope, count);
     variance += total(noise, count);
   }
+  if (look.thickness != nullptr) behind_steel();
   const double whole = static_cast<double>(setup_.step * setup_.step);
   answer.noise_sigma =
       whole * std::sqrt(noise_scale_ * noise_scale_ * variance +

@@ -84,7 +84,9 @@ void Tracker::settle(const Look& look) {
     if (shaft.free < shaft.places()) continue;
     const std::array<double, 5> line{shaft.ends[0], shaft.ends[1], shaft.ends[2], shaft.ends[3], shaft.half};
     Shaft found;
-    if (find_shaft(base_.data(), valid_.data(), rows, columns, line, found)) shaft = std::move(found);
+    if (!find_shaft(base_.data(), valid_.data(), rows, columns, line, found)) continue;
+    found.held_mm = shaft.held_mm;
+    shaft = std::move(found);
   }
   std::fill(steel_.begin(), steel_.end(), std::uint8_t{0});
   for (const Shaft& shaft : shafts_) mark_steel(shaft);

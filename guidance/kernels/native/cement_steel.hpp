@@ -24,6 +24,7 @@ struct Shaft {
   std::vector<float> weight, smoothed;
   std::array<double, 4> ends{};  // u0 v0 u1 v1 of its middle, grid, from outside to the tip
   double half = 0.0;             // of its width, blurred edge and all
+  float held_mm = 0.0F;          // along a ray through it: no cement of the patient; 0: not known
   std::size_t run = 4;           // places: less is no withdrawal
   std::size_t free = 0;          // first place from which the steel has gone; places(): none
   std::size_t filled = 0;        // first place from which there is cement on to the tip, or seems to be

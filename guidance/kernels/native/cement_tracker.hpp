@@ -76,8 +76,9 @@ class Tracker {
   void resume();
   // Cement that is already there: (rows, columns) of the grid, non-zero where it is.
   void already(const std::uint8_t* marks);
-  // Straight instruments of the last frame, that the reference may show; whether it shows one.
-  bool steel(const Capsules& capsules);
+  // Straight instruments of the last frame, that the reference may show; whether it shows one. held_mm: of a ray
+  // through one, on average; 0: not known.
+  bool steel(const Capsules& capsules, float held_mm);
   const Contours& contours() const { return contours_; }
   std::size_t rows() const { return setup_.rows; }
   std::size_t columns() const { return setup_.columns; }
@@ -91,6 +92,7 @@ class Tracker {
   void follow_steel();
   void free_steel();
   void mark_steel(const Shaft& shaft);
+  void behind_steel();
   void watch_motion(const Look& look);
   void reach_of_growth(const Look& look);
   void settle(const Look& look);

@@ -24,12 +24,13 @@ GUIDANCE_CLONES void mark_uncertain(const float* __restrict doubt, const float* 
 
 }  // namespace
 
-bool Tracker::steel(const Capsules& capsules) {
+bool Tracker::steel(const Capsules& capsules, float held_mm) {
   bool found = false;
   for (std::size_t n = 0; n < capsules.count; ++n) {
     Shaft shaft;
     if (!find_shaft(base_.data(), valid_.data(), setup_.rows, setup_.columns, on_grid(capsules.numbers + 5 * n), shaft))
       continue;
+    shaft.held_mm = held_mm;
     mark_steel(shaft);
     shafts_.push_back(std::move(shaft));
     found = true;
