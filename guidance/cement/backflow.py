@@ -113,7 +113,7 @@ def on_the_way(
 ) -> OnTheWay | None:
     """How near cement is to a zone that a path's way out goes into; None: it is on no path, or not known.
 
-    No more cement is on a path than any current view shows. Of a cannula that was drawn back while cement flows, cement
+    No more cement is on a path than any view shows. Of a cannula that was drawn back while cement flows, cement
     is as far as its end.
 
     Args:
@@ -128,6 +128,8 @@ def on_the_way(
         return None
     found = []
     shown = [one[path_id] for one in current if path_id in one and one[path_id].shown_s >= time_s - _GOES_ON_S]
+    # Cement does not flow back: what a view showed that was left is there still.
+    shown += [one[path_id] for one in former if path_id in one]
     columns = [one.column for one in shown if one.column is not None]
     # One view alone shows a shadow: the cement may lie before or behind the path.
     if len(columns) > 1 and not all(one.cloud for one in shown):

@@ -165,3 +165,14 @@ def test_a_view_left_a_moment_ago_denies_a_column_that_another_shows():
     assert not track_alert_after_a_turn(ap_mm=27.0, age_s=1.0, lateral_mm=8.0)
     assert track_alert_after_a_turn(ap_mm=27.0, age_s=1.0, lateral_mm=24.0)
     assert track_alert_after_a_turn(ap_mm=27.0, age_s=9.0, lateral_mm=8.0)
+
+
+@pytest.mark.parametrize(("lateral_mm", "status"), [(24.0, APPROACHING), (12.0, CLEAR)])
+def test_what_a_view_showed_before_it_was_left_counts_for_the_other(lateral_mm, status):
+    progress = injecting(running(ZONES))
+    for number in range(20):
+        progress = frame(progress, shown(number / 15, column_mm=lateral_mm, view=LATERAL), ZONES)
+    assert site_of(progress).status is CLEAR
+    for number in range(60, 75):
+        progress = frame(progress, shown(number / 15, column_mm=26.0), ZONES)
+    assert site_of(progress).status is status
