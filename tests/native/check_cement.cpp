@@ -172,8 +172,8 @@ void check_stream(Dice& dice, Check check) {
     const std::vector<double> instruments = capsules_of(dice, u), cannulas = capsules_of(dice, u);
     if (frame == 0 || dice.once_in(12)) {
       const std::vector<double> steel{-20.0, scene.steel_v, dice.real(0.0, u), scene.steel_v, 3.0};
-      tracker.steel({steel.data(), 1});
-      tracker.steel({cannulas.data(), cannulas.size() / 5});
+      tracker.steel({steel.data(), 1}, 2.0F);
+      tracker.steel({cannulas.data(), cannulas.size() / 5}, 2.0F);
     }
     const bool told = !dice.once_in(4);
     const cement::Look look{time_s,
