@@ -44,6 +44,19 @@ template <class T>
     bad[n] |= value - with.low > with.span ? 1U : 0U;
   }
 }
+// Three rows, the first of a bin.
+template <class T>
+[[gnu::always_inline]] inline void three(const T* __restrict from, std::size_t stride, std::size_t count,
+                                         const Raised& with, std::uint32_t* __restrict sum,
+                                         std::uint32_t* __restrict bad) {
+  const T* __restrict second = from + stride, * __restrict third = second + stride;
+  for (std::size_t n = 0; n < count; ++n) {
+    const std::uint32_t a = raise(from[n], with), b = raise(second[n], with), c = raise(third[n], with);
+    sum[n] = a + b + c;
+    bad[n] = (a - with.low > with.span ? 1U : 0U) | (b - with.low > with.span ? 1U : 0U) |
+             (c - with.low > with.span ? 1U : 0U);
+  }
+}
 // What of a row is no measurement, and what of that is at the low end.
 template <class T>
 [[gnu::always_inline]] inline std::array<std::uint32_t, 2> count(const T* __restrict from, std::size_t pixels,
@@ -56,14 +69,18 @@ template <class T>
   }
   return {bad, black};
 }
-#define GUIDANCE_ADD(T)                                                                            \
-  GUIDANCE_CLONES void add_row(const T* __restrict from, std::size_t pixels, const Raised& with,   \
-                               std::uint32_t* __restrict sum, std::uint32_t* __restrict bad) {     \
-    add(from, pixels, with, sum, bad);                                                             \
-  }                                                                                                \
-  GUIDANCE_CLONES void count_row(const T* __restrict from, std::size_t pixels, const Raised& with, \
-                                 std::array<std::uint32_t, 2>& tally) {                            \
-    tally = count(from, pixels, with);                                                             \
+#define GUIDANCE_ADD(T)                                                                                               \
+  GUIDANCE_CLONES void add_row(const T* __restrict from, std::size_t pixels, const Raised& with,                      \
+                               std::uint32_t* __restrict sum, std::uint32_t* __restrict bad) {                        \
+    add(from, pixels, with, sum, bad);                                                                                \
+  }                                                                                                                   \
+  GUIDANCE_CLONES void three_rows(const T* __restrict from, std::size_t stride, std::size_t pixels,                   \
+                                  const Raised& with, std::uint32_t* __restrict sum, std::uint32_t* __restrict bad) { \
+    three(from, stride, pixels, with, sum, bad);                                                                      \
+  }                                                                                                                   \
+  GUIDANCE_CLONES void count_row(const T* __restrict from, std::size_t pixels, const Raised& with,                    \
+                                 std::array<std::uint32_t, 2>& tally) {                                               \
+    tally = count(from, pixels, with);                                                                                \
   }
 GUIDANCE_ADD(std::uint8_t)
 GUIDANCE_ADD(std::int8_t)
@@ -86,22 +103,35 @@ GUIDANCE_CLONES void add_pairs(const std::byte* __restrict from, std::size_t pai
   }
 }
 
-// Sums, and whether any is marked, of `step` neighbours, in place.
-GUIDANCE_CLONES void fold_whole(std::uint32_t* __restrict sum, std::uint32_t* __restrict bad, std::size_t bins,
-                                std::size_t step) {
-  if (step == 2) {
-    for (std::size_t n = 0; n < bins; ++n) sum[n] = sum[2 * n] + sum[2 * n + 1];
-    for (std::size_t n = 0; n < bins; ++n) bad[n] = bad[2 * n] | bad[2 * n + 1];
-    return;
+// Sums, and whether any is marked, of `step` neighbours; not in place, which would keep it from vectors.
+template <std::size_t kStep>
+[[gnu::always_inline]] inline void fold_by(const std::uint32_t* __restrict sum, const std::uint32_t* __restrict bad,
+                                           std::size_t bins, std::uint32_t* __restrict to_sum,
+                                           std::uint32_t* __restrict to_bad) {
+  for (std::size_t n = 0; n < bins; ++n) {
+    std::uint32_t total = 0, any = 0;
+    for (std::size_t m = 0; m < kStep; ++m) {
+      total += sum[n * kStep + m];
+      any |= bad[n * kStep + m];
+    }
+    to_sum[n] = total;
+    to_bad[n] = any;
   }
+}
+GUIDANCE_CLONES void fold_whole(const std::uint32_t* __restrict sum, const std::uint32_t* __restrict bad,
+                                std::size_t bins, std::size_t step, std::uint32_t* __restrict to_sum,
+                                std::uint32_t* __restrict to_bad) {
+  if (step == 2) return fold_by<2>(sum, bad, bins, to_sum, to_bad);
+  if (step == 3) return fold_by<3>(sum, bad, bins, to_sum, to_bad);
+  if (step == 5) return fold_by<5>(sum, bad, bins, to_sum, to_bad);
   for (std::size_t n = 0; n < bins; ++n) {
     std::uint32_t total = 0, any = 0;
     for (std::size_t m = 0; m < step; ++m) {
       total += sum[n * step + m];
       any |= bad[n * step + m];
     }
-    sum[n] = total;
-    bad[n] = any;
+    to_sum[n] = total;
+    to_bad[n] = any;
   }
 }
 
@@ -143,9 +173,12 @@ BinStats bin_of(const Picture& picture, const Scale& scale, float* attenuation, 
   const bool pairs = sizeof(T) == 2 && step % 2 == 0;
   const std::size_t sums = pairs ? pixels / 2 : pixels;
   thread_local std::vector<std::uint32_t> lines;
-  lines.resize(2 * columns * step);
+  lines.resize(2 * columns * (step + 1));
   std::uint32_t* const sum = lines.data();
   std::uint32_t* const bad = sum + columns * step;
+  // Of bins, where sums are of fewer pixels.
+  std::uint32_t* const bin_sum = sums > bins ? bad + columns * step : sum;
+  std::uint32_t* const bin_bad = sums > bins ? bin_sum + columns : bad;
   const auto* const first = static_cast<const T*>(picture.pixels);
   double bad_pixels = 0.0, black_pixels = 0.0;
   for (std::size_t r = 0; r < scale.rows; ++r) {
@@ -160,10 +193,15 @@ BinStats bin_of(const Picture& picture, const Scale& scale, float* attenuation, 
       std::fill_n(marks + field.first, bins, std::uint8_t{0});
       continue;
     }
-    std::fill_n(sum, sums, 0U);
-    std::fill_n(bad, sums, 0U);
     const T* const top = first + r * step * picture.columns;
-    for (std::size_t n = 0; n < step; ++n) {
+    const std::size_t together = !pairs && step >= 3 ? 3 : 0;
+    if (together > 0) {
+      three_rows(top + field.first * step, picture.columns, sums, raised, sum, bad);
+    } else {
+      std::fill_n(sum, sums, 0U);
+      std::fill_n(bad, sums, 0U);
+    }
+    for (std::size_t n = together; n < step; ++n) {
       const T* const from = top + n * picture.columns + field.first * step;
       if (pairs)
         add_pairs(reinterpret_cast<const std::byte*>(from), sums, raised, sum, bad);
@@ -177,8 +215,8 @@ BinStats bin_of(const Picture& picture, const Scale& scale, float* attenuation, 
         bad_pixels += tally[0];
         black_pixels += tally[1];
       }
-    if (sums > bins) fold_whole(sum, bad, bins, sums / bins);
-    finish_whole(sum, bad, bins, row, raised.flip * static_cast<std::uint32_t>(step * step), out + field.first,
+    if (sums > bins) fold_whole(sum, bad, bins, sums / bins, bin_sum, bin_bad);
+    finish_whole(bin_sum, bin_bad, bins, row, raised.flip * static_cast<std::uint32_t>(step * step), out + field.first,
                  marks + field.first);
   }
   const auto all = static_cast<double>((field.right - field.left) * (field.bottom - field.top));
