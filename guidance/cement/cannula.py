@@ -42,9 +42,10 @@ class Cannula:
         if length <= _TIP_MM:
             return np.zeros(len(points_lps_mm), np.bool_)
         along = along / length
-        foot = (points_lps_mm - self.hub_lps_mm) @ along
-        away = np.linalg.norm(points_lps_mm - self.hub_lps_mm - foot[:, None] * along, axis=1)
-        held: npt.NDArray[np.bool_] = (away <= self.radius_mm + around_mm) & (foot <= length - _TIP_MM)
+        off = points_lps_mm - self.hub_lps_mm
+        foot = off @ along
+        away2 = np.einsum("ij,ij->i", off, off) - foot**2
+        held: npt.NDArray[np.bool_] = (away2 <= (self.radius_mm + around_mm) ** 2) & (foot <= length - _TIP_MM)
         return held
 
 

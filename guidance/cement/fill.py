@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,13 @@ _RIM: Final = 0.065
 _RIM_ML: Final = 0.3
 _MOST_RIM: Final = 0.2
 _BAYS: Final = 0.04
+# Where rays ask for more than the outlines can hold every corner of the outlines' common part is filled: a ball is 0.79
+# of what two of its shadows enclose.
+_CORNERS: Final = 0.21
+_USUALLY_ASKED: Final = 0.15  # more than can be held, relative: rays differ by as much, and ...
+_MUCH_ASKED: Final = 0.6  # ... at which all of them are, and scatter is not what was told
+_DOUBTED_SCATTER: Final = 0.3  # sigma of ln(primary share) then
+_MOST_HELD: Final = 1.25  # of what the outlines hold: no more can be there
 # Where one of the views is seconds old the body reaches into what that view leaves open before its old front: so much
 # too large even where little came since, and so much more where all did. Over seven simulated cases taken in turn,
 # true thickness; 6 % is left, and each view's own scatter in how much came.
@@ -129,7 +137,17 @@ def of_rays_and_outlines(
     older = [ml for ml, part in zip(volumes, partly, strict=True) if part]
     since = max(1.0 - max(older) / max(newest, 1e-9), 0.0) if older else None
     now = [factor for factor, part in zip(grown, partly, strict=True) if not part]
-    return weighed(counting, solid_of(body, space, since=since, ahead=sum(now) / len(now)), agreements)
+    solid = solid_of(body, space, since=since, ahead=sum(now) / len(now))
+    if solid is None or older:
+        return weighed(counting, solid, agreements)
+    asked = sum(volumes) / len(volumes) / max(body.total_ml, LEAST_ML) - 1.0
+    much = min(max((asked - _USUALLY_ASKED) / (_MUCH_ASKED - _USUALLY_ASKED), 0.0), 1.0)
+    doubted = [replace(rays, scatter_sigma=max(rays.scatter_sigma, _DOUBTED_SCATTER * much)) for rays in counting]
+    told = weighed(doubted, replace(solid, ml=solid.ml * (1.0 - _CORNERS * much)), agreements)
+    most_ml = _MOST_HELD * solid.most_ml + LEAST_ML
+    if told.ml is None or told.high_ml is None or told.ml > most_ml:
+        return told
+    return replace(told, high_ml=min(told.high_ml, most_ml))
 
 
 def solid_of(body: Body, space: OpenSpace | None, *, since: float | None = None, ahead: float = 1.0) -> Solid | None:

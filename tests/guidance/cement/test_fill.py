@@ -70,3 +70,19 @@ def test_little_cement_has_a_rim_that_is_not_seen_and_much_has_bays() -> None:
         held.append(now.most_ml / (side**3 / 1000.0))
     assert 1.05 < held[0] < 1.25
     assert 0.9 < held[1] < 0.98
+
+
+def test_rays_that_ask_for_more_than_both_outlines_can_hold_are_not_believed() -> None:
+    """A picture without scatter where the volume makes one expect a quarter: 2.5 times the thickness."""
+    body = lump(0, radius_mm=9.0, rough=0.0, share=1.0)
+    found = BodyEstimator(None, (), CementSettings())
+    for n, angles in enumerate(((180.0, 0.0), (90.0, 0.0))):
+        matrix = camera(*angles).pixel_from_patient
+        view = seen(2.5 * ray_lengths((body,), matrix), matrix, device="AB"[n], received_ns=0, noise_mm=0.1, seed=n)
+        found.add(replace(view, opacity_per_mm=0.08, opacity_sigma=0.03, scatter_sigma=0.1))
+    told = found.body(0)
+    assert told.volume_ml is not None
+    assert told.volume_low_ml is not None
+    assert told.volume_high_ml is not None
+    assert 0.8 < told.volume_ml / body.volume_ml < 1.15
+    assert told.volume_low_ml < body.volume_ml < told.volume_high_ml < 1.7 * body.volume_ml
