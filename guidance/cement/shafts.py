@@ -43,6 +43,7 @@ class Shafts:
         self._begun = False
         self._unwatched: frozenset[str] = frozenset()
         self._missed_ns: dict[str, int] = {}
+        self._endless_ns: dict[str, int] = {}
         self._standing: dict[str, SeenInstrument] = {}
         self._lumens: tuple[SeenInstrument, ...] = ()
         self._seen_ns = 0
@@ -96,7 +97,13 @@ class Shafts:
             before = self._first.get(path_id)
             if before is not None:
                 self._missed_ns[path_id] = 0
-                if _stands(before, one, motion, scale, mask):
+                ended = one.tip_px is not None or before.tip_px is None
+                self._endless_ns[path_id] = 0 if ended else self._endless_ns.get(path_id, 0) + passed_ns
+                if _in_line(before, one, motion, scale) and (
+                    # Where its end is not seen, a crossing edge may be what it seems to end at.
+                    (not ended and self._endless_ns[path_id] < _KEPT_NS)
+                    or _ends_alike(before, one, motion, scale, mask)
+                ):
                     self._standing[path_id] = _placed(before, motion, one)
                     continue
             self._standing.pop(path_id, None)
@@ -246,20 +253,24 @@ def _placed(
     return replace(before, centreline_px=line, tip_px=None if tip is None else (float(tip[0]), float(tip[1])))
 
 
-def _stands(
-    before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float, mask: U8 | None
-) -> bool:
+def _in_line(before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float) -> bool:
     shift = np.array(motion[:2])
     first = np.asarray(before.centreline_px, np.float64) + shift
     line = np.asarray(now.centreline_px, np.float64)
-    along = first[-1] - first[0]
-    along = along / max(float(np.linalg.norm(along)), 1e-6)
+    along = _along(first)
     across = np.array((-along[1], along[0]))
     slack = scale * _STILL_PX + 2.0 * math.hypot(before.sigma_px, now.sigma_px)
     if float(np.abs((line[[0, -1]] - first[0]) @ across).max()) > 2.0 * slack:
         return False
-    if float(abs((line.mean(axis=0) - first[0]) @ across)) > slack:
-        return False
+    return float(abs((line.mean(axis=0) - first[0]) @ across)) <= slack
+
+
+def _ends_alike(
+    before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float, mask: U8 | None
+) -> bool:
+    shift = np.array(motion[:2])
+    first = np.asarray(before.centreline_px, np.float64) + shift
+    along = _along(first)
     if before.tip_px is None or now.tip_px is None:
         hidden = before.tip_px is None and now.tip_px is None
         return hidden or _cement_near(mask, shift + (before.tip_px or first[-1] - shift), before.diameter_px)
@@ -271,6 +282,11 @@ def _stands(
     # Cement over an end hides it, and the shaft seems to end where that begins.
     places = (tip, shift + np.array(before.tip_px))
     return further < 0.0 and any(_cement_near(mask, place, before.diameter_px) for place in places)
+
+
+def _along(line: F64) -> F64:
+    whole: F64 = line[-1] - line[0]
+    return whole / max(float(np.linalg.norm(whole)), 1e-6)
 
 
 def _cement_near(mask: U8 | None, place: F64, diameter_px: float) -> bool:

@@ -57,7 +57,6 @@ def test_one_that_stands_hides_nothing_also_when_the_patient_breathes() -> None:
     [
         (LINE + np.array((0.0, 6.0)), (300.0, 206.0)),  # beside
         (LINE, (280.0, 200.0)),  # withdrawn
-        (LINE, None),  # its tip is not told any more
         (LINE + np.array([(0.0, -8.0), (0.0, 8.0)]), (300.0, 208.0)),  # turned
     ],
 )
@@ -68,14 +67,25 @@ def test_one_that_moved_hides_where_it_is_and_where_it_was(line: F64, tip: tuple
     assert shafts.moved([now], 0, STILL, 512, NOTHING) == [now, before]
 
 
+def test_a_shaft_that_seems_to_end_at_a_crossing_edge_for_a_moment_ends_where_it_did() -> None:
+    shafts, short = Shafts(), seen(np.array([(100.0, 200.0), (180.0, 200.0)]), None)
+    shafts.moved([seen()], 0, STILL, 512)
+    whole = shafts.lumens([], 0, view(0.0))
+    for time_ns in (100_000_000, 400_000_000):
+        assert shafts.moved([short], time_ns, STILL, 512, NOTHING) == []
+        np.testing.assert_array_equal(shafts.lumens([short], time_ns, view(0.0)), whole)
+    assert len(shafts.moved([short], 700_000_000, STILL, 512, NOTHING)) == 2  # half a second without its end
+
+
 @pytest.mark.parametrize("tip", [(260.0, 200.0), None])
 def test_a_tip_that_cement_lies_over_is_not_one_that_was_withdrawn(tip: tuple[float, float] | None) -> None:
     shafts, now = Shafts(), seen(LINE, tip)
     shafts.moved([seen()], 0, STILL, 512)
     mask = NOTHING.copy()
     mask[190:211, 250:320] = 1
-    assert shafts.moved([now], 1, STILL, 512, mask) == []
-    assert len(shafts.moved([now], 2, STILL, 512, NOTHING)) == 2
+    for time_ns in (0, 500_000_000, 1_000_000_000):
+        assert shafts.moved([now], time_ns, STILL, 512, mask) == []
+    assert len(shafts.moved([now], 1_500_000_000, STILL, 512, NOTHING)) == 2
 
 
 def test_in_the_first_look_at_a_view_with_much_cement_a_shaft_that_ends_early_is_no_other_one() -> None:
