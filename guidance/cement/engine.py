@@ -45,6 +45,7 @@ class CementEngine:
         self._run: CementRun | None = None
         self._begun = 0
         self._eyes: dict[str, Eye] = {}
+        self._any_seen = False
         self._surroundings = Surroundings(settings, self._library)
         self._watch = SiteWatch()
         self._zones = NO_ZONES
@@ -93,6 +94,7 @@ class CementEngine:
         if eye is None:
             eye = self._eyes[frame.device] = Eye(run, self._surroundings, self._before(run, frame.device))
         view = eye.look(frame, scene, self._estimator)
+        self._any_seen = self._any_seen or view.area_px > 0.0
         self._add(view, frame, scene)
         if body_now:
             self.catch_up()
@@ -111,6 +113,7 @@ class CementEngine:
     def _begin(self, run: CementRun) -> None:
         self._run, self._begun = run, run.number
         self._eyes, self._body_ns, self._body, self._body_due_ns = {}, {}, _NOTHING, None
+        self._any_seen = False
         self._body_wanted, self._rhythms = False, {}
         self._watch.begun_anew()  # zones' shadows stay: they cost tens of ms in a pose
         self._estimator = self._new_estimator()
@@ -134,6 +137,9 @@ class CementEngine:
             self._estimator.registered_anew()
             self._body, self._body_ns, self._body_due_ns = _NOTHING, {}, None
         if scene.space is not self._space:
+            if self._space is None and not self._any_seen:
+                # The references' scatter was guessed without a volume: they are looked at again, and nothing is lost.
+                self._eyes = {}
             self._space = scene.space
             self._surroundings.set_space(scene.space)
             self._estimator = self._new_estimator()

@@ -7,15 +7,18 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
+from guidance.cement.body_shadow import BodyProjector
 from guidance.cement.engine import CementEngine
+from guidance.cement.space import CementSpace, cement_space, opened
 from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame, CementScene
 from guidance.config import CementSettings
 from guidance.geometry.intensity import PixelIntensity
-from guidance.messages import CementMaterial, CementRun, CementView
+from guidance.messages import F32, CementMaterial, CementRun, CementView
 
 SIDE_PX = 128
 NS = 1_000_000_000
@@ -230,3 +233,59 @@ def test_a_pose_seen_again_for_the_first_time_tells_what_may_have_come_since() -
     came_ml = 4.0 / 3.0 * np.pi * (8.0**3 - 6.0**3) / 1000.0
     assert before.volume_high_ml + came_ml < told.volume_high_ml < before.volume_high_ml + 3.5 * came_ml
     assert "2.5 s old" in told.reason
+
+
+def _body() -> tuple[CementSpace, F32]:
+    """A block of soft tissue with bars of bone in it, and the log attenuation that a picture of it shows."""
+    hu = np.full((60, 60, 60), 40.0)
+    hu[:, 20:40, 8:52:9] = 900.0
+    hu[6:54:9, 20:40, :] = 900.0
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = -59.0
+    space = cement_space(hu.astype(np.int16), affine)
+    matrix = np.array(_matrix(0.0)).reshape(3, 4)
+    shadow = BodyProjector(opened(space)).shadow(matrix, SIDE_PX, SIDE_PX, kvp=80.0)
+    assert shadow is not None
+    return space, np.asarray(cv2.resize(shadow.contrast, (SIDE_PX, SIDE_PX)), np.float32)
+
+
+def _of_body(number: int, attenuation: F32, radius_mm: float) -> CementFrame:
+    frame = _frame("FluoroA", number, 0.1 * number, 0.0)
+    v, u = np.mgrid[:SIDE_PX, :SIDE_PX]
+    off_mm = 0.5 * np.hypot(u - 63.5, v - 63.5)
+    through = attenuation - np.median(attenuation) + 0.12 * np.sqrt(np.maximum(radius_mm**2 - off_mm**2, 0.0))
+    counts = np.random.default_rng(number).poisson(1500.0 * np.exp(-through) + 600.0)
+    return replace(frame, pixels=np.clip(counts * 4.0, 0, 65535).astype(np.uint16))
+
+
+@pytest.mark.parametrize("flows_from", [10, 18])
+def test_a_volume_that_is_known_after_the_start_tells_the_scatter_of_what_shows_no_cement_yet(flows_from: int) -> None:
+    space, attenuation = _body()
+    run = CementRun(
+        number=1,
+        material=CementMaterial(opacity_per_mm=0.06),
+        started_ns=round(0.95 * NS),
+        after_sequence=(("FluoroA", 9),),
+    )
+    views = []
+    for known_from in (10, 16):
+        engine = CementEngine(CementSettings())
+        for number in range(10):
+            engine.keep(_of_body(number, attenuation, 0.0))
+        told = []
+        for number in range(10, 30):
+            scene = CementScene(space=space if number >= known_from else None)
+            radius_mm = min(max(number - flows_from, 0), 8.0)
+            told.append(engine.follow(run, _of_body(number, attenuation, radius_mm), scene).view)
+        views.append(told)
+    at_once, late = views
+    assert at_once[-1].scatter_sigma < 0.3 <= late[0].scatter_sigma
+    assert late[-1].area_px == pytest.approx(at_once[-1].area_px, rel=0.05)
+    if flows_from > 16:
+        assert late[-1].scatter_sigma == at_once[-1].scatter_sigma
+        assert late[-1].thickness_sum_mm_px == pytest.approx(at_once[-1].thickness_sum_mm_px, rel=0.05)
+    else:
+        # What has been seen is not forgotten for it: when it came is known.
+        arrived = late[-1].arrival_s
+        assert arrived is not None
+        assert np.nanmin(arrived) < 0.5
