@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from guidance.cement.fusion import BodyEstimator
-from guidance.cement.late_reference import LateReference
+from guidance.cement.late_reference import LateReference, starts_px
 from guidance.cement.lumen import LumenFinder
 from guidance.cement.moved_reference import MovedReference
 from guidance.cement.new_view import NewView, covers
@@ -19,7 +19,7 @@ from guidance.cement.reference import ReferencePicture, reference_picture, same_
 from guidance.cement.shafts import Shafts, shafts_of
 from guidance.cement.standing_steel import steel_lines
 from guidance.cement.surroundings import Surroundings
-from guidance.cement.tracker import CementTracker
+from guidance.cement.tracker import CementTracker, capsules
 from guidance.cement.values import CementFrame, CementScene
 from guidance.errors import CaseError
 from guidance.messages import F32, F64, CementRun, CementView, Matrix34
@@ -165,8 +165,18 @@ class Eye:
         if pose.lumen is not None and view.seen and not scene.instruments:
             pose.lumen.look(view)
         told = pose.moved.whole(view)
-        if pose.moved.add(pose.anchor, frame, view):
-            self._follow_table(pose, frame, view)
+        places = [] if frame.pixel_from_patient is None else starts_px(scene.paths, _matrix(frame.pixel_from_patient))
+        under = [rows for rows in (capsules(moved), lumens) if rows is not None]
+        steel = np.concatenate(under) if under else None
+        if pose.moved.add(pose.anchor, frame, view, places, steel):
+            opacity = self._surroundings.opacity(self._run.material, pose.kvp, pose.water_mm)
+            frames, late = pose.moved.frames, None
+            if opacity is not None:
+                late = pose.moved.made(view, opacity, pose.share, places, steel)
+            if late is not None:  # compare with where the patient lies since the table was moved
+                pose.frames, pose.anchor = frames, frame
+                self._made(pose, late.reference, late)
+                pose.shafts.reference_moved(view.motion)
         return replace(told, growth_only=True) if pose.growth_only and view.seen else told
 
     def _too_much(self, view: CementView, frame: CementFrame) -> bool:
@@ -256,18 +266,6 @@ class Eye:
         )
         pose.frames = ()
         return before
-
-    def _follow_table(self, pose: _Pose, frame: CementFrame, view: CementView) -> None:
-        """Compare with where the patient lies since the table was moved."""
-        opacity = self._surroundings.opacity(self._run.material, pose.kvp, pose.water_mm)
-        if opacity is None:
-            return
-        frames = pose.moved.frames
-        late = pose.moved.made(view, opacity, pose.share)
-        if late is not None:
-            pose.frames, pose.anchor = frames, frame
-            self._made(pose, late.reference, late)
-            pose.shafts.reference_moved(view.motion)
 
     def _unseen(
         self, frame: CementFrame, reason: str, mm_per_px: float | None, *, code: str = "no_reference"

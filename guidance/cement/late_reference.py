@@ -133,13 +133,17 @@ def late_reference(
     return LateReference(clear, np.asarray(contrast, np.float32), told.alike)
 
 
+def front_mm_s(view: CementView) -> float:
+    """How fast a front goes, as it was told and within what fronts do."""
+    slowest, fastest = _SPEEDS_MM_S
+    if view.front_speed_px_s is None or view.mm_per_px is None:
+        return slowest
+    return float(np.clip(view.front_speed_px_s * view.mm_per_px, slowest, fastest))
+
+
 def _reach_mm(view: CementView, now_ns: int) -> float:
     """How far beyond what a view showed cement may be by now."""
-    slowest, fastest = _SPEEDS_MM_S
-    speed = slowest
-    if view.front_speed_px_s is not None and view.mm_per_px is not None:
-        speed = float(np.clip(view.front_speed_px_s * view.mm_per_px, slowest, fastest))
-    return _REACH_MM + speed * max(now_ns - view.received_ns, 0) / 1e9
+    return _REACH_MM + front_mm_s(view) * max(now_ns - view.received_ns, 0) / 1e9
 
 
 def depth_mm_of(paths: Sequence[PlannedPath], space: OpenSpace, matrix: F64) -> float:
@@ -182,12 +186,17 @@ def _cement(
     return marks & ~unknown, unknown
 
 
+def starts_px(paths: Sequence[PlannedPath], matrix: F64) -> list[tuple[float, float]]:
+    """Where cement comes out, in a picture."""
+    seen = [matrix[:, :3] @ np.asarray(path.target_lps_mm) + matrix[:, 3] for path in paths]
+    return [(float(u / w), float(v / w)) for u, v, w in seen if w > 1.0]
+
+
 def _starts(paths: Sequence[PlannedPath], matrix: F64, shape: tuple[int, ...], reach: float) -> Marks:
     found = np.zeros(shape, np.uint8)
-    for path in paths:
-        u, v, w = matrix[:, :3] @ np.asarray(path.target_lps_mm) + matrix[:, 3]
-        if w > 1.0 and max(abs(u / w), abs(v / w)) < 8.0 * max(shape):
-            cv2.circle(found, (round(float(u / w)), round(float(v / w))), max(1, round(reach)), (1,), -1)
+    for u, v in starts_px(paths, matrix):
+        if max(abs(u), abs(v)) < 8.0 * max(shape):
+            cv2.circle(found, (round(u), round(v)), max(1, round(reach)), (1,), -1)
     return found > 0
 
 

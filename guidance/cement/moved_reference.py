@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import cv2
 import numpy as np
 
-from guidance.cement.late_reference import LateReference
+from guidance.cement.late_reference import LateReference, front_mm_s
 from guidance.cement.opacity import Opacity
 from guidance.cement.reference import LEAST_FRAMES, reference_picture
 from guidance.cement.values import CementFrame
 from guidance.errors import CaseError
-from guidance.messages import F32, CementView, Matrix34
+from guidance.messages import F32, F64, U8, CementView, Matrix34
 
 Motion = tuple[float, float, float]
+Places = Sequence[tuple[float, float]]
 STILL: Final = (0.0, 0.0, 0.0)
 _MOVED: Final = 0.005  # of the longer side: the isocentre's shift, with which bones above and below it shift by another
 _NEARER: Final = 0.002
 _MOST_BLIND: Final = 0.5  # of the picture: something lies over it, which is no reference
+_MOST_NEAR: Final = 0.1  # of what lies near the cement, steel aside: bones that are elsewhere are up to 0.05 of it
+_MOST_HIDDEN: Final = 0.05  # of the cement
+_WAITS_NS: Final = 4_000_000_000  # for what lies over the cement to go away; then it is blind there
+_NEAR_MM: Final = 4.0  # cement may be beside what is seen of it, and goes on as long as it cannot be seen
+_BROAD_MM: Final = 2.0  # edges of bones are narrower: cement behind those is seen beside them
+_USUAL_MM: Final = 0.3  # of a pixel
 
 
 class MovedReference:
@@ -30,6 +38,9 @@ class MovedReference:
 
     def __init__(self) -> None:
         self._frames: list[CementFrame] = []
+        self._blind: U8 | None = None
+        self._since_ns: int | None = None
+        self._unknown: U8 | None = None
         self._before: Motion = STILL
         self._arrival_s: F32 | None = None
 
@@ -38,29 +49,59 @@ class MovedReference:
         """That came since."""
         return tuple(self._frames)
 
-    def add(self, anchor: CementFrame, frame: CementFrame, view: CementView) -> bool:
+    def add(
+        self,
+        anchor: CementFrame,
+        frame: CementFrame,
+        view: CementView,
+        places_px: Places = (),
+        steel: F64 | None = None,
+    ) -> bool:
         """Take a frame in; whether a reference can be made of those that came.
+
+        What is new where the tracker was blind meanwhile would be background for good: where something lies over
+        cement, or near it, frames that show more are waited for.
 
         Args:
             anchor: of the reference as it is.
             frame: that the view shows.
             view: of the tracker.
+            places_px: where cement comes out.
+            steel: (N, 5) capsules u0, v0, u1, v1, radius in px, within which the tracker is blind anyway.
         """
+        if not moved(anchor, frame):
+            self._since_ns, self._frames = None, []
+            return False
         alike = not self._frames or self._frames[-1].pose == frame.pose
-        if not (alike and moved(anchor, frame) and _shows_all(view)):
+        self._since_ns = frame.time_ns if self._since_ns is None or not alike else self._since_ns
+        waits = frame.time_ns - self._since_ns < _WAITS_NS
+        if not (alike and _shows_all(view)) or (waits and _hidden(view, places_px, steel)):
             self._frames = []
             return False
+        assert view.blind is not None
+        self._blind = view.blind.copy() if not self._frames or self._blind is None else self._blind | view.blind
         self._frames.append(frame)
         return len(self._frames) >= LEAST_FRAMES
 
-    def made(self, view: CementView, opacity: Opacity, share: F32 | float) -> LateReference | None:
+    def made(
+        self,
+        view: CementView,
+        opacity: Opacity,
+        share: F32 | float,
+        places_px: Places = (),
+        steel: F64 | None = None,
+    ) -> LateReference | None:
         """The frames as a reference, with the cement that the view shows in it; None where they are none.
+
+        Where cement can have come unseen meanwhile, what does not grow since is blind from then on.
 
         Args:
             view: of the newest of them, as the tracker told it.
             opacity: of the cement.
             share: scatter's of the signal, on the grid of the reference before: a table moved along the beam may
                 change how many pixels a bin has.
+            places_px: where cement comes out.
+            steel: as of `add`.
         """
         frames, self._frames = self._frames, []
         try:
@@ -68,6 +109,12 @@ class MovedReference:
         except CaseError:
             return None
         assert view.thickness_mm is not None
+        assert self._blind is not None
+        unseen_s = max(frames[-1].time_ns - (self._since_ns or frames[0].time_ns), 0) / 1e9
+        reach_mm = _NEAR_MM + front_mm_s(view) * unseen_s
+        whole = self.whole(view)
+        assert whole.blind is not None
+        unknown = _broad(view, self._blind & _near(view, reach_mm, places_px, steel))
         step, shape = reference.scale.step, reference.attenuation.shape
         thickness = view.thickness_mm[: shape[0] * step, : shape[1] * step]
         binned = thickness.reshape(shape[0], step, shape[1], step).mean(axis=(1, 3), dtype=np.float32)
@@ -75,19 +122,30 @@ class MovedReference:
             share = np.asarray(cv2.resize(share, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
         through = np.exp(-opacity.contrast_of(binned))
         contrast = np.where(binned > 0.0, -np.log(share + (1.0 - share) * through), 0.0)
-        whole = self.whole(view)
+        assert view.blind is not None
+        self._unknown = unknown | ((whole.blind > 0) & (view.blind == 0))
         self._before, self._arrival_s = whole.motion, whole.arrival_s
         return LateReference(reference, np.ascontiguousarray(contrast, np.float32))
 
     def whole(self, view: CementView) -> CementView:
-        """A view of the tracker with its motion against the first reference, and earlier times of arrival."""
-        if self._before == STILL or not view.seen or view.mask is None:
+        """A view of the tracker with its motion against the first reference, earlier times of arrival, and blind where
+        the reference may have cement in it that nobody has seen.
+        """
+        if self._unknown is None or not view.seen or view.mask is None:
             return view
         motion = put_together(self._before, view.motion)
         arrival = view.arrival_s
         if arrival is not None and self._arrival_s is not None:
             arrival = _with_earlier(arrival, self._arrival_s, view)
-        return replace(view, motion=motion, arrival_s=arrival)
+        blind = view.blind
+        if blind is not None and self._unknown.any():
+            du, dv, _ = view.motion
+            rows, columns = blind.shape
+            shift = np.array([[1.0, 0.0, du], [0.0, 1.0, dv]])
+            here = cv2.warpAffine(self._unknown, shift, (columns, rows), flags=cv2.INTER_NEAREST)
+            blind = np.asarray((blind > 0) | ((here > 0) & (view.mask == 0)), np.uint8)
+            blind.flags.writeable = False
+        return replace(view, motion=motion, arrival_s=arrival, blind=blind)
 
 
 def moved(anchor: CementFrame, frame: CementFrame) -> bool:
@@ -122,6 +180,38 @@ def _shows_all(view: CementView) -> bool:
     if not view.seen or view.thickness_mm is None or view.blind is None:
         return False
     return bool(np.count_nonzero(view.blind) < _MOST_BLIND * view.blind.size)
+
+
+def _near(view: CementView, reach_mm: float, places_px: Places, steel: F64 | None) -> U8:
+    """1 around cement and where it comes out, but where there is steel."""
+    assert view.mask is not None
+    found = (view.mask > 0).astype(np.uint8)
+    for u, v in places_px:
+        if 0.0 <= u < found.shape[1] and 0.0 <= v < found.shape[0]:
+            found[int(v), int(u)] = 1
+    reach_px = reach_mm / (view.mm_per_px or _USUAL_MM)
+    away = cv2.distanceTransform(1 - found, cv2.DIST_L2, 3)
+    near = np.asarray((away <= reach_px) & bool(found.any()), np.uint8)
+    for u0, v0, u1, v1, radius in () if steel is None else steel:
+        cv2.line(near, (round(u0), round(v0)), (round(u1), round(v1)), (0,), max(1, round(2.0 * radius)))
+    return near
+
+
+def _broad(view: CementView, marks: U8) -> U8:
+    width = max(1, round(_BROAD_MM / (view.mm_per_px or _USUAL_MM)))
+    return np.asarray(cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((width, width), np.uint8)), np.uint8)
+
+
+def _hidden(view: CementView, places_px: Places, steel: F64 | None) -> bool:
+    """Whether something lies over cement, or near it."""
+    assert view.mask is not None
+    assert view.blind is not None
+    near = _near(view, _NEAR_MM, places_px, steel) > 0
+    cement = (view.mask > 0) & near
+    return any(
+        int(np.count_nonzero(view.blind[where])) > most * int(np.count_nonzero(where))
+        for where, most in ((cement, _MOST_HIDDEN), (near, _MOST_NEAR))
+    )
 
 
 def _with_earlier(arrival_s: F32, earlier_s: F32, view: CementView) -> F32:

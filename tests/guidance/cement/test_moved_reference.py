@@ -89,6 +89,42 @@ def test_the_cement_that_is_known_is_taken_off_and_all_else_becomes_the_referenc
     assert follower.frames == ()
 
 
+def test_what_lies_over_cement_is_waited_for_a_while() -> None:
+    """A hand over a part of the cement; steel that stands there is none."""
+    there, blind = pose(x_mm=2.0), np.zeros((SIZE, SIZE), np.uint8)
+    blind[34:, 20:40] = 1
+    follower, second = MovedReference(), 1_000_000_000
+    steel = np.array([(30.0, 34.0, 30.0, 64.0, 12.0)])
+    times = [n * second // 2 for n in range(15)]
+    frames = [replace(frame(n, there), time_ns=time_ns) for n, time_ns in enumerate(times)]
+    made = [follower.add(frame(), one, shown(blind=blind)) for one in frames]
+    assert made == [False] * 12 + [True] * 3
+    follower = MovedReference()
+    assert [follower.add(frame(), one, shown(blind=blind), (), steel) for one in frames[:5]] == [False] * 4 + [True]
+
+
+def test_where_cement_may_have_come_unseen_is_blind_until_something_grows_there() -> None:
+    blind = np.zeros((SIZE, SIZE), np.uint8)
+    blind[30:39, 38:56] = 1  # beside the cement, and on as far as no cement comes
+    follower, view = MovedReference(), shown(blind=blind, mm_per_px=0.5, motion=(4.0, 0.0, 0.0))
+    for n in range(5):
+        follower.add(frame(), frame(n, pose(x_mm=2.0)), view)
+    assert follower.made(view, OPACITY, 0.0) is not None
+    clear = shown(mm_per_px=0.5, motion=(0.0, 3.0, 0.0))
+    told = follower.whole(clear).blind
+    assert told is not None
+    assert told[34:41, 40:44].all()
+    assert not told[:, 50:].any()
+    assert not told[clear.mask > 0].any()
+    grown = replace(clear, mask=np.ones_like(clear.mask))
+    assert not follower.whole(grown).blind.any()
+    # Another move of the table makes none of it known.
+    for n in range(5, 10):
+        follower.add(frame(), frame(n, pose(x_mm=4.0)), clear)
+    assert follower.made(clear, OPACITY, 0.0) is not None
+    assert follower.whole(shown(mm_per_px=0.5, motion=(0.0, 0.0, 0.0))).blind[34:41, 40:44].all()
+
+
 def test_scatter_of_a_reference_with_other_bins_is_taken_too() -> None:
     """Along the beam the table changes the size of a pixel, and with it how many of them a bin has."""
     told = []
