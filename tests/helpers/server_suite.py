@@ -91,6 +91,15 @@ class Suite:
 
         return await asyncio.to_thread(ask)
 
+    async def text(self, path: str) -> str:
+        """An answer that is no JSON."""
+
+        def ask() -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=PATIENCE_S) as answer:
+                return str(answer.read().decode())
+
+        return await asyncio.to_thread(ask)
+
     async def refused(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and problem of a call that must be refused."""
         try:

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pynetdicom import AE
 
 from drivers.server import GuidanceServer
 from guidance.kernels.drr import ProjectionVolume
 from guidance.messages import F32, F64
+from guidance.wire.dicom_classes import CT_IMAGE
 from simulators.cbct import DicomPeer, cbct_volume, send_cbct
 from simulators.cbct_objects import CbctRun
 from simulators.gantry import Gantry
 from simulators.pelvis import ProceduralPelvis
 from simulators.scene import Exposure, Scene
+from tests.helpers.dicom_objects import ct_slice
 from tests.helpers.server_suite import Suite, server_settings
 
 SIDE_PX = 384
@@ -259,6 +262,72 @@ async def test_display_pictures_tell_the_front_and_no_thickness(patient: Patient
     assert told["volume_low_ml"] is None
     assert told["reasons"]["volume_ml"]
     assert told["area_mm2"] == pytest.approx(patient.shadow_mm2("FluoroA"), rel=0.2)
+
+
+def ct_slice_of(patient: Patient, radius_mm: float, offset_mm: float, frame_of_reference_uid: str) -> Any:
+    """An axial slice of 5 mm through the patient, with the ball in it."""
+    steps = np.arange(-40.0, 40.5, 1.0)
+    x, y = np.meshgrid(patient.place[0] + steps, patient.place[1] + steps)
+    points = np.stack((x, y, np.full(x.shape, patient.place[2] + offset_mm)), axis=-1)
+    inverse = np.linalg.inv(patient.volume.affine_lps_from_ijk)
+    i, j, k = np.moveaxis(np.rint(points @ inverse[:3, :3].T + inverse[:3, 3]).astype(int), -1, 0)
+    hu = patient.volume.voxels_hu[k, j, i].astype(np.int16)
+    hu[np.linalg.norm(points - patient.place, axis=-1) <= radius_mm] = 2600
+    return ct_slice(
+        hu,
+        position=points[0, 0].tolist(),
+        spacing=(1.0, 1.0),
+        series_uid="1.2.826.0.1.3680043.10.77",
+        FrameOfReferenceUID=frame_of_reference_uid,
+    )
+
+
+def store(port: int, datasets: list[Any]) -> None:
+    entity = AE("CTFLUORO")
+    entity.add_requested_context(CT_IMAGE)
+    association = entity.associate("127.0.0.1", port, ae_title="GUIDANCE")
+    assert association.is_established
+    try:
+        for dataset in datasets:
+            assert association.send_c_store(dataset).Status == 0
+    finally:
+        association.release()
+
+
+async def test_ct_slices_that_are_stored_while_cement_is_followed_correct_one_view(
+    patient: Patient, suite: Suite
+) -> None:
+    await suite.until("GET", "/api/v1/case", lambda _: suite.server.live.session.planned.space is not None)
+    inside = await suite.call("POST", "/api/v1/zones", zone(patient, "in it", (5.0, 0.0, 0.0), 4.0))
+    port = int(suite.server.listeners()["dicom"].partition(":")[2].partition(" ")[0])
+    play = Player(suite, patient, ("FluoroA",))
+    for _ in range(8):
+        await play.send(0.0)
+    await suite.call("POST", "/api/v1/cement/start", {"opacity_per_mm": OPACITY_PER_MM})
+    for radius_mm in np.linspace(0.5, 9.0, 20):
+        before = await play.send(float(radius_mm))
+    assert [site["status"] for site in before["sites"]] == ["contact_possible"]
+    wide = before["volume_high_ml"] / before["volume_low_ml"]
+    slices = [ct_slice_of(patient, 9.0, mm, patient.run.frame_of_reference_uid) for mm in (-5.0, 0.0, 5.0)]
+    await asyncio.to_thread(store, port, [*slices, ct_slice_of(patient, 9.0, 0.0, "1.2.3.4")])
+
+    async def counted() -> bool:
+        text = await suite.text("/metrics")
+        return all(
+            f'code="{code}"}} {count}' in text
+            for code, count in (("cement_slices", 3), ("cement_slice_of_another_frame", 1))
+        )
+
+    async with asyncio.timeout(60.0):
+        while not await counted():
+            await play.send(9.0)
+        told = before
+        while told["sites"][0]["status"] != "contact":
+            told = await play.send(9.0)
+    assert told["volume_ml"] is None  # still one view
+    assert told["volume_low_ml"] <= ball_ml(9.0) <= told["volume_high_ml"]
+    assert told["volume_high_ml"] / told["volume_low_ml"] < 0.8 * wide
+    assert told["sites"][0]["zone_id"] == inside["id"]
 
 
 async def test_without_geometry_it_is_followed_in_pixels(patient: Patient, suite: Suite) -> None:
