@@ -104,13 +104,11 @@ def injector_conditions(
     settings: CementSettings,
     *,
     missing_since_ns: int | None = None,
-    nothing_seen: bool = False,
 ) -> list[AlertCondition]:
     """Readings that do not come or cannot be, and cement that was injected and is not seen.
 
     Args:
         missing_since_ns: since when `is_missing`; None: it is not.
-        nothing_seen: no picture shows any, and they show nearly all of their field.
     """
     if state is CementState.IDLE:
         return []
@@ -121,29 +119,20 @@ def injector_conditions(
     elif track.running and silence is not None and silence > settings.injector_silence_s:
         text = f"no injector reading for {silence:.0f} s; it was running"
         found.append(_condition("no_reading", AlertPriority.LOW, text))
-    delivered, most = track.delivered_ml, _most_ml(body, nothing_seen)
+    delivered, most = track.delivered_ml, body.volume_high_ml
     missing_s = (now_ns - missing_since_ns) / 1e9 if missing_since_ns is not None else 0.0
     if missing_s >= _MISSING_S and delivered is not None and most is not None:
-        seen = f"at most {most:.1f} ml seen: where is the rest?" if body.volume_high_ml is not None else "none is seen:"
-        text = f"{delivered:.1f} ml injected, {seen} Check outside the picture and the lungs"
+        text = (
+            f"{delivered:.1f} ml injected, at most {most:.1f} ml seen: where is the rest? "
+            "Check outside the picture and the lungs"
+        )
         found.append(_condition("volume_missing", AlertPriority.MEDIUM, text))
     return found
 
 
-def _most_ml(body: CementBody, nothing_seen: bool) -> float | None:
-    """Where no volume is known (no geometry, display pictures), pictures without any cement still say that."""
-    return 0.0 if body.volume_high_ml is None and nothing_seen else body.volume_high_ml
-
-
-def is_missing(
-    track: InjectorTrack, body: CementBody, settings: CementSettings, *, nothing_seen: bool = False
-) -> bool:
-    """Whether far more was injected than can be seen; unknown is no.
-
-    Args:
-        nothing_seen: as of `injector_conditions`.
-    """
-    delivered, most = track.delivered_ml, _most_ml(body, nothing_seen)
+def is_missing(track: InjectorTrack, body: CementBody, settings: CementSettings) -> bool:
+    """Whether far more was injected than can be seen; unknown is no."""
+    delivered, most = track.delivered_ml, body.volume_high_ml
     if delivered is None or most is None:
         return False
     missing = delivered - most
