@@ -214,7 +214,8 @@ void Tracker::displace(float bins) {
   } else {
     for (std::size_t n = 0; n < count_; ++n) systematic_[n] = square * slopes_[n];
   }
-  for (std::size_t n = 0; n < count_; ++n) systematic_[n] += doubt_[n];
+  const auto stretched = static_cast<float>(stretched_ * stretched_);
+  for (std::size_t n = 0; n < count_; ++n) systematic_[n] += doubt_[n] + stretched * dense_[n];
   halve(systematic_.data(), valid_.data(), setup_.rows, setup_.columns, half_systematic_.data(), half_marks_.data());
 }
 

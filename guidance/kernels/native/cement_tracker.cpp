@@ -34,7 +34,7 @@ Tracker::Tracker(const Setup& setup, const float* reference, const std::uint8_t*
   share_.assign(share, share + count_);
   valid_.assign(valid, valid + count_);
   for (Plane* plane : {&systematic_, &scatter_, &live_, &now_, &mean_, &spread_, &taken_, &fine_, &level_map_, &z_,
-                       &most_, &edges_, &doubt_})
+                       &most_, &edges_, &doubt_, &dense_})
     plane->assign(count_, 0.0F);
   scratch_.assign(4 * setup.columns + 16, 0.0F);
   arrival_.assign(count_, std::numeric_limits<float>::quiet_NaN());
@@ -129,6 +129,7 @@ Answer Tracker::follow(const Picture& picture, const Scale& scale, const Look& l
   if (!look_at(look, picture, scale, answer)) return answer;
   fit_ = answer.fit;
   dose_ = std::clamp(std::exp(answer.fit.offset), 0.05, 20.0);
+  doubt_dense(answer.fit.slope);
   contrast(answer);
   find_changes();
   filter(look, dose_);

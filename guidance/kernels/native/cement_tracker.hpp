@@ -105,6 +105,7 @@ class Tracker {
   void filter(const Look& look, double dose);
   void learn_displacement(float reference_share);
   void displace(float bins);
+  void doubt_dense(double slope);
   void follow_field(const Scale& scale);
   void find_candidates(const Look& look);
   void find_coarse(const Look& look);
@@ -143,7 +144,7 @@ class Tracker {
   double noise_scale_ = 1.0, change_scale_ = 1.0, coarse_scale_ = 1.0, level_ = 0.0, dose_ = 1.0;
 
   // On the grid.
-  Plane base_, variance_, share_, systematic_, doubt_, scatter_, slopes_;
+  Plane base_, variance_, share_, systematic_, doubt_, dense_, scatter_, slopes_;
   Plane live_, now_, mean_, spread_, taken_, fine_, level_map_, z_, scratch_, arrival_, speed_, most_, edges_;
   Marks valid_, live_valid_, now_valid_, cement_, hold_, thinner_, candidate_, foreign_, told_, excluded_, near_,
       blind_, mark_scratch_, unseen_, steel_, before_, recent_, grown_, lost_;
@@ -160,6 +161,7 @@ class Tracker {
   double quiet_s_ = 0.0, recent_s_ = 0.0, still_from_s_ = 0.0;
   int still_frames_ = 0;
   bool moving_ = false;
+  double stretched_ = 0.0;  // slope of the exposure that dense places are in doubt for
   bool doubtful_ = false;  // anything is marked in doubt_ or lost_
   Regions regions_;
   Contours contours_;

@@ -144,10 +144,13 @@ void Tracker::doubt(const Look& look) {
     }
   }
   if (changed) displace(displaced_);
-  if (!doubtful_) return;
+  if (!doubtful_ && stretched_ == 0.0) return;
   const float most = kBlindLevel * static_cast<float>(look.least_contrast);
   for (std::size_t at = 0; at < count_; at += setup_.columns)
     mark_uncertain(doubt_.data() + at, level_map_.data() + at, share_.data() + at, cement_.data() + at,
+                   lost_.data() + at, setup_.columns, most, told_.data() + at);
+  for (std::size_t at = 0; stretched_ > 0.0 && at < count_; at += setup_.columns)
+    mark_uncertain(dense_.data() + at, level_map_.data() + at, share_.data() + at, cement_.data() + at,
                    lost_.data() + at, setup_.columns, most, told_.data() + at);
 }
 

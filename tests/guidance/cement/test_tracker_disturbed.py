@@ -153,3 +153,27 @@ def test_bones_at_other_depths_of_a_patient_who_turned_are_no_cement() -> None:
         assert beside < 150
     # They lie still again: compared with how they look since then, thin cement beside bones is told as well.
     assert found(views[-1], FRAMES - 1)[0] > 0.9
+
+
+def test_metal_at_another_voltage_is_no_cement() -> None:
+    # What comes from behind it is scatter, which the voltage changes otherwise than what the body lets through.
+    bar = np.zeros((SIDE, SIDE), bool)
+    bar[170:188, 60:200] = True
+    open_beam = np.where(bar, np.exp(-4.0), 1.0) * transmission(7)
+    scatter = scattered(transmission(7))
+
+    def mean(number: int) -> F32:
+        primary = open_beam * np.exp(-PER_MM * thickness_mm(number))
+        if number < CHANGE:
+            return np.asarray(primary + scatter, np.float32)
+        return np.asarray(1.3 * (primary**0.85 + scatter), np.float32)
+
+    views = followed(frames_of(mean, lambda _: None), np.asarray(scatter / (open_beam + scatter), np.float32))
+    for number in range(CHANGE, FRAMES):
+        mask, blind = views[number].mask, views[number].blind
+        assert mask is not None
+        assert blind is not None
+        assert found(views[number], number)[0] > 0.8
+        assert not mask[bar].any()
+        if number > CHANGE:
+            assert blind[bar].mean() > 0.8  # and what comes in front of it is not said to be absent
