@@ -162,7 +162,7 @@ class Tracker {
   int still_frames_ = 0;
   bool moving_ = false;
   double stretched_ = 0.0;  // slope of the exposure that dense places are in doubt for
-  bool doubtful_ = false;  // anything is marked in doubt_ or lost_
+  bool doubtful_ = false;   // anything is marked in doubt_ or lost_
   Regions regions_;
   Contours contours_;
   std::vector<float> sample_;
