@@ -276,7 +276,7 @@ class BodyEstimator:
         why = CUT_OFF if cut_off else HIDDEN if hidden or incomplete is not None else ""
         return CementBody(
             views=names,
-            volume_ml=volume.ml,
+            volume_ml=None if hidden else volume.ml,
             volume_low_ml=volume.low_ml,
             volume_high_ml=None if why else volume.high_ml,
             sites=measuring.sites(),

@@ -86,3 +86,19 @@ def test_rays_that_ask_for_more_than_both_outlines_can_hold_are_not_believed() -
     assert told.volume_high_ml is not None
     assert 0.8 < told.volume_ml / body.volume_ml < 1.15
     assert told.volume_low_ml < body.volume_ml < told.volume_high_ml < 1.7 * body.volume_ml
+
+
+def test_where_no_view_shows_all_of_it_there_is_no_number_but_a_least() -> None:
+    """Both were first looked at with cement in them: growth only."""
+    body = lump(0, radius_mm=9.0)
+    found = BodyEstimator(None, (), CementSettings())
+    for n, angles in enumerate(((180.0, 0.0), (90.0, 0.0))):
+        matrix = camera(*angles).pixel_from_patient
+        view = seen(ray_lengths((body,), matrix), matrix, device="AB"[n], received_ns=0, noise_mm=0.1, seed=n)
+        found.add(replace(view, opacity_per_mm=0.08, scatter_sigma=0.1, growth_only=True))
+    told = found.body(0)
+    assert told.volume_ml is None
+    assert told.volume_high_ml is None
+    assert told.volume_low_ml is not None
+    assert 0.5 * body.volume_ml < told.volume_low_ml < body.volume_ml
+    assert told.reason
