@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import cv2
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from guidance.cement.beam import KVP_RANGE, DetectedBeam, detected_beam, linear_per_mm
 from guidance.cement.held_rays import held_rays
 from guidance.cement.opacity import USUAL_KVP
+from guidance.cement.scatter_room import ScatterRoom
 from guidance.cement.space import OpenSpace
 from guidance.kernels.watch import Grid, WatchProjector
 from guidance.messages import F32, F64, U8
@@ -27,8 +28,9 @@ _SCANNER_BLUR_MM: Final = 0.3  # standard deviation of a kernel for bone
 _DENSEST_HU: Final = 2500.0
 _WATER_TABLE_MM: Final = np.linspace(0.0, 700.0, 36)
 _BONE_TABLE_MM: Final = np.linspace(0.0, 160.0, 41)
-_WHOLE_SIGMA: Final = 0.05
-_CUT_SIGMA: Final = 0.05  # bones outside the volume lie over those within, and look alike
+# Of a view's own contrast; what is wrong in all views alike, HU and beam, the scatter's estimate adds.
+_WHOLE_SIGMA: Final = 0.03
+_CUT_SIGMA: Final = 0.06  # bones outside the volume lie over those within, and look alike
 _LEAST_CONTRAST: Final = 0.02
 _PELVIS_MM: Final = (350.0, 230.0)  # from side to side, from front to back; a cone-beam volume holds 150 to 250
 _LONGEST_MM: Final = 500.0
@@ -46,6 +48,7 @@ class BodyShadow:
         sigma: one standard deviation of the contrast's scale, as a share: HU, and what bone is made of.
         whole: the volume holds the body's thickness; else both are at least a usual pelvis'.
         used: (R, C) bool: bins whose rays lack nothing, or all the same slab of body; None: all of them.
+        room: what other poses of the same volume told of scatter.
     """
 
     contrast: F32
@@ -55,6 +58,7 @@ class BodyShadow:
     sigma: float = _WHOLE_SIGMA
     whole: bool = True
     used: npt.NDArray[np.bool_] | None = None
+    room: ScatterRoom = field(default_factory=ScatterRoom)
 
 
 class BodyProjector:
@@ -78,6 +82,7 @@ class BodyProjector:
         self._blur_mm = float(np.hypot(0.5 * spacing * factor, _SCANNER_BLUR_MM))
         self._middle = affine @ np.append((np.array(hu.shape[::-1]) - 1.0) / 2.0, 1.0)
         self._hu, self._affine = hu, affine
+        self._room = ScatterRoom()
 
     def shadow(
         self,
@@ -148,6 +153,7 @@ class BodyProjector:
             sigma=_WHOLE_SIGMA if held.whole else _CUT_SIGMA,
             whole=held.whole,
             used=held.used,
+            room=self._room,
         )
 
 

@@ -32,7 +32,7 @@ _RATIO_SIGMA_LN: Final = 0.8
 _RATIO_WATER_MM: Final = 200.0
 _RATIOS: Final = np.geomspace(0.02, 5.0, 18)
 _FINE: Final = np.linspace(0.0, len(_RATIOS) - 1.0, 12 * (len(_RATIOS) - 1) + 1)  # between the ratios
-_WIDTHS_MM: Final = (30.0, 55.0)  # of the blur, at the detector
+_WIDTHS_MM: Final = (30.0, 45.0, 70.0)  # of the blur, at the detector
 _BLADE_SIGMA_LN: Final = 0.2  # the fall from the field outwards is no one blur, and blades and screen shed some light
 _BLADE_REACH_MM: Final = 60.0
 _BLADE_PENUMBRA_MM: Final = 6.0
@@ -62,7 +62,7 @@ class Scatter:
         primary_sigma: of ln(1 - share), half of the farther end of its 95 % interval: what it adds to a thin thickness,
             as a share; to a thick one of log contrast c it is (e^c - 1) / c times that.
         ratio: mean of scatter over primary.
-        sources: what it rests on, of `usual`, `blades`, `dark`, `body`.
+        sources: what it rests on, of `usual`, `blades`, `dark`, `body`, `room`.
     """
 
     share: F32
@@ -128,7 +128,14 @@ def scatter_of(
     evidence += _dark(values, is_open, field, models)
     if body is not None:
         evidence += _body(values, is_open, body, models)
-    return _weighed(evidence, models, field, ratios, _without_noise(values, is_open))
+        if not body.whole and body.room.logs is not None:
+            evidence.append(("room", np.repeat(body.room.logs, len(_RATIOS))))
+    log = _between(np.sum([log for _, log in evidence], axis=0))
+    fine = np.exp(log - log.max())
+    fine /= fine.sum()
+    if body is not None and body.whole:
+        body.room.learn(fine.sum(axis=1))
+    return _weighed(evidence, fine, models, field, ratios, _without_noise(values, is_open))
 
 
 def _blades(
@@ -191,14 +198,12 @@ def _body(values: F32, is_open: U8, body: BodyShadow, models: Sequence[SplitSign
 
 def _weighed(
     evidence: Sequence[tuple[str, F64]],
+    fine: F64,
     models: Sequence[SplitSignal],
     field: npt.NDArray[np.bool_],
     ratios: F64,
     values: F32,
 ) -> Scatter:
-    log = _between(np.sum([log for _, log in evidence], axis=0))
-    fine = np.exp(log - log.max())
-    fine /= fine.sum()
     chance = _at_nodes(fine)
     shares = [model.share() for model in models]
     middles = np.array([float(np.median(share[field])) for share in shares])
