@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from guidance.cement.reference import ReferencePicture
-from guidance.cement.steel_shafts import steel_along
+from guidance.cement.shaft_stands import ends_alike, in_line, placed
+from guidance.cement.steel_shafts import deeper, steel_along
 from guidance.cement.values import CementFrame, CementScene
 from guidance.messages import F64, U8, CementView
 from guidance.tracking.find import find_instruments
@@ -18,11 +17,8 @@ from guidance.tracking.known_metal import IN_PATIENT
 from guidance.tracking.values import SeenInstrument
 
 _SHAFT: Final = 0.6  # of the diameter: its edge is blurred
-_STILL_PX: Final = 1.5  # across itself, beside what is not known of where it is; of a picture of 512 px
-_STILL_TIP_PX: Final = 4.0
 _LEAST_REACH: Final = 1.2  # of the diameter: what cannot be seen beside it
 _BESIDE: Final = 0.85  # diameters from its middle: outside the shaft and its blurred edge
-_NEAR: Final = 1.5  # diameters
 _GAP: Final = 3.0  # diameters without cement beside it, beyond which it has ended ...
 _FIRST: Final = 4.4  # ... or has not begun, at the tip
 _FAR_PX: Final = 4096.0
@@ -40,6 +36,7 @@ class Shafts:
 
     def __init__(self) -> None:
         self._first: dict[str, SeenInstrument] = {}
+        self._whole: dict[str, SeenInstrument] = {}  # of those, where the steel goes on beyond what the search sees
         self._begun = False
         self._unwatched: frozenset[str] = frozenset()
         self._missed_ns: dict[str, int] = {}
@@ -54,15 +51,20 @@ class Shafts:
 
         Args:
             seen: as in frames; one that is missed for long has left.
-            steel: where the search for instruments sees none, so that missing it tells nothing.
+            steel: as the reference shows it. Where the search for instruments sees none, missing it tells nothing; one
+                that goes on beyond the end that the search sees crosses something dense there.
         """
-        self._first = {one.path_id: one for one in (*steel, *seen)}
-        self._unwatched = frozenset(one.path_id for one in steel)
-        self._standing, self._missed_ns = dict(self._first), dict.fromkeys(self._first, 0)
+        watched = {one.path_id: one for one in seen}
+        self._first = {one.path_id: one for one in steel} | watched
+        self._unwatched = frozenset(self._first) - frozenset(watched)
+        pairs = [(watched[one.path_id], one) for one in steel if one.path_id in watched]
+        self._whole = {one.path_id: whole for one, of in pairs if (whole := deeper(one, of)) is not None}
+        self._standing, self._missed_ns = self._first | self._whole, dict.fromkeys(self._first, 0)
 
     def reference_moved(self, motion: tuple[float, float, float]) -> None:
         """From now on the reference is another, where a frame with this motion is."""
-        self._first = {path_id: _placed(one, motion) for path_id, one in self._first.items()}
+        self._first = {path_id: placed(one, motion) for path_id, one in self._first.items()}
+        self._whole = {path_id: placed(one, motion) for path_id, one in self._whole.items()}
 
     def moved(
         self,
@@ -95,22 +97,23 @@ class Shafts:
                     self._first[path_id], self._missed_ns[path_id] = one, 0
         for path_id, one in now.items():
             before = self._first.get(path_id)
-            if before is not None:
+            whole = None if before is None else self._whole.get(path_id, before)
+            if before is not None and whole is not None:
                 self._missed_ns[path_id] = 0
                 ended = one.tip_px is not None or before.tip_px is None
                 self._endless_ns[path_id] = 0 if ended else self._endless_ns.get(path_id, 0) + passed_ns
-                if _in_line(before, one, motion, scale) and (
+                if in_line(before, one, motion, scale) and (
                     # Where its end is not seen, a crossing edge may be what it seems to end at.
                     (not ended and self._endless_ns[path_id] < _KEPT_NS)
-                    or _ends_alike(before, one, motion, scale, mask)
+                    or any(ends_alike(of, one, motion, scale, mask) for of in (before, whole))
                 ):
-                    self._standing[path_id] = _placed(before, motion, one)
+                    self._standing[path_id] = placed(whole, motion, one)
                     continue
             self._standing.pop(path_id, None)
             found.append(one)
-            if before is not None:
-                found.append(before)
-        for path_id, before in self._first.items():
+            if whole is not None:
+                found.append(whole)
+        for path_id, before in (self._first | self._whole).items():
             if path_id in now:
                 continue
             self._missed_ns[path_id] += 0 if path_id in self._unwatched else passed_ns
@@ -119,7 +122,7 @@ class Shafts:
                 # It may as well be hidden by cement: where its steel is seen to stand, its lumen is still one.
                 found.append(before)
             if path_id in self._standing:
-                self._standing[path_id] = _placed(before, motion)
+                self._standing[path_id] = placed(before, motion)
         return found
 
     def lumens(self, seen: Sequence[SeenInstrument], time_ns: int, last: CementView | None) -> F64 | None:
@@ -152,7 +155,7 @@ class Shafts:
 def shafts_of(
     frame: CementFrame, scene: CementScene, reference: ReferencePicture, *, cement: bool
 ) -> tuple[tuple[SeenInstrument, ...], tuple[SeenInstrument, ...]]:
-    """Those that a reference shows: found like in any frame, and along other paths by their steel alone.
+    """Those that a reference shows: found like in any frame, and by their steel along the paths.
 
     Args:
         frame: in whose place the reference is.
@@ -174,9 +177,7 @@ def shafts_of(
             known_metal=scene.metal,
             collimator_px=frame.collimator_px,
         )
-    known = {one.path_id for one in found}
-    rest = [path for path in scene.paths if path.id not in known and path.stage not in IN_PATIENT]
-    return found, steel_along(reference, rest, matrix)
+    return found, steel_along(reference, [path for path in scene.paths if path.stage not in IN_PATIENT], matrix)
 
 
 def beside_px(seen: SeenInstrument, mask: U8) -> float:
@@ -234,65 +235,3 @@ def _shortened(line: F64, by_px: float) -> F64:
             return line
         by_px -= length
         line = line[:-1]
-
-
-def _placed(
-    before: SeenInstrument, motion: tuple[float, float, float], now: SeenInstrument | None = None
-) -> SeenInstrument:
-    """One that stands where it stood, in this frame: its sides as they are seen now, its end where it was."""
-    shift = np.array(motion[:2])
-    line = np.asarray(before.centreline_px, np.float64) + shift
-    tip = None if before.tip_px is None else np.array(before.tip_px) + shift
-    if now is not None and not now.bent and not before.bent:
-        seen = np.asarray(now.centreline_px, np.float64)
-        along = (line[-1] - line[0]) / max(float(np.linalg.norm(line[-1] - line[0])), 1e-6)
-        across = np.array((-along[1], along[0]))
-        line = line + ((seen.mean(axis=0) - line[0]) @ across) * across
-        if tip is not None:
-            tip = tip + ((line[0] - tip) @ across) * across
-    return replace(before, centreline_px=line, tip_px=None if tip is None else (float(tip[0]), float(tip[1])))
-
-
-def _in_line(before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float) -> bool:
-    shift = np.array(motion[:2])
-    first = np.asarray(before.centreline_px, np.float64) + shift
-    line = np.asarray(now.centreline_px, np.float64)
-    along = _along(first)
-    across = np.array((-along[1], along[0]))
-    slack = scale * _STILL_PX + 2.0 * math.hypot(before.sigma_px, now.sigma_px)
-    if float(np.abs((line[[0, -1]] - first[0]) @ across).max()) > 2.0 * slack:
-        return False
-    return float(abs((line.mean(axis=0) - first[0]) @ across)) <= slack
-
-
-def _ends_alike(
-    before: SeenInstrument, now: SeenInstrument, motion: tuple[float, float, float], scale: float, mask: U8 | None
-) -> bool:
-    shift = np.array(motion[:2])
-    first = np.asarray(before.centreline_px, np.float64) + shift
-    along = _along(first)
-    if before.tip_px is None or now.tip_px is None:
-        hidden = before.tip_px is None and now.tip_px is None
-        return hidden or _cement_near(mask, shift + (before.tip_px or first[-1] - shift), before.diameter_px)
-    sigma = math.hypot(before.tip_sigma_px or 0.0, now.tip_sigma_px or 0.0)
-    tip = np.array(now.tip_px)
-    further = float((tip - shift - np.array(before.tip_px)) @ along)
-    if abs(further) <= scale * _STILL_TIP_PX + 2.0 * sigma:
-        return True
-    # Cement over an end hides it, and the shaft seems to end where that begins.
-    places = (tip, shift + np.array(before.tip_px))
-    return further < 0.0 and any(_cement_near(mask, place, before.diameter_px) for place in places)
-
-
-def _along(line: F64) -> F64:
-    whole: F64 = line[-1] - line[0]
-    return whole / max(float(np.linalg.norm(whole)), 1e-6)
-
-
-def _cement_near(mask: U8 | None, place: F64, diameter_px: float) -> bool:
-    """Whether there is cement within some diameters; where nothing is known of that, it may be."""
-    if mask is None:
-        return True
-    reach = round(_NEAR * diameter_px)
-    u, v = (round(float(value)) for value in place)
-    return bool(mask[max(v - reach, 0) : max(v + reach + 1, 0), max(u - reach, 0) : max(u + reach + 1, 0)].any())

@@ -24,6 +24,8 @@ _LEAST_DIAMETERS: Final = 4.0  # of length: seen along its axis it hides next to
 _BEYOND: Final = 3.0  # diameters beyond its planned end that it is looked for
 _GAP_DIAMETERS: Final = 5.0  # where it crosses something dense
 _WIDTH: Final = (0.6, 1.7)  # of the diameter, at half of the contrast
+_SAME: Final = 0.5  # diameters, across: of one shaft as the search and as its steel tell it
+_GOES_ON: Final = 1.0  # diameters: less is the search's to say, which tells ends better
 _AWAY: Final = 8.0  # longer sides of the picture, from its middle: a tip that far off is not seen
 
 
@@ -43,6 +45,25 @@ def steel_along(
         if line is not None and (one := _shaft(reference, path, line)) is not None:
             found.append(one)
     return tuple(found)
+
+
+def deeper(seen: SeenInstrument, steel: SeenInstrument) -> SeenInstrument | None:
+    """A shaft with its steel's end, where that lies deeper: what crosses it ends it for the search; None: it does not.
+
+    Args:
+        seen: as the search tells it.
+        steel: of the same path and picture, by `steel_along`.
+    """
+    if seen.bent or steel.tip_px is None:
+        return None
+    line, tip = np.asarray(seen.centreline_px, np.float64), np.array(steel.tip_px)
+    end = line[-1] if seen.tip_px is None else np.array(seen.tip_px)
+    along = (tip - steel.centreline_px[0]) / max(float(np.linalg.norm(tip - steel.centreline_px[0])), 1e-6)
+    across = (line[[0, -1]] - tip) @ np.array((-along[1], along[0]))
+    if np.abs(across).max() > _SAME * seen.diameter_px or (tip - end) @ along < _GOES_ON * seen.diameter_px:
+        return None
+    whole = np.concatenate((line[:1], tip[None]))
+    return replace(seen, centreline_px=whole, tip_px=steel.tip_px, tip_sigma_px=steel.tip_sigma_px, tip_unknown="")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -106,6 +106,35 @@ def test_missing_one_that_the_search_never_sees_does_not_mean_that_it_has_left()
     assert shafts.lumens([], 4_000_000_000, view(0.0)) is not None
 
 
+def test_a_shaft_that_the_search_ends_where_something_dense_crosses_it_has_a_lumen_as_deep_as_its_steel() -> None:
+    short, whole = seen(np.array([(100.0, 200.0), (180.0, 200.0)]), None), Shafts()
+    whole.stood([seen()])
+    wanted = whole.lumens([], 0, view(0.0))
+    assert wanted is not None
+    shafts = Shafts()
+    shafts.stood([short], [seen(LINE + 1.0, (301.0, 201.0))])
+    for now in ([short], [], [seen()]):
+        assert shafts.moved(now, 0, STILL, 512, NOTHING) == []
+        there = shafts.lumens(now, 0, view(0.0))
+        assert there is not None
+        np.testing.assert_allclose(there[-1, 2:4], wanted[-1, 2:4], atol=1.5)
+    shafts.reference_moved((40.0, -25.0, 0.0))
+    assert shafts.moved([], 0, STILL, 512, NOTHING) == []
+    moved = shafts.lumens([], 0, view(0.0))
+    assert moved is not None
+    np.testing.assert_allclose(moved[-1, 2:4], wanted[-1, 2:4] + (40.0, -25.0), atol=1.5)
+
+
+def test_steel_on_another_line_or_hardly_deeper_does_not_change_a_shaft() -> None:
+    for line, tip in ((LINE + np.array((0.0, 9.0)), (380.0, 209.0)), (LINE, (306.0, 200.0))):
+        shafts = Shafts()
+        shafts.stood([seen()], [seen(line, tip)])
+        assert shafts.moved([], 0, STILL, 512, NOTHING) == []
+        capsules = shafts.lumens([], 0, view(0.0))
+        assert capsules is not None
+        assert capsules[-1, 2] == pytest.approx(288.0)
+
+
 def test_after_another_reference_is_taken_the_same_shafts_stand_in_it() -> None:
     shafts, panned = Shafts(), np.array((40.0, -25.0))
     shafts.stood([seen()])
