@@ -28,6 +28,7 @@ _OWN_SCATTER_SIGMA: Final = 0.04  # the least that is each view's own: it differ
 _COMMON_SIGMA: Final = 0.1  # of all thickness behind bone, besides the opacity: exposure, lag, rims; ...
 _SMALL_SIGMA: Final = 0.3  # ... and what it comes near to where there is little: all of that is surface, and new
 _SMALL_ML: Final = 0.3
+_CLASS: Final = 0.02  # of log contrast
 _LEAST_PRIMARY: Final = 0.01  # a ray with less left tells nothing but that it is thick
 _ALIKE_SIGMA: Final = 0.06  # by which volumes of views that know their scatter differ: noise, rims, blind spots
 _FREEDOM: Final = 4.0  # Student's: a cement mixed with marrow does not fill its outlines
@@ -111,10 +112,15 @@ def curve_of(view: BinnedView) -> F64 | None:
 
 def grown_by(rays: Rays, offs: F64) -> F64:
     """ln of how much larger the volume is where the primary's share is e^-off of what was taken: (N,) of (N,)."""
-    told = 1.0 - np.exp(-rays.contrast)
+    # Rays of nearly one contrast bend alike, and are many.
+    steps = (rays.contrast / _CLASS).astype(np.intp)
+    count = np.bincount(steps)
+    there = count > 0
+    count = count[there]
+    told = 1.0 - np.exp(-np.bincount(steps, rays.contrast)[there] / count)
     left = 1.0 - told[None, :] * np.exp(offs)[:, None]
     least = np.minimum(_LEAST_PRIMARY, 1.0 - told)[None, :]
-    grown: F64 = np.log(-np.log(np.maximum(left, least)).sum(axis=1) / rays.contrast.sum())
+    grown: F64 = np.log(-(np.log(np.maximum(left, least)) @ count) / rays.contrast.sum())
     return grown
 
 
