@@ -18,6 +18,7 @@ from guidance.cement.reference import ReferencePicture
 from guidance.cement.scatter import Scatter
 from guidance.cement.space import OpenSpace
 from guidance.cement.steel_beside import Marks, rods_in
+from guidance.kernels.rod_values import MetalMask
 from guidance.messages import F32, F64, CementView, PlannedPath
 from guidance.tracking.values import SeenInstrument
 
@@ -83,6 +84,7 @@ def late_reference(
     views: Sequence[KeptView],
     paths: Sequence[PlannedPath],
     instruments: Sequence[SeenInstrument],
+    metal: MetalMask | None = None,
 ) -> LateReference | None:
     """What cement adds to a reference that has some in it.
 
@@ -97,6 +99,8 @@ def late_reference(
         views: that have shown cement, from elsewhere or from here.
         paths: at whose targets cement comes out.
         instruments: seen in the picture.
+        metal: of the volume and of screws, in the picture; a volume does not tell how much it takes off, so that cement
+            before or behind it is not known.
 
     Returns:
         None where the picture is not what the volume predicts, so that nothing can be told.
@@ -115,10 +119,13 @@ def late_reference(
     steel = np.zeros(told.left.shape, np.bool_)
     for rod in rods:
         steel |= rod.bare
+    v, u = np.indices(steel.shape, np.float64) * step + shift
+    dark = np.zeros_like(steel) if metal is None else metal.covers(np.stack((u, v), axis=-1))
     starts = _starts(paths, matrix, told.left.shape, _START_MM / mm)
     reaches = [_reach_mm(one.view, reference.until_ns) / mm for one in views]
     where = _where_others_let(views, space, matrix, told.left.shape, reaches)
-    marks, unknown = _cement(told, where, starts, steel)
+    marks, unknown = _cement(told, where, starts, steel | dark)
+    unknown |= dark & (starts if where is None else where | starts)
     covered, beside = np.zeros_like(marks), marks.copy()
     for rod in rods:
         covered |= rod.filled(marks) | (rod.marks & marks)

@@ -18,6 +18,7 @@ from guidance.cement.values import CementScene
 from guidance.config import CementSettings
 from guidance.errors import CaseError, GeometryError
 from guidance.messages import CementMaterial
+from guidance.tracking.known_metal import metal_mask
 
 
 class Surroundings:
@@ -76,4 +77,8 @@ class Surroundings:
         body = self.shadow(reference, PREDICTED_BINS)
         if self.space is None or body is None:
             return None
-        return late_reference(reference, body, self.space, views, scene.paths, scene.instruments)
+        metal = None
+        if scene.metal is not None and reference.pixel_from_patient is not None:
+            matrix = np.array(reference.pixel_from_patient, np.float64).reshape(3, 4)
+            metal = metal_mask(scene.metal, scene.paths, matrix, reference.picture)
+        return late_reference(reference, body, self.space, views, scene.paths, scene.instruments, metal)

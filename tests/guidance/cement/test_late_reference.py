@@ -19,6 +19,7 @@ from guidance.cement.scatter import Scatter
 from guidance.cement.space import CementSpace, OpenSpace, opened
 from guidance.cement.values import CementFrame
 from guidance.geometry.intensity import PixelIntensity
+from guidance.kernels.rod_values import METAL_STEP, MetalMask
 from guidance.messages import F32, F64, CementView
 from guidance.tracking.values import SeenInstrument
 from tests.helpers.cement_views import cement_view
@@ -93,6 +94,7 @@ def told(
     shift_px: float = 0.0,
     instruments: tuple[SeenInstrument, ...] = (),
     other: KeptView | None = None,
+    metal: MetalMask | None = None,
 ) -> LateReference | None:
     """What is found in frames of the body with so much more log contrast in them."""
     space, projector = body()
@@ -117,7 +119,7 @@ def told(
         for number in range(5)
     ]
     views = (lateral_view() if other is None else other,)
-    return late_reference(reference_picture(frames), predicted, space, views, (), instruments)
+    return late_reference(reference_picture(frames), predicted, space, views, (), instruments, metal)
 
 
 def shaft(angle_deg: float = 90.0) -> tuple[F32, SeenInstrument]:
@@ -192,6 +194,20 @@ def test_what_cannot_have_come_since_but_hangs_together_with_cement_is_unknown()
     there = true > 0.2
     assert np.all((late.contrast > 0.0)[there] | (late.reference.valid == 0)[there])
     assert 0.1 < np.mean(late.reference.valid[there] == 0) < 0.7
+
+
+def test_metal_of_the_volume_is_no_cement_and_what_lies_over_it_is_unknown() -> None:
+    true = np.float32(ADDED) * ball(matrix())
+    u, v = (round(number) for number in place(matrix(), BALL))
+    plate = np.zeros((SIZE, SIZE), np.float32)
+    cv2.circle(plate, (u + 30, v), 26, (1.2,), -1)  # beyond what the volume predicts of it
+    cells = cv2.dilate((plate[::METAL_STEP, ::METAL_STEP] > 0.0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    late = told(true + plate, metal=MetalMask(np.ascontiguousarray(cells, np.uint8)))
+    assert late is not None
+    over = plate > 0.0
+    assert not (late.contrast[over] > 0.0).any()
+    assert (late.reference.valid[over & (true > 0.0)] == 0).all()
+    assert np.mean((late.contrast > 0.0)[(true > 0.3) & (cv2.dilate(plate, np.ones((17, 17))) == 0.0)]) > 0.95
 
 
 def test_another_picture_tells_nothing() -> None:
