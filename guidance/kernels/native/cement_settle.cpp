@@ -13,6 +13,7 @@ constexpr float kDisplaced = 0.2F;  // bins by which bones are off
 constexpr double kOlder = 0.3;      // seconds
 constexpr int kStillFrames = 5;
 constexpr double kStillSeconds = 0.4, kLongest = 4.0;  // as long as it may take since it lay still before
+constexpr double kUnder = 0.03;                        // of the picture, below something foreign
 constexpr std::size_t kBeside = 3;                     // bins around cement
 constexpr double kGrown = 6.0, kGrows = 5.0;  // bins, and bins a second, by which cement may have grown meanwhile
 
@@ -54,6 +55,7 @@ void Tracker::reach_of_growth(const Look& look) {
 
 void Tracker::settle(const Look& look) {
   if (!moving_ || still_frames_ < kStillFrames || look.time_s - still_from_s_ < kStillSeconds) return;
+  if (lies_over(kUnder)) return;  // it would be what everything is compared with
   const std::size_t rows = setup_.rows, columns = setup_.columns;
   // What came while it moved, and lies farther from cement of before than that can have grown, is bone that lies
   // elsewhere, or cannot be told from it.

@@ -17,6 +17,10 @@ constexpr double kMostTurn = 0.2;             // radians
 constexpr std::size_t kNear = 3, kApart = 4;  // pixels around cement
 constexpr int kSettling = 4;                  // frames after a pause in which any amount of cement may be new
 constexpr double kStartSlopeSigma = 0.02;
+constexpr double kHeldSlopeSigma = 0.0005;  // under something: what is left does not tell the exposure's slope
+constexpr double kSteady = 0.9;             // agrees, and nothing lies over it: what to go back to
+constexpr double kLost = 0.6, kMostOver = 0.15;
+constexpr int kLongestOver = 60;  // frames: a patient who lies otherwise now is not under anything
 
 }  // namespace
 
@@ -103,10 +107,23 @@ bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& sca
   dilate(cement_.data(), setup_.rows, setup_.columns, kApart, mark_scratch_.data(), excluded_.data());
   mark_also(excluded_.data(), foreign_.data(), count_);
   mark_also(excluded_.data(), unseen_.data(), count_);
-  const double slope_sigma =
-      frame_ == 0 || unsettled_ > 0 ? std::max(look.slope_sigma, kStartSlopeSigma) : look.slope_sigma;
+  const bool over = lies_over(0.0);
+  const bool was_over = over || covered_ > 0;
+  covered_ = over ? kSettling : std::max(covered_ - 1, 0);
+  double slope_sigma =
+      frame_ == 0 || unsettled_ > 0 || was_over ? std::max(look.slope_sigma, kStartSlopeSigma) : look.slope_sigma;
+  Fit start = fit_;
+  if (over) {
+    slope_sigma = kHeldSlopeSigma;
+    start.slope = steady_.slope;
+  }
   follow_field(scale);
-  const Fit fit = alignment_.fit(live_.data(), live_valid_.data(), excluded_.data(), fit_, slope_sigma);
+  Fit fit = alignment_.fit(live_.data(), live_valid_.data(), excluded_.data(), start, slope_sigma);
+  // What lay over it has gone, and the fit to what was left of the picture is not that of the whole.
+  if (!is_steady_ && (fit.share < kLost || (was_over && fit.share < kSteady))) {
+    const Fit other = alignment_.fit(live_.data(), live_valid_.data(), excluded_.data(), steady_, slope_sigma);
+    if (other.share > fit.share) fit = other;
+  }
   answer.fit = fit;
   if (fit.compared < 0.5 * kLeastCompared) {
     answer.told = Told::kCovered;
@@ -121,7 +138,20 @@ bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& sca
     answer.told = fit.denser > kMostlyDenser ? Told::kCovered : Told::kPictureChanged;
     return false;
   }
+  if (fit.share < kSteady && lies_over(kMostOver) && hidden_ < kLongestOver) {  // what is left does not tell the rest
+    answer.told = Told::kCovered;
+    ++hidden_;
+    return false;
+  }
+  hidden_ = 0;
   return true;
+}
+
+// More than this share of the picture is under something foreign.
+bool Tracker::lies_over(double share) const {
+  const std::size_t half = half_rows_ * half_columns_;
+  return static_cast<double>(count_both(half_foreign_.data(), half_foreign_.data(), half)) >
+         share * static_cast<double>(half);
 }
 
 Answer Tracker::follow(const Picture& picture, const Scale& scale, const Look& look, const Maps& maps) {
@@ -132,6 +162,8 @@ Answer Tracker::follow(const Picture& picture, const Scale& scale, const Look& l
   doubt_dense(answer.fit.slope);
   contrast(answer);
   find_changes();
+  is_steady_ = frame_ == 0 || (answer.fit.share >= kSteady && !lies_over(0.0));
+  if (is_steady_) steady_ = answer.fit;
   filter(look, dose_);
   find_candidates(look);
   judge_candidates(look);

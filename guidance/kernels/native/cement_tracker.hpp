@@ -106,6 +106,7 @@ class Tracker {
   void learn_displacement(float reference_share);
   void displace(float bins);
   void doubt_dense(double slope);
+  bool lies_over(double share) const;
   void follow_field(const Scale& scale);
   void find_candidates(const Look& look);
   void find_coarse(const Look& look);
@@ -137,6 +138,10 @@ class Tracker {
   Alignment alignment_;
   Background background_;
   Fit fit_;
+  Fit steady_;  // of the last frame that agreed with nothing over it
+  bool is_steady_ = true;
+  int hidden_ = 0;   // frames in a row that are not told for what lies over them
+  int covered_ = 0;  // frames since something lay over it for which the exposure is told anew
   int frame_ = 0;
   int unsettled_ = 0;       // frames left after a pause
   float displaced_ = 0.0F;  // bins: what slopes of the reference count as noise for

@@ -16,6 +16,7 @@ from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame
 from guidance.config import CementSettings
 from guidance.messages import F32, CementView
+from simulators.cement.field import Hand, hand_layers
 
 SIDE, BEFORE, CHANGE, FRAMES = 256, 10, 10, 24
 PHOTONS = 240.0
@@ -177,3 +178,32 @@ def test_metal_at_another_voltage_is_no_cement() -> None:
         assert not mask[bar].any()
         if number > CHANGE:
             assert blind[bar].mean() > 0.8  # and what comes in front of it is not said to be absent
+
+
+def test_after_a_hand_over_the_cement_the_picture_is_that_of_the_reference_again() -> None:
+    """It lies over half of the picture while exposure is regulated; what is left must not pull the fit away."""
+    scene = SpeedScene(side=SIDE, before=BEFORE, frames=44, move_px=8.0, photons=60.0)
+    frames, comes, stays, size = list(scene.pictures()), 16, 18, 0.924
+    wrist = np.array([97.4, 130.6])
+    gain, spoiled = 1.0, list[CementFrame]()
+    for number, frame in enumerate(frames[BEFORE:]):
+        signal = np.asarray(frame.pixels, np.float64)
+        after = number - comes
+        if 0 <= after < stays:
+            out = max(0.0, (3 - after) / 2.0, (after - 14) / 2.0)
+            place = wrist + out * np.array([21.4, -27.5])
+            hand = Hand(times_s=(0.0, 1.0), places_px=((place[0], place[1]),) * 2, turn_deg=-46.5)
+            layers = hand_layers(hand, 0.0, (SIDE, SIDE), hand.magnification / size)
+            assert layers is not None
+            region, flesh, bone = layers
+            shadow = np.zeros((SIDE, SIDE), np.float32)
+            shadow[region] = 0.156 * flesh + 0.167 * bone
+            signal = signal * np.exp(-cv2.GaussianBlur(shadow, (0, 0), 1.0))
+        gain += 0.33 * (float(frame.pixels.mean() / signal.mean()) - gain)
+        spoiled.append(replace(frame, pixels=np.clip(gain * signal, 1.0, 65000.0).astype(np.uint16)))
+    views = followed([*frames[:BEFORE], *spoiled])
+    for number in range(comes + stays + 2, 44):
+        mask = views[number].mask
+        assert mask is not None
+        beside = cv2.dilate(scene.open_mask(number), np.ones((9, 9), np.uint8)) == 0
+        assert np.count_nonzero(mask[beside]) < 50
