@@ -20,7 +20,9 @@ constexpr double kStartSlopeSigma = 0.02;
 constexpr double kHeldSlopeSigma = 0.0005;  // under something: what is left does not tell the exposure's slope
 constexpr double kSteady = 0.9;             // agrees, and nothing lies over it: what to go back to
 constexpr double kLost = 0.6, kMostOver = 0.15;
-constexpr int kLongestOver = 60;  // frames: a patient who lies otherwise now is not under anything
+constexpr double kOneSided = 0.3;  // a hand 0.47 to 0.5, a pan 0 to 0.1
+constexpr double kPanned = 4.0;    // bins
+constexpr int kLongestOver = 60;   // frames: a patient who lies otherwise now is not under anything
 
 }  // namespace
 
@@ -138,7 +140,11 @@ bool Tracker::look_at(const Look& look, const Picture& picture, const Scale& sca
     answer.told = fit.denser > kMostlyDenser ? Told::kCovered : Told::kPictureChanged;
     return false;
   }
-  if (fit.share < kSteady && lies_over(kMostOver) && hidden_ < kLongestOver) {  // what is left does not tell the rest
+  // After a pan bones at other depths are off to both sides; the rest of a picture under a hand to one, or it has moved
+  // by little.
+  const bool rest = std::abs(fit.denser - 0.5) > kOneSided ||
+                    std::hypot(fit.motion.du - steady_.motion.du, fit.motion.dv - steady_.motion.dv) < kPanned;
+  if (fit.share < kSteady && rest && lies_over(kMostOver) && hidden_ < kLongestOver) {
     answer.told = Told::kCovered;
     ++hidden_;
     return false;
