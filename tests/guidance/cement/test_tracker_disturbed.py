@@ -206,4 +206,4 @@ def test_after_a_hand_over_the_cement_the_picture_is_that_of_the_reference_again
         mask = views[number].mask
         assert mask is not None
         beside = cv2.dilate(scene.open_mask(number), np.ones((9, 9), np.uint8)) == 0
-        assert np.count_nonzero(mask[beside]) < 200
+        assert np.count_nonzero(mask[beside]) < 0.01 * np.count_nonzero(beside)
