@@ -37,6 +37,22 @@ def seen_in(gantry, points, *, tip=True, noise_px=0.0, seed=0, along_px=0.0):
     return InstrumentView(seen=seen, pixel_from_patient=gantry.pixel_from_patient())
 
 
+def straight_steel(entry_px, tip_px, diameter_px):
+    """As the search for instruments finds steel: one straight line."""
+    return SeenInstrument(
+        path_id="P1",
+        centreline_px=np.array([entry_px, tip_px], np.float64),
+        tip_px=(float(tip_px[0]), float(tip_px[1])),
+        tip_sigma_px=1.0,
+        tip_unknown="",
+        sigma_px=0.2,
+        diameter_px=float(diameter_px),
+        contrast=1.0,
+        score=0.9,
+        bend_px=0.0,
+    )
+
+
 def told(**changes):
     fields = {
         "path_id": "P1",

@@ -15,7 +15,7 @@ from guidance.cement.tracker import CementTracker
 from guidance.cement.values import CementFrame
 from guidance.config import CementSettings
 from guidance.messages import F32, CementView
-from guidance.tracking.values import SeenInstrument
+from tests.helpers.seen_rods import straight_steel
 
 SIDE, BEFORE, QUIET, FRAMES, WAY_PX = 256, 10, 4, 40, 12
 STEEL, CEMENT_MM, WIDE_PX = 2.5, 8.0, 40
@@ -62,18 +62,7 @@ def last_view(*, steel: bool) -> CementView:
         settings=CementSettings(),
         started_ns=0,
     )
-    seen = SeenInstrument(
-        path_id="P1",
-        centreline_px=np.array([ENTRY, TIP], np.float64),
-        tip_px=(float(TIP[0]), float(TIP[1])),
-        tip_sigma_px=1.0,
-        tip_unknown="",
-        sigma_px=0.2,
-        diameter_px=float(WAY_PX),
-        contrast=1.0,
-        score=0.9,
-        bend_px=0.0,
-    )
+    seen = straight_steel(ENTRY, TIP, WAY_PX)
     told = []
     for number in range(QUIET + FRAMES):
         # From the tip back along the cannula.

@@ -18,6 +18,7 @@ from guidance.cement.values import CementFrame
 from guidance.config import CementSettings
 from guidance.messages import F32, CementView, PlannedPath
 from guidance.tracking.values import SeenInstrument
+from tests.helpers.seen_rods import straight_steel
 
 SIDE, BEFORE, STANDS, FRAMES, WAY_PX = 256, 10, 4, 16, 7
 STEEL, CEMENT_MM, THIN_MM = 1.2, 8.0, 2.0
@@ -39,19 +40,7 @@ def left_way() -> npt.NDArray[np.bool_]:
 
 
 def instrument() -> SeenInstrument:
-    """As the search for instruments finds steel and what fills its way: one straight line."""
-    return SeenInstrument(
-        path_id="P1",
-        centreline_px=np.array([ENTRY, TIP], np.float64),
-        tip_px=(float(TIP[0]), float(TIP[1])),
-        tip_sigma_px=1.0,
-        tip_unknown="",
-        sigma_px=0.2,
-        diameter_px=float(WAY_PX),
-        contrast=1.0,
-        score=0.9,
-        bend_px=0.0,
-    )
+    return straight_steel(ENTRY, TIP, WAY_PX)
 
 
 def followed(filled_mm: float, *, known: bool = True, told: bool = True) -> list[CementView]:
